@@ -1,0 +1,3 @@
+"""Interlock: a safe orchestrator for AI agents."""
+
+__version__ = "0.1.0"

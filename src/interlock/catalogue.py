@@ -1,0 +1,1 @@
+"""Agents as teams define them: Markdown with front matter, and the project's configuration."""

@@ -1,0 +1,1 @@
+"""Rules: pure functions of facts and the time they are given."""

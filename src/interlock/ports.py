@@ -1,0 +1,177 @@
+"""The ports: what the engine needs of the world, each a contract in prose. Adapters repeat nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from interlock.model.action import Labels
+from interlock.model.agent import AgentResult, AgentSpec
+from interlock.model.decision import Decision
+from interlock.model.plan import Assignment
+from interlock.model.run import Compensation
+
+
+class Clock(Protocol):
+    """The time. Rules never read it: they are given it."""
+
+    def now(self) -> datetime:
+        """The time now, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallVerdict:
+    """The gate's answer before a tool call."""
+
+    decision: Decision
+    effect_id: str
+    """What :meth:`Gate.after` wants back; empty when the call may not happen."""
+    idempotency_key: str = ""
+
+
+class Gate(Protocol):
+    """The one gate, as an agent's runner sees it: bound to one attempt.
+
+    Every tool call is announced with :meth:`before`; it may take effect only when the verdict is allow; its outcome is
+    reported with :meth:`after`. A verdict of confirm is never returned: the gate holds the call until people have
+    answered, and then says allow or block. Both are in the ledger, flushed, when the methods return.
+    """
+
+    async def before(
+        self,
+        tool: str,
+        args: Mapping[str, Any],
+        *,
+        labels: Labels | None = None,
+        idempotent: bool = False,
+        compensation: Compensation | None = None,
+    ) -> CallVerdict:
+        """Judge a tool call and record the intent. Never raises: whatever goes wrong is a block."""
+        ...
+
+    async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:
+        """Record a call's outcome and judge its result before it flows back. On block the result must not be shown."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One execution of an agent, as a runner gets it."""
+
+    run_id: str
+    attempt_id: str
+    number: int
+    """1 for the first attempt of this assignment."""
+    agent: AgentSpec
+    assignment: Assignment
+    task: str
+    workspace: Path
+    """The only place to write to."""
+    project: Path
+    """The user's project; never to be written to."""
+    handed_over: Mapping[str, AgentResult] = field(default_factory=dict)
+    """Results of the agents that this one depends on."""
+    timeout: timedelta = timedelta(seconds=300)
+    environment: str = "development"
+
+
+class Runner(Protocol):
+    """Runs one agent.
+
+    ``run`` returns the agent's hand-over or raises. It is cancelled when the attempt's time is over, its run is
+    cancelled or its worker has lost the lease: then everything that it started (processes, their children) must have
+    ended before the cancellation goes on. It writes nothing outside the job's workspace.
+
+    Raises:
+        RunnerError: when the agent could not be started, failed, or broke the protocol.
+    """
+
+    async def run(self, job: Job, gate: Gate) -> AgentResult:
+        """Run the agent to its end."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Integration:
+    """What an attempt changed, when it was taken into the run's branch."""
+
+    changed: tuple[str, ...]
+    """Paths relative to the project."""
+    commit: str
+    """The run's branch after it, or a digest of the tree where there is no git."""
+
+
+class Workspaces(Protocol):
+    """Places for attempts to work in, and the run's own line of changes.
+
+    The user's project is never touched before :meth:`deliver`, and then only as configured. All methods are idempotent:
+    after a crash they may be called again with the same arguments. A run has one line; attempts start from its head.
+    """
+
+    def begin(self, run_id: str) -> str:
+        """Start the run's line at the project's present state; returns the base (commit or digest)."""
+        ...
+
+    def open(self, run_id: str, attempt_id: str) -> Path:
+        """A fresh directory at the head of the run's line. An older one of the same attempt is thrown away."""
+        ...
+
+    def diff(self, run_id: str, attempt_id: str) -> str:
+        """The attempt's changes so far, new files included, as a unified diff."""
+        ...
+
+    def changed(self, run_id: str, attempt_id: str) -> tuple[str, ...]:
+        """The paths that the attempt has changed so far, relative to the project."""
+        ...
+
+    def integrate(self, run_id: str, attempt_id: str, *, author: str, message: str) -> Integration:
+        """Take the attempt's changes into the run's line, whole or not at all.
+
+        Raises:
+            ConflictError: when they do not apply on top of what was integrated since the attempt began.
+        """
+        ...
+
+    def discard(self, run_id: str, attempt_id: str) -> None:
+        """Throw the attempt's directory away."""
+        ...
+
+    def run_diff(self, run_id: str) -> str:
+        """All integrated changes of the run as a unified diff."""
+        ...
+
+    def deliver(self, run_id: str, *, how: str, target: str = "") -> str:
+        """Deliver the run's line: ``review`` (leave the branch), ``merge`` (into the target), ``patch`` (a file).
+
+        Returns where it is: a branch's name or a file's path, empty when nothing changed.
+
+        Raises:
+            ConflictError: when ``merge`` does not apply; the target is left untouched.
+        """
+        ...
+
+    def end(self, run_id: str, *, keep: bool) -> None:
+        """Throw away the run's directories; the line itself too, unless ``keep``."""
+        ...
+
+
+class Observer(Protocol):
+    """Told what has happened (metrics, notifier, dashboard). One that raises is logged and counted, never obeyed."""
+
+    def __call__(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take note of a ledger entry of this kind."""
+        ...
+
+
+AgentFunction = Callable[[Job, Gate], Awaitable[AgentResult | str | None]]
+"""A Python function as an agent."""
+
+Command = Sequence[str]

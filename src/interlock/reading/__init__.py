@@ -1,0 +1,1 @@
+"""Readers: languages and text to findings, pure."""

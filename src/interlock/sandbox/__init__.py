@@ -1,0 +1,1 @@
+"""Places to work in, and walls around them."""
