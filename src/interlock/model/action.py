@@ -88,6 +88,20 @@ class Action:
         return ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """What a reader may know of the place where an action would take effect."""
+
+    workspace: str = ""
+    """The directory that may be written to, absolute; empty when unknown."""
+    protected: tuple[str, ...] = ()
+    """Globs, relative to the workspace, of files that only people change."""
+    hosts: tuple[str, ...] | None = None
+    """Hosts (``*.example.org`` covers subdomains) that may be talked to; None when nothing is configured."""
+    dialect: str = ""
+    """The SQL dialect of the tool's database, in sqlglot's words; empty when unknown."""
+
+
 class SpanKind(StrEnum):
     """Which text a span counts in."""
 
