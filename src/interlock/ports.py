@@ -140,6 +140,10 @@ class Workspaces(Protocol):
         """
         ...
 
+    def is_integrated(self, run_id: str, attempt_id: str) -> bool:
+        """Whether the attempt's changes are in the run's line already."""
+        ...
+
     def discard(self, run_id: str, attempt_id: str) -> None:
         """Throw the attempt's directory away."""
         ...
