@@ -1,0 +1,299 @@
+"""Admission: which waiting attempt starts next, why do the others wait, and how long will it take?
+
+This is the reference of what the store does in one transaction. The order: classes of priority; waiting lifts an
+attempt by one class per ``ageing_s`` seconds, up to critical; within a class the oldest goes first. So everything
+becomes the oldest of the highest class in the end: nothing starves. An attempt that only waits for an excluded agent to
+end keeps later attempts of that agent back, or they could take turns for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from interlock.config import LimitSettings
+from interlock.model.agent import Priority
+
+_MINUTE = timedelta(seconds=60)
+_TRIALS = 64
+_HIGHEST = Priority.CRITICAL.rank
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """An attempt in the queue."""
+
+    attempt_id: str
+    agent: str
+    priority: Priority = Priority.MEDIUM
+    queued_at: datetime
+    not_before: datetime | None = None
+    """A back-off's end."""
+    excludes: frozenset[str] = frozenset()
+    """Agents that must not run at the same time, in any run; it counts both ways."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """An attempt that holds a permit."""
+
+    attempt_id: str
+    agent: str
+    started_at: datetime
+    excludes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What may be at work at once. 0 means never."""
+
+    max_concurrent: int = 3
+    per_agent: int = 2
+    agents: Mapping[str, int] = field(default_factory=dict)
+    """Agents with a limit of their own."""
+    per_minute: int = 10
+    ageing: timedelta = timedelta(seconds=60)
+
+    @classmethod
+    def of(cls, settings: LimitSettings, agents: Mapping[str, int | None]) -> Limits:
+        """The configured limits; an agent with None has the default."""
+        return cls(
+            max_concurrent=settings.max_concurrent,
+            per_agent=settings.per_agent,
+            agents={name: cap for name, cap in agents.items() if cap is not None},
+            per_minute=settings.per_minute,
+            ageing=timedelta(seconds=settings.ageing_s),
+        )
+
+    def cap(self, agent: str) -> int:
+        """How many executions of this agent may run at once."""
+        return self.agents.get(agent, self.per_agent)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """The next attempt to start, if any, and one sentence for each one that waits."""
+
+    next: Waiting | None
+    reasons: Mapping[str, str]
+    """By attempt id, in the order of the queue."""
+
+
+def ordered(waiting: Sequence[Waiting], limits: Limits, now: datetime) -> list[Waiting]:
+    """The queue's order: highest aged class first, then the oldest."""
+    return sorted(waiting, key=lambda item: (-aged_class(item, limits, now), item.queued_at, item.attempt_id))
+
+
+def aged_class(item: Waiting, limits: Limits, now: datetime) -> int:
+    """The class of priority after ageing, 3 (critical) at most."""
+    waited = max(now - item.queued_at, timedelta())
+    return min(_HIGHEST, item.priority.rank + waited // limits.ageing)
+
+
+def pick(
+    waiting: Sequence[Waiting],
+    running: Sequence[Running],
+    limits: Limits,
+    *,
+    recent_starts: Sequence[datetime] = (),
+    refused: Mapping[str, str] | None = None,
+    held: Mapping[str, str] | None = None,
+    now: datetime,
+) -> Pick:
+    """The next attempt that may start. Start it, add it to ``running`` and ``recent_starts``, and ask again.
+
+    Args:
+        waiting: the queue in any order.
+        running: every attempt that holds a permit, also of a worker that is silent.
+        limits: what may be at work at once.
+        recent_starts: when attempts started lately.
+        refused: agents whose breaker does not admit, with the reason.
+        held: attempts that may not start for another reason (budget, cancelled run), with the reason.
+        now: the time.
+    """
+    chosen: Waiting | None = None
+    reasons: dict[str, str] = {}
+    ahead: list[Waiting] = []
+    full = _full(running, limits, recent_starts, now)
+    for item in ordered(waiting, limits, now):
+        own = _own_reason(item, limits, refused or {}, held or {}, now)
+        clash = _clash(item, running)
+        before = next((other for other in ahead if _exclude(item, other)), None)
+        if own:
+            reasons[item.attempt_id] = own
+            continue
+        if clash:
+            ahead.append(item)
+            reasons[item.attempt_id] = f"{clash.agent} is at work, and the two must not run at the same time"
+        elif full:
+            reasons[item.attempt_id] = full
+        elif before:
+            reasons[item.attempt_id] = f"{before.agent} waits before it, and the two must not run at the same time"
+        elif (busy := sum(other.agent == item.agent for other in running)) >= limits.cap(item.agent):
+            reasons[item.attempt_id] = f"{item.agent} is at its limit: {busy} of {limits.cap(item.agent)} at work"
+        elif chosen is None:
+            chosen = item
+        else:
+            reasons[item.attempt_id] = f"{chosen.agent} starts before it"
+    return Pick(next=chosen, reasons=reasons)
+
+
+def _own_reason(
+    item: Waiting, limits: Limits, refused: Mapping[str, str], held: Mapping[str, str], now: datetime
+) -> str:
+    """Why this attempt could not start even if it were alone."""
+    if item.attempt_id in held:
+        return held[item.attempt_id]
+    if limits.max_concurrent <= 0 or limits.per_minute <= 0:
+        return "nothing may start: limits.max_concurrent or limits.per_minute is 0"
+    if limits.cap(item.agent) <= 0:
+        return f"{item.agent} may never start: its limit is 0"
+    if item.agent in refused:
+        return refused[item.agent]
+    if item.not_before is not None and now < item.not_before:
+        return f"waits until {item.not_before.isoformat(timespec='seconds')} before it tries again"
+    return ""
+
+
+def _full(running: Sequence[Running], limits: Limits, recent_starts: Sequence[datetime], now: datetime) -> str:
+    """Why nothing at all can start now."""
+    if len(running) >= limits.max_concurrent:
+        return f"all places are taken: {len(running)} of {limits.max_concurrent} agents at work"
+    started = sum(abs(now - start) < _MINUTE for start in recent_starts)
+    if started >= limits.per_minute:
+        return f"{started} of {limits.per_minute} starts in this minute are used"
+    return ""
+
+
+def _clash(item: Waiting, running: Sequence[Running]) -> Running | None:
+    return next((other for other in running if _exclude(item, other)), None)
+
+
+def _exclude(one: Waiting, other: Waiting | Running) -> bool:
+    return other.agent in one.excludes or one.agent in other.excludes
+
+
+def estimate(
+    queue: Sequence[Waiting],
+    running: Sequence[Running],
+    limits: Limits,
+    durations: Mapping[str, Sequence[int]],
+    *,
+    recent_starts: Sequence[datetime] = (),
+    now: datetime,
+) -> tuple[int, int] | None:
+    """Milliseconds until the last of ``queue`` starts, as median and 90th percentile of trial runs.
+
+    Args:
+        queue: the attempt in question and all before it, in order.
+        running: who is at work.
+        limits: what may be at work at once.
+        durations: observed durations in milliseconds by agent; an agent without any is taken as the average of all.
+        recent_starts: when attempts started lately.
+        now: the time.
+
+    Returns None when it cannot be known: nothing observed yet, a limit of 0, an empty queue. The trials draw from the
+    observed durations in an order fixed by the attempts' ids: the same facts give the same estimate.
+    """
+    agents = {item.agent for item in queue}
+    if not queue or min(limits.max_concurrent, limits.per_minute, *(limits.cap(agent) for agent in agents)) <= 0:
+        return None
+    pool = [span for spans in durations.values() for span in spans]
+    if not pool:
+        return None
+    ahead = _Ahead.of(queue, running, limits, durations, pool, recent_starts, now)
+    starts = sorted(_trial(number, ahead) for number in range(_TRIALS))
+    return starts[_TRIALS // 2], starts[_TRIALS * 9 // 10]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ahead:
+    """What all trials share; times in milliseconds from now."""
+
+    busy: tuple[tuple[str, str, Sequence[int]], ...]
+    """Attempts at work: id, agent, how much longer they may take."""
+    queue: tuple[tuple[str, str, Sequence[int], int], ...]
+    """Attempts in order: id, agent, how long they may take, earliest start."""
+    foes: Mapping[str, frozenset[str]]
+    began: tuple[int, ...]
+    limits: Limits
+
+    @classmethod
+    def of(
+        cls,
+        queue: Sequence[Waiting],
+        running: Sequence[Running],
+        limits: Limits,
+        durations: Mapping[str, Sequence[int]],
+        pool: Sequence[int],
+        recent_starts: Sequence[datetime],
+        now: datetime,
+    ) -> _Ahead:
+        """Gather it once."""
+        busy = []
+        for work in running:
+            elapsed = max(0, _ms(now - work.started_at))
+            seen = durations.get(work.agent) or pool
+            longer = [
+                span - elapsed for span in seen if span > elapsed
+            ]  # none: slower than ever seen; as if it began now
+            busy.append((work.attempt_id, work.agent, longer or seen))
+        foes: dict[str, set[str]] = {}
+        for item in (*queue, *running):
+            for other in item.excludes:
+                foes.setdefault(item.agent, set()).add(other)
+                foes.setdefault(other, set()).add(item.agent)
+        spans = {item.agent: durations.get(item.agent) or pool for item in queue}
+        return cls(
+            busy=tuple(busy),
+            queue=tuple(
+                (item.attempt_id, item.agent, spans[item.agent], max(0, _ms((item.not_before or now) - now)))
+                for item in queue
+            ),
+            foes={agent: frozenset(others) for agent, others in foes.items()},
+            began=tuple(sorted(-_ms(now - start) for start in recent_starts if abs(now - start) < _MINUTE)),
+            limits=limits,
+        )
+
+
+def _trial(number: int, ahead: _Ahead) -> int:
+    """One possible future: when the last of the queue starts."""
+    limits = ahead.limits
+    ends: list[int] = []
+    by_agent: dict[str, list[int]] = {}
+    began = list(ahead.began)
+    for attempt_id, agent, spans in ahead.busy:
+        _take(ends, by_agent, agent, _draw(spans, number, attempt_id))
+    start = 0
+    for attempt_id, agent, spans, earliest in ahead.queue:
+        mine = by_agent.get(agent, [])
+        start = max(earliest, _place_free(ends, limits.max_concurrent), _place_free(mine, limits.cap(agent)))
+        for foe in ahead.foes.get(agent, ()):
+            start = max(start, by_agent[foe][-1] if by_agent.get(foe) else 0)
+        if len(began) >= limits.per_minute:
+            start = max(start, began[-limits.per_minute] + _ms(_MINUTE))
+        insort(began, start)
+        _take(ends, by_agent, agent, start + _draw(spans, number, attempt_id))
+    return start
+
+
+def _take(ends: list[int], by_agent: dict[str, list[int]], agent: str, end: int) -> None:
+    insort(ends, end)
+    insort(by_agent.setdefault(agent, []), end)
+
+
+def _place_free(ends: Sequence[int], places: int) -> int:
+    """When fewer than ``places`` of the sorted ``ends`` are still to come."""
+    return ends[-places] if len(ends) >= places else 0
+
+
+def _draw(spans: Sequence[int], number: int, attempt_id: str) -> int:
+    drawn = hashlib.blake2b(f"{number}/{attempt_id}".encode(), digest_size=4).digest()
+    return spans[int.from_bytes(drawn, "big") % len(spans)]
+
+
+def _ms(span: timedelta) -> int:
+    return round(span / timedelta(milliseconds=1))
