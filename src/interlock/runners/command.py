@@ -94,7 +94,7 @@ class CommandRunner:
                 raise ConfigError(
                     f"the command runner has no option {name!r}", suggestion=did_you_mean(str(name), _OPTIONS)
                 )
-        self._command = _words(options.get("command"), "command")
+        self._command = _words(options.get("command", ()), "command")
         self._env = _words(options.get("env", ()), "env")
         grace = options.get("grace_s", 2)
         if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= 60:  # noqa: PLR2004 - a minute

@@ -71,11 +71,13 @@ def read_result(path: Path) -> Mapping[str, Any] | None:
         return None
     except OSError as error:
         raise RunnerError(f"the hand-over file cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_RESULT:
             raise RunnerError(f"the hand-over must be a plain file of at most {MAX_RESULT} bytes")
-        text = file.read(MAX_RESULT + 1)
+        text = os.read(descriptor, MAX_RESULT)
+    finally:
+        os.close(descriptor)
     try:
         plain = orjson.loads(text)
     except orjson.JSONDecodeError as error:
