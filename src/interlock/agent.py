@@ -214,7 +214,7 @@ class Job:
         Raises:
             Blocked: when the gate says no.
         """
-        place = self.workspace / path
+        place = (self.workspace / path).resolve()  # what is judged is what is used
         args = {"path": self._shown(place), "content": text}
         with self.call("edit", args, idempotent=True) as call:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ class Job:
         Raises:
             Blocked: when the gate says no, or withholds what was read.
         """
-        place = self.workspace / path
+        place = (self.workspace / path).resolve()  # what is judged is what is used
         with self.call("read", {"path": self._shown(place)}, idempotent=True) as call:
             text = place.read_text(encoding="utf-8")
             call.output = text
@@ -253,10 +253,10 @@ class Job:
         """
         import sqlite3  # noqa: PLC0415 - see _exchange
 
-        place = self.workspace / database
+        place = (self.workspace / database).resolve()
         args = {"database": self._shown(place), "query": statement, "parameters": list(parameters)}
         with self.call("sql", args, idempotent=idempotent, compensation=compensation) as call:
-            connection = sqlite3.connect(f"{place.absolute().as_uri()}?mode=rw", uri=True)
+            connection = sqlite3.connect(f"{place.as_uri()}?mode=rw", uri=True)
             try:
                 with connection:
                     rows = _enforcing(connection).execute(statement, tuple(parameters)).fetchall()

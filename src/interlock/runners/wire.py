@@ -45,7 +45,7 @@ class GateServer:
         self._handlers: set[asyncio.Task[None]] = set()
         self.calls = 0
         self.blocks: list[str] = []
-        """The reasons of the calls that were blocked."""
+        """The reasons of everything that was blocked."""
         self.open: dict[str, bool] = {}
         """Allowed calls whose outcome was not reported: effect and whether it may be repeated."""
 
@@ -75,7 +75,7 @@ class GateServer:
         self._handlers.add(task)
         try:
             if len(self._handlers) > MAX_CONNECTIONS:
-                await _send(writer, _block("too many connections"))
+                await _send(writer, self._refused("too many connections"))
             else:
                 await self._serve(reader, writer)
         except (OSError, asyncio.CancelledError):
@@ -91,7 +91,7 @@ class GateServer:
             except asyncio.IncompleteReadError:
                 return
             except asyncio.LimitOverrunError:
-                await _send(writer, _block(f"a request may have {MAX_LINE} bytes at most"))
+                await _send(writer, self._refused(f"a request may have {MAX_LINE} bytes at most"))
                 return
             answer = await self.answer(line)
             try:
@@ -105,10 +105,10 @@ class GateServer:
         try:
             return await self._dispatch(_request(line))
         except _BadRequest as error:
-            return _block(f"not understood: {error}")
+            return self._refused(f"not understood: {error}")
         except Exception as error:  # noqa: BLE001 - closed on failure: whatever goes wrong is a block
             _log.exception("the gate failed")
-            return _block(f"the gate failed ({type(error).__name__})")
+            return self._refused(f"the gate failed ({type(error).__name__})")
 
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.pop("op", None)
@@ -136,8 +136,7 @@ class GateServer:
         verdict = await self._gate.before(tool, args, labels=labels, idempotent=idempotent, compensation=compensation)
         decision = verdict.decision
         if decision.verdict is not Verdict.ALLOW or not verdict.effect_id:
-            self.blocks.append(decision.reason or "not allowed")
-            return _block(decision.reason or "not allowed")
+            return self._refused(decision.reason or "not allowed")
         self.open[verdict.effect_id] = idempotent
         return {
             "verdict": "allow",
@@ -158,8 +157,11 @@ class GateServer:
         self.open.pop(effect, None)
         if decision.verdict is Verdict.ALLOW:
             return {"verdict": "allow", "reason": decision.reason}
-        self.blocks.append(decision.reason or "the result was not allowed")
-        return _block(decision.reason or "the result was not allowed")
+        return self._refused(decision.reason or "the result was not allowed")
+
+    def _refused(self, reason: str) -> dict[str, Any]:
+        self.blocks.append(reason)
+        return {"verdict": "block", "effect": "", "key": "", "reason": reason}
 
     async def _undelivered(self, answer: Mapping[str, Any]) -> None:
         """A yes that nobody could hear: the call has not happened, and the ledger should know."""
@@ -235,10 +237,6 @@ def _words(value: Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise _BadRequest(f"{name} must be a list of texts")
     return tuple(value)
-
-
-def _block(reason: str) -> dict[str, Any]:
-    return {"verdict": "block", "effect": "", "key": "", "reason": reason}
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
