@@ -32,6 +32,8 @@ def digest(value: Any) -> str:
 
 
 def _checked(value: Any) -> Any:
+    if type(value) is str:  # the most frequent case first: every decision hashes
+        return value
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, (str, bool)):
@@ -45,7 +47,7 @@ def _checked(value: Any) -> Any:
         return round(value.total_seconds() * 1000)
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # dict first: asking an abstract class is slow
         return {_key(key): _checked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_checked(item) for item in value]
