@@ -19,6 +19,7 @@ class ConfigError(InterlockError):
     exit_code = 2
 
     def __init__(self, message: str, *, file: str = "", line: int | None = None, suggestion: str = "") -> None:
+        self.message = message
         self.file = file
         self.line = line
         self.suggestion = suggestion

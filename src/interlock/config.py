@@ -1,1 +1,0 @@
-"""Settings by environment."""

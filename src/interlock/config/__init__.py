@@ -1,0 +1,50 @@
+"""Settings by environment: read once, checked as a whole, then handed around frozen."""
+
+from interlock.config.load import effective, find_project, json_schema, load_settings, problems
+from interlock.config.settings import (
+    AgentSettings,
+    ApprovalSettings,
+    BreakerSettings,
+    BudgetSettings,
+    LimitSettings,
+    PolicySettings,
+    RecoveryRule,
+    RecoverySettings,
+    RiskSettings,
+    RunnerSettings,
+    SandboxSettings,
+    ScopeSettings,
+    Settings,
+    Strategy,
+    ValidatorSettings,
+    WorkerSettings,
+    WorkspaceSettings,
+)
+from interlock.config.text import Tree, read_yaml
+
+__all__ = [
+    "AgentSettings",
+    "ApprovalSettings",
+    "BreakerSettings",
+    "BudgetSettings",
+    "LimitSettings",
+    "PolicySettings",
+    "RecoveryRule",
+    "RecoverySettings",
+    "RiskSettings",
+    "RunnerSettings",
+    "SandboxSettings",
+    "ScopeSettings",
+    "Settings",
+    "Strategy",
+    "Tree",
+    "ValidatorSettings",
+    "WorkerSettings",
+    "WorkspaceSettings",
+    "effective",
+    "find_project",
+    "json_schema",
+    "load_settings",
+    "problems",
+    "read_yaml",
+]
