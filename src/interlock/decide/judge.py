@@ -107,8 +107,7 @@ def _judge(
         said.finding(finding, accepted.get(finding.kind))
     for match in policies.matches(facts):
         said.rule(match)
-    if RANK[floor] > said.risk:
-        said.risk = RANK[floor]
+    said.risk = max(said.risk, RANK[floor])
     if floor >= RiskLevel.HIGH and action.kind in _ASKED_FIRST:
         said.ask(_CONFIRM, f"The {action.kind} carries {floor} risk, so a person confirms it first.", "risk.floor")
     return Decision(

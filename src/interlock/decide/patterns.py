@@ -162,7 +162,7 @@ def _after(pattern: str, place: int) -> int:
 
 
 def _escape_length(after: str) -> int:
-    """The length of an escape, the backslash included: ``\\x41`` and ``\\101`` are 4, ``\\pN`` is 3."""
+    r"""The length of an escape, the backslash included: ``\x41`` and ``\101`` are 4, ``\pN`` is 3."""
     if after[:1].isdigit():
         return 1 + len(after) - len(after.lstrip("0123456789"))
     return 4 if after[:1] == "x" else 3 if after[:1] in "pP" else 2

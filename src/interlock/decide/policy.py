@@ -187,17 +187,16 @@ class PolicySet:
 def complaints(policies: Sequence[Policy]) -> tuple[Complaint, ...]:
     """Rules that can never change a verdict: allowed without an accept, shadowed by a stronger rule, or switched off."""
     strongest: dict[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]] = {}
-    found: list[Complaint] = []
+    found = [
+        Complaint(rule_id=policy.name, message="the policy is disabled: none of its rules is looked at")
+        for policy in policies
+        if policy.enforcement is Enforcement.DISABLED
+    ]
     active = [rule for policy in policies if policy.enforcement is Enforcement.STRICT for rule in policy.rules]
     for rule in active:
         key = _signature(rule)
         if not rule.accept and (key not in strongest or _strength(rule) > strongest[key][0]):
             strongest[key] = (_strength(rule), rule)
-    for policy in policies:
-        if policy.enforcement is Enforcement.DISABLED:
-            found.append(
-                Complaint(rule_id=policy.name, message="the policy is disabled: none of its rules is looked at")
-            )
     for rule in active:
         if rule.accept:
             continue

@@ -34,10 +34,8 @@ def digest(value: Any) -> str:
 def _checked(value: Any) -> Any:
     if type(value) is str:  # the most frequent case first: every decision hashes
         return value
-    if isinstance(value, Enum):
-        return value.value
-    if value is None or isinstance(value, (str, bool)):
-        return value
+    if value is None or isinstance(value, (bool, Enum, str)):
+        return value.value if isinstance(value, Enum) else value
     if isinstance(value, int):
         if abs(value) > _MAX_INTEGER:
             message = f"{value} is beyond 2^53 and has no canonical JSON form"

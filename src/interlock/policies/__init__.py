@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
-from interlock.decide.policy_load import PolicyFile, examine, parse_policies
+from interlock.config import read_yaml
+from interlock.decide.policy_load import PolicyFile, examine
 from interlock.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,12 +27,8 @@ PACKS = (
     "literal",
 )
 """The packs, by name. ``literal`` is the seed's six patterns on every surface, kept for comparison only."""
-DEFAULT_PACKS = ("defaults", "forbidden-operations")
+DEFAULT_PACKS = ("defaults", "databases", "git", "cloud", "kubernetes", "secrets", "forbidden-operations")
 """What is on when a configuration names none."""
-
-MAX_FILE = 1_000_000
-"""Largest policy file, in characters."""
-_MAX_DEPTH = 20
 
 
 def load_policies(
@@ -74,8 +69,7 @@ def read_pack(name: str) -> PolicyFile:
     Raises:
         ConfigError: when there is no such pack.
     """
-    data, marks = read_yaml(pack_text(name), f"{name}.yaml")
-    return parse_policies(data, file=f"{name}.yaml", marks=marks)
+    return _sound(examine_text(pack_text(name), f"{name}.yaml"))
 
 
 def read_file(path: Path) -> PolicyFile:
@@ -84,10 +78,7 @@ def read_file(path: Path) -> PolicyFile:
     Raises:
         ConfigError: when it cannot be read, or the first thing that is wrong in it.
     """
-    found, complaints = examine_file(path)
-    if complaints:
-        raise complaints[0]
-    return found
+    return _sound(examine_file(path))
 
 
 def examine_file(path: Path) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
@@ -97,63 +88,24 @@ def examine_file(path: Path) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
     except (OSError, UnicodeDecodeError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
         return PolicyFile(file=str(path)), (ConfigError(f"the policy file cannot be read: {why}", file=str(path)),)
+    return examine_text(text, str(path))
+
+
+def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
+    """What could be read of a policy file's text, and everything that is wrong in it."""
     try:
-        data, marks = read_yaml(text, str(path))
+        tree = read_yaml(text, file=file)
     except ConfigError as problem:
-        return PolicyFile(file=str(path)), (problem,)
-    return examine(data, file=str(path), marks=marks)
+        return PolicyFile(file=file), (problem,)
+    twice = tuple(
+        ConfigError(f"the key {path[-1]!r} is there twice", file=file, line=line) for path, line in tree.duplicates
+    )
+    found, complaints = examine(tree.value, file=file, marks=tree.lines)
+    return found, (*twice, *complaints)
 
 
-def read_yaml(text: str, file: str = "") -> tuple[Any, dict[tuple[str | int, ...], int]]:
-    """YAML as data, and the line of every key. Aliases and double keys are refused: a policy says things once.
-
-    Raises:
-        ConfigError: with the line.
-    """
-    if len(text) > MAX_FILE:
-        raise ConfigError(f"the file has {len(text)} characters, {MAX_FILE} are the limit", file=file)
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        marks: dict[tuple[str | int, ...], int] = {}
-        return (_Plain(loader, file, marks).of(node, ()) if node is not None else None), marks
-    except yaml.MarkedYAMLError as problem:
-        line = problem.problem_mark.line + 1 if problem.problem_mark else None
-        raise ConfigError(f"not valid YAML: {problem.problem}", file=file, line=line) from problem
-    except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise ConfigError(f"not valid YAML: {problem}", file=file) from problem
-    finally:
-        loader.dispose()
-
-
-class _Plain:
-    """Plain data out of YAML nodes, keeping lines."""
-
-    def __init__(self, loader: yaml.SafeLoader, file: str, marks: dict[tuple[str | int, ...], int]) -> None:
-        self.loader = loader
-        self.file = file
-        self.marks = marks
-        self.seen: set[int] = set()
-
-    def of(self, node: yaml.Node, place: tuple[str | int, ...]) -> Any:
-        line = node.start_mark.line + 1
-        self.marks.setdefault(place, line)
-        if isinstance(node, yaml.ScalarNode):
-            return self.loader.construct_object(node)  # type: ignore[no-untyped-call]
-        if id(node) in self.seen:
-            raise ConfigError("aliases are not allowed here", file=self.file, line=line, suggestion="write it out")
-        if len(place) > _MAX_DEPTH:
-            raise ConfigError(f"nested deeper than {_MAX_DEPTH}", file=self.file, line=line)
-        self.seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            return [self.of(item, (*place, number)) for number, item in enumerate(node.value)]
-        found: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.of(key_node, (*place, "")) if isinstance(key_node, yaml.ScalarNode) else None
-            key_line = key_node.start_mark.line + 1
-            if key is None or key in found:
-                why = f"the key {key!r} is there twice" if key is not None else "a key is one word"
-                raise ConfigError(why, file=self.file, line=key_line)
-            self.marks[*place, key] = key_line
-            found[key] = self.of(value_node, (*place, key))
-        return found
+def _sound(read: tuple[PolicyFile, tuple[ConfigError, ...]]) -> PolicyFile:
+    found, complaints = read
+    if complaints:
+        raise complaints[0]
+    return found
