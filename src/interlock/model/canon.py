@@ -32,10 +32,10 @@ def digest(value: Any) -> str:
 
 
 def _checked(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if value is None or isinstance(value, (str, bool)):
+    if type(value) is str:  # the most frequent case first: every decision hashes
         return value
+    if value is None or isinstance(value, (bool, Enum, str)):
+        return value.value if isinstance(value, Enum) else value
     if isinstance(value, int):
         if abs(value) > _MAX_INTEGER:
             message = f"{value} is beyond 2^53 and has no canonical JSON form"
@@ -45,7 +45,7 @@ def _checked(value: Any) -> Any:
         return round(value.total_seconds() * 1000)
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # dict first: asking an abstract class is slow
         return {_key(key): _checked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_checked(item) for item in value]
