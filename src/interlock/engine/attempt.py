@@ -123,7 +123,7 @@ class AttemptLine:
         try:
             attempt = await self._work(attempt, fence, switch)
         except Failure as failure:
-            error = failure.error
+            error = await self._undone(attempt, failure.error)
         except Lost:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
@@ -131,6 +131,16 @@ class AttemptLine:
         await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
         await asyncio.to_thread(self._means.governor.admit)
+
+    async def _undone(self, attempt: Attempt, error: AgentError) -> AgentError:
+        """A failed attempt leaves nothing behind that can be undone; where undoing fails, a person is needed at once."""
+        if error.kind is ErrorKind.UNKNOWN_EFFECT:
+            return error
+        report = await self._saga.undo(attempt.run_id, attempt_id=attempt.id)
+        if not report.problem:
+            return error
+        message = f"{error.message}; then the roll-back failed: {report.problem}"
+        return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
     async def _work(self, attempt: Attempt, fence: int, switch: Switch) -> Attempt:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
@@ -224,8 +234,9 @@ class AttemptLine:
         try:
             return agent.result()
         except Exception as error:
-            kind = classify(error)
-            raise Failure(kind, str(error)) from error
+            declared = getattr(error, "kind", "")
+            name = f"{type(error).__module__}.{type(error).__qualname__}"
+            raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
 
     def _returned(self, conn: sa.Connection, attempt: Attempt) -> None:
         rows.save_attempt(conn, attempt)

@@ -5,15 +5,15 @@ A permit is held only while an agent works: waiting for a person, a back-off or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from interlock.config import Settings
 from interlock.decide import breaker as breakers
-from interlock.decide.govern import AGEING, estimate
+from interlock.decide import govern
 from interlock.engine.durable import Durable
 from interlock.engine.ledger import Ledger
 from interlock.model.agent import AgentSpec, Priority
@@ -21,7 +21,7 @@ from interlock.model.breaker import Breaker
 from interlock.model.run import AgentError, Attempt, AttemptState, ErrorKind, QueuePlace
 from interlock.ports import Clock
 from interlock.store import queue, rows
-from interlock.store.database import Database, micros
+from interlock.store.database import Database, micros, moment
 
 _MINUTE = timedelta(minutes=1)
 
@@ -53,7 +53,8 @@ class Governor:
         rows.insert_attempt(
             conn,
             attempt,
-            rank=micros(attempt.queued_at - priority.rank * AGEING),
+            priority=priority,
+            rank=micros(govern.rank(attempt.queued_at, priority, timedelta(seconds=self._settings.limits.ageing_s))),
             not_before=micros(now + delay),
             excludes=self._spec_of(attempt.agent).exclusions,
         )
@@ -66,11 +67,6 @@ class Governor:
             actor="interlock",
             once=f"queued:{attempt.id}",
         )  # fmt: skip
-
-    def cap(self, agent: str) -> int:
-        """How many of this agent may run at once; 0 is never."""
-        own = self._spec_of(agent).max_concurrent
-        return self._settings.limits.per_agent if own is None else own
 
     def admit(self) -> list[str]:
         """Give permits to whoever may start now; returns the admitted attempts' ids."""
@@ -88,23 +84,38 @@ class Governor:
         return admitted
 
     def _next(self, conn: sa.Connection, passed_over: set[str]) -> queue.Waiting | None:
-        running = queue.running_by_agent(conn)
-        limits = self._settings.limits
-        if sum(running.values()) >= limits.max_concurrent or self._rate_used(conn) >= limits.per_minute:
+        """The first waiting attempt of each agent is enough for the rule to choose from: the others are behind it."""
+        now = self._clock.now()
+        heads = {
+            head.attempt_id: head
+            for agent in queue.waiting_agents(conn)
+            if (head := queue.first_waiting(conn, agent, micros(now), passed_over)) is not None
+        }
+        if not heads:
             return None
-        now = micros(self._clock.now())
-        barred = queue.excluded_by_running(conn)
-        heads = []
-        for agent in queue.waiting_agents(conn):
-            if running.get(agent, 0) >= self.cap(agent) or agent in barred:
-                continue
-            head = queue.first_waiting(conn, agent, now, passed_over)
-            if head is not None and not set(head.excludes) & set(running):
-                heads.append(head)
-        return min(heads, key=lambda head: (head.rank, head.attempt_id), default=None)
+        picked = govern.pick(
+            [_waiting(head) for head in heads.values()], self._running(conn), self.limits(heads.values()),
+            recent_starts=self._recent_starts(conn), now=now,
+        )  # fmt: skip
+        return heads[picked.next.attempt_id] if picked.next else None
 
-    def _rate_used(self, conn: sa.Connection) -> int:
-        return len(queue.admitted_since(conn, micros(self._clock.now() - _MINUTE)))
+    def limits(self, heads: Iterable[queue.Waiting]) -> govern.Limits:
+        """The limits that count for these agents."""
+        return govern.Limits.of(
+            self._settings.limits, {head.agent: self._spec_of(head.agent).max_concurrent for head in heads}
+        )
+
+    def _running(self, conn: sa.Connection) -> list[govern.Running]:
+        return [
+            govern.Running(
+                attempt_id=row.attempt_id, agent=row.agent, started_at=moment(row.admitted_at),
+                excludes=frozenset(row.excludes),
+            )
+            for row in queue.running(conn)
+        ]  # fmt: skip
+
+    def _recent_starts(self, conn: sa.Connection) -> list[datetime]:
+        return [moment(at) for at in queue.admitted_since(conn, micros(self._clock.now() - _MINUTE))]
 
     def _admit_one(self, conn: sa.Connection, waiting: queue.Waiting) -> bool:
         attempt = _known(rows.find_attempt(conn, waiting.attempt_id))
@@ -183,23 +194,31 @@ class Governor:
         """The queue, next one first, with estimates from observed durations (None while there are none)."""
         now = self._clock.now()
         with self._database.read() as conn:
-            waiting = rows.ready_attempts(conn)
-            running = [_known(rows.find_attempt(conn, permit.attempt_id)) for permit in queue.list_permits(conn)]
+            waiting = queue.all_waiting(conn)
+            running, recent = self._running(conn), self._recent_starts(conn)
             durations = rows.recent_durations(conn)
-            full = len(running) >= self._settings.limits.max_concurrent
-        guesses = estimate(waiting, running, durations, self.cap, self._settings.limits, now)
-        return [
-            QueuePlace(
-                attempt_id=attempt.id,
-                run_id=attempt.run_id,
-                agent=attempt.agent,
-                position=position,
-                reason="all places are taken" if full else f"waits for {attempt.agent}'s turn",
-                estimate_ms=guess[0] if guess else None,
-                estimate_p90_ms=guess[1] if guess else None,
-            )
-            for position, (attempt, guess) in enumerate(zip(waiting, guesses, strict=True), start=1)
-        ]
+        limits = self.limits(waiting)
+        line = [_waiting(item) for item in waiting]
+        picked = govern.pick(line, running, limits, recent_starts=recent, now=now)
+        places = []
+        for position, item in enumerate(waiting, start=1):
+            ahead = line[:position]
+            guess = govern.estimate(ahead, running, limits, durations, recent_starts=recent, now=now)
+            places.append(
+                QueuePlace(
+                    attempt_id=item.attempt_id, run_id=item.run_id, agent=item.agent, position=position,
+                    reason=picked.reasons.get(item.attempt_id, "starts now"),
+                    estimate_ms=guess[0] if guess else None, estimate_p90_ms=guess[1] if guess else None,
+                )
+            )  # fmt: skip
+        return places
+
+
+def _waiting(item: queue.Waiting) -> govern.Waiting:
+    return govern.Waiting(
+        attempt_id=item.attempt_id, agent=item.agent, priority=Priority(item.priority), queued_at=moment(item.queued_at),
+        not_before=moment(item.not_before), excludes=frozenset(item.excludes),
+    )  # fmt: skip
 
 
 def _known(attempt: Attempt | None) -> Attempt:

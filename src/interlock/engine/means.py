@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from interlock.config import Settings
 from interlock.engine.approvals import Approvals
+from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
 from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
@@ -38,6 +39,7 @@ class Means:
     governor: Governor
     approvals: Approvals
     gate: Gate
+    chooser: Chooser
     workspaces: Workspaces
     runner_of: Callable[[AgentSpec], Runner]
     clock: Clock

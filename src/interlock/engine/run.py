@@ -15,10 +15,9 @@ from typing import NoReturn
 import sqlalchemy as sa
 
 from interlock.decide.coordinate import coordinate
-from interlock.decide.recover import Done, Escalate, Fallback, Retry, Rollback, next_step
+from interlock.decide.recover import Done, EffectFacts, Escalate, Fallback, Retry, Rollback, next_step
 from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Question
-from interlock.engine.choose import assess_task, choose_plan
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga, Undoing
 from interlock.errors import InterlockError, PlanError
@@ -60,7 +59,7 @@ class RunLine:
         try:
             risk = await self._assess(run)
             judged = await self._gate_task(run, risk)
-            plan = await self._plan(run, risk)
+            plan = await self._plan(run)
             await self._gate_plan(run, plan, judged)
             await self._begin(run)
             for number, phase in enumerate(plan.phases):
@@ -75,7 +74,7 @@ class RunLine:
     async def _assess(self, run: Run) -> RiskAssessment:
         if run.risk is not None:
             return run.risk
-        risk = await asyncio.to_thread(assess_task, self._means.settings, self._means.catalogue, run.task)
+        risk = await asyncio.to_thread(self._means.chooser.assess, run.task)
 
         def store(conn: sa.Connection) -> None:
             self._save(conn, run.id, risk=risk)
@@ -107,14 +106,12 @@ class RunLine:
         )  # fmt: skip
         return decision
 
-    async def _plan(self, run: Run, risk: RiskAssessment) -> Plan:
+    async def _plan(self, run: Run) -> Plan:
         stored = (await asyncio.to_thread(self._means.run, run.id)).plan
         if stored is not None:
             return stored
         try:
-            plan = await asyncio.to_thread(
-                choose_plan, self._means.settings, self._means.catalogue, run.task, risk
-            )
+            plan = await asyncio.to_thread(self._means.chooser.plan, run.task)
         except PlanError as problem:
             raise Ended(OutcomeKind.FAILED, str(problem)) from problem
 
@@ -220,9 +217,8 @@ class RunLine:
         if last.error is None:
             return True
         step = next_step(
-            last.error, own, self._means.spec(last.agent), fallbacks=assignment.fallbacks,
-            rules=self._means.settings.recovery, max_retries=self._means.settings.limits.max_retries,
-            outside_effects=self._lasting(conn, last),
+            error=last.error, attempts=own, spec=self._means.spec(last.agent), fallbacks=assignment.fallbacks,
+            settings=self._means.settings, effects=self._left_behind(conn, last),
         )  # fmt: skip
         self._means.record(
             conn, run.id, "recovery.chosen",
@@ -230,8 +226,8 @@ class RunLine:
             once=f"recovery:{last.id}",
         )  # fmt: skip
         match step:
-            case Retry(delay=delay):
-                self._queue(conn, run, number, assignment, last.agent, last.number + 1, delay)
+            case Retry(delay_ms=delay):
+                self._queue(conn, run, number, assignment, last.agent, last.number + 1, timedelta(milliseconds=delay))
             case Fallback(agent=agent):
                 self._queue(conn, run, number, assignment, agent, last.number + 1, timedelta())
             case Rollback(reason=reason):
@@ -242,11 +238,14 @@ class RunLine:
                 return True
         return False
 
-    def _lasting(self, conn: sa.Connection, attempt: Attempt) -> bool:
-        """Whether the attempt has left something outside its workspace that a second try would do again."""
-        states = (EffectState.DONE, EffectState.UNKNOWN)
-        found = rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=states, outside_only=True)
-        return any(not effect.idempotent for effect in found) and not self._means.spec(attempt.agent).idempotent
+    def _left_behind(self, conn: sa.Connection, attempt: Attempt) -> EffectFacts:
+        """What the attempt has left outside its workspace that a second try would do again."""
+
+        def left(state: EffectState) -> bool:
+            found = rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=(state,), outside_only=True)
+            return any(not effect.idempotent for effect in found)
+
+        return EffectFacts(done=left(EffectState.DONE), unknown=left(EffectState.UNKNOWN))
 
     def _queue(
         self, conn: sa.Connection, run: Run, number: int, assignment: Assignment, agent: str, nth: int, delay: timedelta

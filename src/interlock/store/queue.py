@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -14,12 +15,24 @@ from interlock.store import schema as t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """The first waiting attempt of an agent."""
+    """A waiting attempt. Times in microseconds since 1970."""
 
     attempt_id: str
     run_id: str
     agent: str
-    rank: int
+    priority: str
+    queued_at: int
+    not_before: int
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningRow:
+    """An attempt that holds a permit."""
+
+    attempt_id: str
+    agent: str
+    admitted_at: int
     excludes: tuple[str, ...]
 
 
@@ -46,10 +59,15 @@ class WorkerRow:
     heir: str
 
 
-def running_by_agent(conn: sa.Connection) -> dict[str, int]:
-    """How many permits each agent holds."""
-    query = sa.select(t.permits.c.agent, sa.func.count()).group_by(t.permits.c.agent)
-    return {row[0]: row[1] for row in conn.execute(query)}
+def running(conn: sa.Connection) -> list[RunningRow]:
+    """Every attempt that holds a permit."""
+    query = sa.select(
+        t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes
+    ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
+    return [
+        RunningRow(attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])))
+        for row in conn.execute(query)
+    ]
 
 
 def waiting_agents(conn: sa.Connection) -> list[str]:
@@ -58,29 +76,31 @@ def waiting_agents(conn: sa.Connection) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
+_WAITING = sa.select(
+    t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.priority, t.attempts.c.queued_at,
+    t.attempts.c.not_before, t.attempts.c.excludes,
+).where(t.attempts.c.state == AttemptState.READY).order_by(t.attempts.c.rank, t.attempts.c.id)  # fmt: skip
+
+
 def first_waiting(conn: sa.Connection, agent: str, now: int, passed_over: Collection[str] = ()) -> Waiting | None:
     """The agent's next attempt whose time has come."""
-    query = (
-        sa
-        .select(t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.rank, t.attempts.c.excludes)
-        .where(t.attempts.c.state == AttemptState.READY, t.attempts.c.agent == agent, t.attempts.c.not_before <= now)
-        .order_by(t.attempts.c.rank)
-        .limit(1)
-    )
+    query = _WAITING.where(t.attempts.c.agent == agent, t.attempts.c.not_before <= now).limit(1)
     if passed_over:
         query = query.where(t.attempts.c.id.not_in(list(passed_over)))
     row = conn.execute(query).first()
-    if row is None:
-        return None
+    return _waiting(row) if row else None
+
+
+def all_waiting(conn: sa.Connection) -> list[Waiting]:
+    """The whole queue, next one first."""
+    return [_waiting(row) for row in conn.execute(_WAITING)]
+
+
+def _waiting(row: Any) -> Waiting:
     return Waiting(
-        attempt_id=row.id, run_id=row.run_id, agent=agent, rank=row.rank, excludes=tuple(orjson.loads(row.excludes))
-    )
-
-
-def excluded_by_running(conn: sa.Connection) -> set[str]:
-    """Agents that something running now must not run beside."""
-    query = sa.select(t.attempts.c.excludes).join(t.permits, t.permits.c.attempt_id == t.attempts.c.id)
-    return {agent for text in conn.execute(query).scalars() for agent in orjson.loads(text)}
+        attempt_id=row.id, run_id=row.run_id, agent=row.agent, priority=row.priority, queued_at=row.queued_at,
+        not_before=row.not_before, excludes=tuple(orjson.loads(row.excludes)),
+    )  # fmt: skip
 
 
 def admitted_since(conn: sa.Connection, since: int) -> list[int]:

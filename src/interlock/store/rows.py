@@ -92,10 +92,12 @@ def cancelled_by(conn: sa.Connection, run_id: str) -> str:
     return conn.execute(sa.select(t.runs.c.cancel).where(t.runs.c.id == run_id)).scalar() or ""
 
 
-def cancelled_runs(conn: sa.Connection) -> set[str]:
-    """Runs under way that are to be cancelled."""
-    query = sa.select(t.runs.c.id).where(t.runs.c.cancel != "", t.runs.c.state != RunState.ENDED)
-    return set(conn.execute(query).scalars())
+def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
+    """Runs whose attempts must end, and why: cancelled ones, and those that are being rolled back."""
+    query = sa.select(t.runs.c.id, t.runs.c.cancel).where(
+        t.runs.c.state != RunState.ENDED, (t.runs.c.cancel != "") | (t.runs.c.state == RunState.ROLLING_BACK)
+    )
+    return {row.id: f"cancelled by {row.cancel}" if row.cancel else "the run ends" for row in conn.execute(query)}
 
 
 def history_of(conn: sa.Connection, run_id: str) -> str:
@@ -112,7 +114,7 @@ def save_history(conn: sa.Connection, run_id: str, history: str) -> None:
 
 
 def insert_attempt(
-    conn: sa.Connection, attempt: Attempt, *, rank: int, not_before: int, excludes: Sequence[str]
+    conn: sa.Connection, attempt: Attempt, *, priority: str, rank: int, not_before: int, excludes: Sequence[str]
 ) -> None:
     """Queue a new attempt."""
     conn.execute(
@@ -125,6 +127,8 @@ def insert_attempt(
             number=attempt.number,
             state=attempt.state,
             attempt=text_of(attempt),
+            priority=priority,
+            queued_at=micros(attempt.queued_at),
             rank=rank,
             not_before=not_before,
             excludes=orjson.dumps(list(excludes)).decode(),
@@ -281,12 +285,6 @@ def list_approvals(
     if states:
         query = query.where(t.approvals.c.state.in_(states))
     return [noun_of(Approval, row) for row in conn.execute(query).scalars()]
-
-
-def ready_attempts(conn: sa.Connection) -> list[Attempt]:
-    """The queue, next one first."""
-    query = sa.select(t.attempts.c.attempt).where(t.attempts.c.state == AttemptState.READY).order_by(t.attempts.c.rank)
-    return [noun_of(Attempt, row) for row in conn.execute(query).scalars()]
 
 
 def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:

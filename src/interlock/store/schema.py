@@ -37,6 +37,8 @@ attempts = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("queued_at", sa.BigInteger, nullable=False),
     sa.Column("rank", sa.BigInteger, nullable=False, comment="queue order: smaller goes first; priority and age in one"),
     sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("admitted_at", sa.BigInteger),
