@@ -7,6 +7,7 @@ the top level cannot loosen what staging and production are built with (:mod:`in
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from interlock.model.risk import RiskLevel
 
 FILE_NAME = "interlock.yaml"
 _NEVER = "security scans are never bypassed; weaken single policies under policies.enforcement instead"
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
+_SECRET = re.compile(r"(key|token|secret|password)s?$", re.IGNORECASE)
 _LEAVES = ("runner", "matrix")  # replaced whole: half of one runner's options makes no sense for another
 
 
@@ -90,10 +93,18 @@ def problems(project: Path, *, env: str | None = None, file: Path | None = None)
 
 
 def effective(settings: Settings) -> list[tuple[str, Any, str]]:
-    """Every setting as dotted key, plain value and source, in the order of definition."""
+    """Every setting as dotted key, plain value and source, in the order of definition; passwords are left out."""
     plain = settings.model_dump(mode="json")
     plain = {"environment": plain.pop("environment"), "project": plain.pop("project"), **plain}
-    return [(".".join(way), value, settings.source(".".join(way))) for way, value in _leaves(plain)]
+    plain["store_url"] = _PASSWORD.sub(r"\1***@", plain["store_url"])
+    return [(".".join(way), _without_secrets(value), settings.source(".".join(way))) for way, value in _leaves(plain)]
+
+
+def _without_secrets(value: Any) -> Any:
+    """A runner's options without what looks like a key or a password (names of variables stay)."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: "***" if _SECRET.search(name) else _without_secrets(item) for name, item in value.items()}
 
 
 def json_schema() -> dict[str, Any]:
@@ -266,6 +277,8 @@ def _without_empty(part: Mapping[str, Any], model: type[BaseModel]) -> dict[str,
         inner = _model_of(model, key)
         if value is None and (inner is not None or key in ("agents", "environments", "enforcement")):
             continue
+        if key == "agents" and isinstance(value, dict):
+            value = {name: {} if agent is None else agent for name, agent in value.items()}  # noqa: PLW2901 - the same thing
         result[key] = _without_empty(value, inner) if inner is not None and isinstance(value, dict) else value
     return result
 

@@ -242,7 +242,8 @@ class _Ahead:
             ]  # none: slower than ever seen; as if it began now
             busy.append((work.attempt_id, work.agent, longer or seen))
         foes: dict[str, set[str]] = {}
-        for item in (*queue, *running):
+        everyone: list[Waiting | Running] = [*queue, *running]
+        for item in everyone:
             for other in item.excludes:
                 foes.setdefault(item.agent, set()).add(other)
                 foes.setdefault(other, set()).add(item.agent)
