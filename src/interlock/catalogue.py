@@ -29,10 +29,26 @@ _WHOLE = ("max_concurrent", "max_retries", "context_tokens")
 _FLAGS = ("idempotent", "fallback_only")
 SETTINGS = frozenset(
     (*_TEXTS, *_WHOLE, *_FLAGS)
-    + ("name", "description", "instructions", "model", "priority", "timeout_s", "runner", "validators", "rollback", "triggers")
+    + (
+        "name",
+        "description",
+        "instructions",
+        "model",
+        "priority",
+        "timeout_s",
+        "runner",
+        "validators",
+        "rollback",
+        "triggers",
+    )
 )
 """The settings of an agent that a project's configuration may carry."""
-_TIDY = {"maxConcurrent": "max_concurrent", "max-concurrent": "max_concurrent", "fallback": "fallbacks", "allowed-tools": "tools"}
+_TIDY = {
+    "maxConcurrent": "max_concurrent",
+    "max-concurrent": "max_concurrent",
+    "fallback": "fallbacks",
+    "allowed-tools": "tools",
+}
 _LARGEST = 1_000_000
 
 
@@ -49,7 +65,9 @@ def load_catalogue(directory: Path, extra: Mapping[str, Mapping[str, Any]] | Non
         for spec in _read(file):
             if spec.name in found:
                 raise ConfigError(
-                    f"two definitions of {spec.name}", file=str(file), suggestion=f"the other is {found[spec.name].source}"
+                    f"two definitions of {spec.name}",
+                    file=str(file),
+                    suggestion=f"the other is {found[spec.name].source}",
                 )
             found[spec.name] = spec
     for name, settings in (extra or {}).items():
@@ -63,7 +81,9 @@ def _files(directory: Path) -> list[Path]:
         return [directory]
     if not directory.is_dir():
         raise ConfigError(
-            "no such folder of agent definitions", file=str(directory), suggestion="interlock init looks for .claude/agents"
+            "no such folder of agent definitions",
+            file=str(directory),
+            suggestion="interlock init looks for .claude/agents",
         )
     lists = [file for file in sorted(directory.iterdir()) if file.name in {"agents.json", "agents.yaml", "agents.yml"}]
     return [*sorted(directory.rglob("*.md")), *lists]
@@ -72,7 +92,9 @@ def _files(directory: Path) -> list[Path]:
 def _read(file: Path) -> list[AgentSpec]:
     try:
         if file.stat().st_size > _LARGEST:
-            raise ConfigError("an agent definition of more than 1 MB", file=str(file), suggestion="is it the right file?")
+            raise ConfigError(
+                "an agent definition of more than 1 MB", file=str(file), suggestion="is it the right file?"
+            )
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError("not UTF-8 text", file=str(file), suggestion="save it as UTF-8") from error
@@ -119,7 +141,9 @@ def _front_matter(file: Path, text: str) -> dict[str, Any]:
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigError("the front matter must be keys and values", file=str(file), line=2, suggestion="name: my-agent")
+        raise ConfigError(
+            "the front matter must be keys and values", file=str(file), line=2, suggestion="name: my-agent"
+        )
     return {str(key): value for key, value in loaded.items()}
 
 
@@ -147,7 +171,9 @@ def _listed(file: Path, text: str) -> list[AgentSpec]:
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
             raise ConfigError(f"agent {place} has no name", file=str(file), suggestion='each agent needs "name"')
         if settings.get("kind") != "meta":
-            specs.append(apply_settings(_named(settings["name"], str(file)), _flat(settings), file=str(file), strict=False))
+            specs.append(
+                apply_settings(_named(settings["name"], str(file)), _flat(settings), file=str(file), strict=False)
+            )
     return specs
 
 

@@ -60,17 +60,47 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"log(?:s|ged|ging)?[ -](?:in|on)(?:to)?|sign(?:s|ed|ing)?[ -](?:in|on)(?:to)?|signin|signon", "login"),
         (r"log(?:s|ged|ging)?[ -]out|sign(?:s|ed|ing)?[ -]out|signout", "logout"),
         (r"single[ -]sign[ -]on", "sso"),
-        (r"(?:two|2|multi|second)[ -]?(?:factor|step)(?:[ -](?:auth\w*|verification|check))?|one[ -]time[ -](?:code|password|pin)s?|verification codes?|authenticator app", "mfa"),
-        (r"(?:turn|switch|shut|cut)(?:s|ed|ing|ting)?(?: \w+){0,3}? off|shut(?:s|ting)?[ -]down|take(?:s|n)? down|kill[ -]?switch|comment(?:s|ed|ing)? out|rip(?:s|ped|ping)? out|no longer (?:require|check|ask|verify|need)s?|stop(?:s|ped|ping)? (?:requiring|checking|asking|verifying|enforcing|validating|logging|recording)|do(?:es)?n'?t (?:require|check|ask|verify|enforce|bother)|do(?:es)? not (?:require|check|ask|verify|enforce)", "disable"),
-        (r"(?:get|gets|getting|got)[ -]rid[ -]of|blow(?:s|n|ing)? (?:\w+ ){0,3}?away|throw(?:s|n|ing)? (?:\w+ ){0,3}?away|(?:clear|clean|empty|scrub|flush)(?:s|ed|ing)? (?:\w+ ){0,2}?out|start(?:ing)? (?:over )?from scratch|rm -\w*[rf]\w*|zero(?:s|ed|ing)? out|tear(?:s|ing)? down|bin the", "delete"),
-        (r"work(?:s|ed|ing)? around|get(?:s|ting)? (?:a)?round|go(?:es|ing)? around|step(?:s|ping)? over|sidestep\w*|side-step\w*|short[ -]?circuit\w*|wave\w* through|rubber[ -]?stamp\w*|look(?:ing)? the other way|backdoor|back[ -]door|master[ -](?:password|key)|hard[ -]?cod\w*", "bypass"),
-        (r"straight (?:on|in|into|onto|to)|directly (?:on|in|into|onto|against|to)|right (?:on|in|into) the", "straight"),
-        (r"(?:the )?live (?:box|boxes|server|servers|site|system|systems|machine|machines|environment|env|database|db|data|traffic|customers|users|cluster|instance|app|host|service|api|store|shop|platform)", "production"),
+        (
+            r"(?:two|2|multi|second)[ -]?(?:factor|step)(?:[ -](?:auth\w*|verification|check))?|one[ -]time[ -](?:code|password|pin)s?|verification codes?|authenticator app",
+            "mfa",
+        ),
+        (
+            r"(?:turn|switch|shut|cut)(?:s|ed|ing|ting)?(?: \w+){0,3}? off|shut(?:s|ting)?[ -]down|take(?:s|n)? down|kill[ -]?switch|comment(?:s|ed|ing)? out|rip(?:s|ped|ping)? out|no longer (?:require|check|ask|verify|need)s?|stop(?:s|ped|ping)? (?:requiring|checking|asking|verifying|enforcing|validating|logging|recording)|do(?:es)?n'?t (?:require|check|ask|verify|enforce|bother)|do(?:es)? not (?:require|check|ask|verify|enforce)",
+            "disable",
+        ),
+        (
+            r"(?:get|gets|getting|got)[ -]rid[ -]of|blow(?:s|n|ing)? (?:\w+ ){0,3}?away|throw(?:s|n|ing)? (?:\w+ ){0,3}?away|(?:clear|clean|empty|scrub|flush)(?:s|ed|ing)? (?:\w+ ){0,2}?out|start(?:ing)? (?:over )?from scratch|rm -\w*[rf]\w*|zero(?:s|ed|ing)? out|tear(?:s|ing)? down|bin the",
+            "delete",
+        ),
+        (
+            r"work(?:s|ed|ing)? around|get(?:s|ting)? (?:a)?round|go(?:es|ing)? around|step(?:s|ping)? over|sidestep\w*|side-step\w*|short[ -]?circuit\w*|wave\w* through|rubber[ -]?stamp\w*|look(?:ing)? the other way|backdoor|back[ -]door|master[ -](?:password|key)|hard[ -]?cod\w*",
+            "bypass",
+        ),
+        (
+            r"straight (?:on|in|into|onto|to)|directly (?:on|in|into|onto|against|to)|right (?:on|in|into) the",
+            "straight",
+        ),
+        (
+            r"(?:the )?live (?:box|boxes|server|servers|site|system|systems|machine|machines|environment|env|database|db|data|traffic|customers|users|cluster|instance|app|host|service|api|store|shop|platform)",
+            "production",
+        ),
         (r"(?:go|goes|going|went|put|push|pushed|pushing|make|made)(?: \w+){0,3}? live", "deploy production"),
-        (r"(?:roll(?:s|ed|ing)?|ship(?:s|ped|ping)?|push(?:es|ed|ing)?|send(?:s|ing)?)(?: \w+){0,4}? (?:out|up)? ?to (?:all|every|the|our|real|paying)? ?(?:customers|users|everyone|everybody|clients|world|servers?)", "deploy production"),
-        (r"(?:real|actual|paying) (?:customers|users|clients)|customer[ -]facing|what customers (?:see|use)", "production customers"),
-        (r"(?:to|on|into|onto) (?:main|master|trunk)(?: branch)?|force[ -]push\w*|push(?:es|ing)? (?:--force|-f)", "production push"),
-        (r"open(?:s|ed|ing)? (?:it |this |that |them )?up|open(?:s|ed|ing)? (?:\w+ ){0,4}?to (?:the )?(?:internet|world|public|everyone|everybody|anyone|anybody|all)|world[ -]readable|0\.0\.0\.0(?:/0)?|chmod (?:-R )?777|publicly|for (?:the whole world|anyone|anybody|everyone|everybody) to (?:see|read|download|browse)|(?:to|for|by) (?:anyone|anybody|everyone|everybody)", "public everyone"),
+        (
+            r"(?:roll(?:s|ed|ing)?|ship(?:s|ped|ping)?|push(?:es|ed|ing)?|send(?:s|ing)?)(?: \w+){0,4}? (?:out|up)? ?to (?:all|every|the|our|real|paying)? ?(?:customers|users|everyone|everybody|clients|world|servers?)",
+            "deploy production",
+        ),
+        (
+            r"(?:real|actual|paying) (?:customers|users|clients)|customer[ -]facing|what customers (?:see|use)",
+            "production customers",
+        ),
+        (
+            r"(?:to|on|into|onto) (?:main|master|trunk)(?: branch)?|force[ -]push\w*|push(?:es|ing)? (?:--force|-f)",
+            "production push",
+        ),
+        (
+            r"open(?:s|ed|ing)? (?:it |this |that |them )?up|open(?:s|ed|ing)? (?:\w+ ){0,4}?to (?:the )?(?:internet|world|public|everyone|everybody|anyone|anybody|all)|world[ -]readable|0\.0\.0\.0(?:/0)?|chmod (?:-R )?777|publicly|for (?:the whole world|anyone|anybody|everyone|everybody) to (?:see|read|download|browse)|(?:to|for|by) (?:anyone|anybody|everyone|everybody)",
+            "public everyone",
+        ),
         (r"let(?:s|ting)? (?:\w+ ){0,3}?in\b", "let-in everyone"),
         (r"(?:not|non)[ -]?null(?:able)?|nullable", "nullable"),
         (r"(?:primary|foreign)[ -]keys?", "foreignkey"),
@@ -78,7 +108,10 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"rate[ -]limit\w*|throttl\w+|brute[ -]force|lock[ -]?out", "ratelimit"),
         (r"github actions?|ci/?cd|build stage|build pipeline|pipeline", "ci"),
         (r"environment variables?|env vars?", "environmentvariable"),
-        (r"without (?:a )?(?:backups?|asking|checking|review\w*|test\w*|approval|confirm\w*|permission|telling|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|token|where)", "without"),
+        (
+            r"without (?:a )?(?:backups?|asking|checking|review\w*|test\w*|approval|confirm\w*|permission|telling|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|token|where)",
+            "without-care",
+        ),
     )
 )
 """What people say, and the plain words meant."""
@@ -109,7 +142,7 @@ _CATEGORIES: dict[str, str] = {
     "everyone": "everyone everybody anyone anybody public world internet stranger guest visitor outsider contractor intern anonymous",
     # places that make a table, role, session or token one of the dangerous kind
     "screen": "display displayed sidebar page view column-width header footer button icon label badge tooltip layout style css scss html card modal dialog menu navbar tab font color colour padding margin border spacing responsive mobile sticky hover animation alignment width height wrap nowrap sort sortable filter icon avatar chart legend axis svg render screen preview widget template twig component storybook th theme grid",
-    "parser": "parse parser parsing optimizer tokenizer tokentype transpile transpilation dialect annotate annotator annotation ast lexer grammar identifier snowflake tsql bigquery duckdb clickhouse hive spark exasol redshift presto trino qualify alias executor generator typing hint sql_parser linter",
+    "parser": "parse parser parsing optimizer tokentype transpile transpilation dialect annotate annotator annotation ast lexer grammar identifier snowflake tsql bigquery duckdb clickhouse hive spark exasol redshift presto trino qualify linter",
     "writing": "document documentation docs doc readme changelog explain describe typo comment translation translate tutorial guide article blog post wording spelling copywriting glossary faq wiki contributor screenshot example",
     "testing": "test spec fixture mock",
 }

@@ -30,9 +30,7 @@ def applicable(matrix: Matrix | Sequence[Matrix] | None, names: Iterable[str]) -
     """The matrices that fit a catalogue of these agents."""
     given = () if matrix is None else (matrix,) if isinstance(matrix, Matrix) else tuple(matrix)
     there = set(names)
-    return tuple(
-        one for one in given if set(one.agents) <= there and (not one.exactly or there == set(one.agents))
-    )
+    return tuple(one for one in given if set(one.agents) <= there and (not one.exactly or there == set(one.agents)))
 
 
 def kind_of(text: str, matrix: Matrix) -> str:
@@ -111,7 +109,9 @@ def says(found: list[str], wanted: Iterable[str]) -> str:
     return next((word for word in wanted if words.holds(found, words.phrase(word))), "")
 
 
-def order(text: str, chosen: Sequence[str], names: Sequence[str], matrix: Matrix | Sequence[Matrix] | None) -> set[tuple[str, str]]:
+def order(
+    text: str, chosen: Sequence[str], names: Sequence[str], matrix: Matrix | Sequence[Matrix] | None
+) -> set[tuple[str, str]]:
     """Pairs (before, after) among ``chosen`` that the matrix of the catalogue asks for, for this kind of task."""
     for one in applicable(matrix, names):
         found = words.stems(text)

@@ -70,7 +70,9 @@ def _known(selection: Selection, by_name: Mapping[str, AgentSpec]) -> tuple[str,
     if not selection.primary:
         guesses = [match.agent for match in selection.matches[:2]]
         nearest = f"; the nearest are {' and '.join(guesses)}" if guesses else ""
-        raise PlanError(f"nobody to do it: {selection.reason or 'no agent suits'}{nearest}. Name the agents with --agent")
+        raise PlanError(
+            f"nobody to do it: {selection.reason or 'no agent suits'}{nearest}. Name the agents with --agent"
+        )
     for name in selection.primary:
         if name not in by_name:
             hint = did_you_mean(name, by_name) or f"known are {', '.join(sorted(by_name)) or 'none'}"
@@ -193,7 +195,9 @@ def _part(text: str, spec: AgentSpec, others: Sequence[AgentSpec]) -> list[str]:
     if others and len(clauses) > 1:
         lines += [f"- {clause}" for clause in mine or clauses]
     elif others:
-        lines.append("- of this task, what concerns " + (", ".join(telling) if telling else "your field") + " and nothing else")
+        lines.append(
+            "- of this task, what concerns " + (", ".join(telling) if telling else "your field") + " and nothing else"
+        )
     else:
         lines.append("- the whole task")
     if others:

@@ -9,17 +9,14 @@ so that nothing said elsewhere can talk a danger away: adding a dangerous clause
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from interlock.decide import globs, words
-from interlock.decide.lexicon import category, plain
+from interlock.decide import danger, globs, words
+from interlock.decide.clause import LONGEST, Clause, clauses
 from interlock.model.choosing import AgentFacts, RiskFacts
 from interlock.model.risk import Factor, RiskAssessment, RiskLevel
 
 _LOW, _MEDIUM, _HIGH, _CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
-_MOST_CLAUSES = 40
-_LONGEST = 20_000
 _FAILING_PERMILLE = 250
 """The seed's alert threshold: an error rate above 25 %."""
 _SHELLS = frozenset({"bash", "shell", "sh", "exec", "computer"})
@@ -66,63 +63,13 @@ def assess(text: str, facts: RiskFacts | None = None) -> RiskAssessment:
     return RiskAssessment(level=level, factors=tuple(ranked))
 
 
-# --- words
-
-
-@dataclass(frozen=True, slots=True)
-class _Clause:
-    """One clause with the stems of its plain form."""
-
-    said: str
-    found: tuple[str, ...]
-
-    def has(self, *names: str) -> bool:
-        """Whether a word of any of these categories stands in the clause."""
-        return any(not category(name).isdisjoint(self.found) for name in names)
-
-    def first(self, *names: str) -> str:
-        """The first word of these categories, empty when there is none."""
-        wanted = frozenset[str]().union(*(category(name) for name in names))
-        return next((term for term in self.found if term in wanted), "")
-
-    def near(self, deed: str, thing: str, reach: int = 7) -> tuple[str, str] | None:
-        """A deed and another word, its thing, at most ``reach`` words apart."""
-        deeds, things = category(deed), category(thing)
-        for place, term in enumerate(self.found):
-            if term in deeds:
-                for other in range(max(0, place - reach), min(len(self.found), place + reach + 1)):
-                    if other != place and self.found[other] in things:
-                        return term, self.found[other]
-        return None
-
-
-_COORDINATORS = re.compile(
-    r"(?<=[.!?;])\s+|\n+|\s+[-–—]\s+|,?\s+(?:and then|and also|then|but|after that|afterwards|while you are at it)\s+"
-    r"|,?\s+and\s+(?=(?:just\s+|also\s+|please\s+)?(?:drop|delet|wip|purg|truncat|eras|destroy|nuk|remov|disabl|skip|bypass|turn|switch|let|grant|giv|"
-    r"expos|publish|make|deploy|ship|push|releas|send|print|log|email|share|open|lower|relax|allow|run|reset|clear)\w*\b)",
-    re.IGNORECASE,
-)
-
-
-def _clauses(text: str) -> list[str]:
-    parts = [part.strip() for part in _COORDINATORS.split(text[:_LONGEST]) if part and part.strip()]
-    return parts[:_MOST_CLAUSES]
-
-
 def _from_words(text: str) -> Iterable[Factor]:
-    parts = _clauses(text)
-    if len(text) > _LONGEST or len(parts) == _MOST_CLAUSES:
-        yield Factor(name="length", level=_MEDIUM, evidence=f"{len(text)} characters", reason="Too long to be read whole.")
-    for said in dict.fromkeys((*parts, *(f"{one} {two}" for one, two in zip(parts, parts[1:], strict=False)))):
-        clause = _Clause(said=said, found=tuple(words.stems(plain(said))))
-        yield from _read(clause)
-
-
-def _read(clause: _Clause) -> Iterable[Factor]:
-    return [factor for rule in _RULES for factor in rule(clause)]
-
-
-_RULES: tuple[Callable[[_Clause], list[Factor]], ...] = ()
+    if len(text) > LONGEST:
+        yield Factor(
+            name="length", level=_MEDIUM, evidence=f"{len(text)} characters", reason="Too long to be read whole."
+        )
+    for said in clauses(text):
+        yield from danger.factors(Clause(said))
 
 
 # --- facts
@@ -143,7 +90,9 @@ def _from_files(text: str, facts: RiskFacts) -> Iterable[Factor]:
                 yield Factor(name="files.protected", level=_HIGH, evidence=path, reason=f"Only people change {glob}.")
         for name, level, shape in _SENSITIVE:
             if shape.search(path):
-                yield Factor(name=name, level=level, evidence=path, reason="What this file decides matters to everybody.")
+                yield Factor(
+                    name=name, level=level, evidence=path, reason="What this file decides matters to everybody."
+                )
 
 
 def _from_agents(facts: RiskFacts) -> Iterable[Factor]:
@@ -155,7 +104,10 @@ def _from_agent(agent: AgentFacts) -> Iterable[Factor]:
     shell = [tool for tool in agent.tools if tool.split("(")[0].lower() in _SHELLS]
     if shell:
         yield Factor(
-            name="agent.may_run_shell", level=_LOW, evidence=f"{agent.name}: {shell[0]}", reason="It may run any program."
+            name="agent.may_run_shell",
+            level=_LOW,
+            evidence=f"{agent.name}: {shell[0]}",
+            reason="It may run any program.",
         )
     if agent.failure_permille is not None and agent.failure_permille > _FAILING_PERMILLE:
         yield Factor(

@@ -51,6 +51,7 @@ class _Index:
     owners: tuple[tuple[str, str], ...]
     """(glob, agent)"""
 
+
 Parts = dict[str, dict[str, float]]
 """Agent → piece of evidence → weight."""
 

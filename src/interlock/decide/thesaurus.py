@@ -67,7 +67,9 @@ def relatives() -> dict[str, frozenset[str]]:
     """For each stem, the stems of the words in its groups."""
     known: dict[str, set[str]] = {}
     for line in _GROUPS.strip().splitlines():
-        group = {stem(part) for word in line.split() for part in ([word] if "-" not in word else [word.replace("-", "")])}
+        group = {
+            stem(part) for word in line.split() for part in ([word] if "-" not in word else [word.replace("-", "")])
+        }
         for member in group:
             known.setdefault(member, set()).update(group - {member})
     return {member: frozenset(others) for member, others in known.items()}

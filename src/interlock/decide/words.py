@@ -15,7 +15,9 @@ _stemmer: Any = snowballstemmer.stemmer("english")
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_\-./][A-Za-z0-9]+)*|[0-9]+[A-Za-z]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_PATH = re.compile(r"(?<![\w/.])(?:\.?[\w@.\-]+/)+[\w@.\-*]*|(?<![\w/.])[\w\-]+(?:\.[\w\-]+)*\.[a-z][a-z0-9]{0,5}(?![\w/])")
+_PATH = re.compile(
+    r"(?<![\w/.])(?:\.?[\w@.\-]+/)+[\w@.\-*]*|(?<![\w/.])[\w\-]+(?:\.[\w\-]+)*\.[a-z][a-z0-9]{0,5}(?![\w/])"
+)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _PREFIX = re.compile(r"^\s*(?:[A-Z][A-Z]+-\d+:?\s+)?([a-z]+)(?:\(([^)]*)\))?!?:\s+", re.IGNORECASE)
 
