@@ -6,19 +6,20 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from interlock.model.risk import RiskLevel
 from interlock.reading.sql import vocabulary as known
 from interlock.reading.sql.notes import Notes
 from interlock.reading.sql.truth import always_by_words
-from interlock.reading.sql.vocabulary import CRITICAL, HIGH, LOW, MEDIUM
+from interlock.reading.sql.vocabulary import CRITICAL, HIGH, MEDIUM, words
 from interlock.reading.sql.words import Sort, Token
 
 Words = tuple[Token, ...]
 
 _OPENERS: Final = frozenset(
-    "; ( ) BEGIN THEN ELSE DO LOOP ANALYZE ANALYSE VERBOSE IMMEDIATE RETURN EXPLAIN ATOMIC REPEAT FOR".split()
+    words("; ( ) BEGIN THEN ELSE DO LOOP ANALYZE ANALYSE VERBOSE IMMEDIATE RETURN EXPLAIN ATOMIC REPEAT FOR")
 )
 """What may stand before the first word of a statement inside another text."""
-_UNMISTAKABLE: Final = frozenset({"SHUTDOWN", "INTO"})
+_UNMISTAKABLE: Final = frozenset({"SHUTDOWN", "INTO", "SONAME"})
 """Words whose form is judged wherever they stand."""
 
 
@@ -67,7 +68,7 @@ def _carries_data(tokens: Words, place: int) -> bool:
     return bool(following & {"CONCAT", "SELECT", "CONCAT_WS", "MAKE_SET", "0x7e", "0x0a", "VERSION"})
 
 
-def _note_call(seen: tuple[str, known.RiskLevel, str], token: Token, notes: Notes) -> None:
+def _note_call(seen: tuple[str, RiskLevel, str], token: Token, notes: Notes) -> None:
     kind, severity, reason = seen
     notes.add(kind, severity, f"{token.text.lower()} {reason}", token.text)
 
@@ -107,8 +108,8 @@ def _not_understood(tokens: Words, notes: Notes) -> None:
     notes.add("sql.unknown_root", severity, "is no statement that is known to be harmless")
 
 
-_BEFORE_NAMES = frozenset("SELECT DISTINCT BY AND OR NOT WHERE ON , ( = < > + - * /".split())
-_AFTER_NAMES = frozenset("FROM AND OR IS IN AS ASC DESC , ) = < > + - * /".split()) | {""}
+_BEFORE_NAMES = frozenset(words("SELECT DISTINCT BY AND OR NOT WHERE ON , ( = < > + - * /"))
+_AFTER_NAMES = frozenset(words("FROM AND OR IS IN AS ASC DESC , ) = < > + - * /")) | {""}
 
 
 def _read(tokens: Words, notes: Notes, before: int) -> None:
@@ -162,6 +163,10 @@ def _asked(lead: str, tokens: Words, notes: Notes) -> None:
     if lead == "ALTER":
         kind_of_statement = f"alter_{second.lower()}" if second.isidentifier() else "alter"
         _alter(texts, notes)
+        if second in {"TABLE", "VIEW", "INDEX", "SEQUENCE", "MATERIALIZED"} and not known.ALTER_ASKED & set(texts[2:]):
+            notes.statements.append(kind_of_statement)
+            notes.add("sql.alter", MEDIUM, "changes a definition")
+            return
     elif lead == "COPY":
         _copy(tokens, notes)
     elif lead == "LOAD" and "SELECT" in texts[:2]:
@@ -264,9 +269,9 @@ def _create(texts: list[str], notes: Notes) -> None:
         notes.add("sql.create", MEDIUM, "makes a new object")
 
 
-_UNTRUSTED_LANGUAGES = frozenset("C PLPYTHONU PLPYTHON3U PLPERLU PLSH PLTCLU PLJAVAU INTERNAL SONAME".split())
-_DANGEROUS_EXTENSIONS = frozenset(
-    "DBLINK FILE_FDW POSTGRES_FDW ADMINPACK PLPYTHONU PLPYTHON3U PLPERLU PLSH HTTP PG_CRON AWS_S3".split()
+_UNTRUSTED_LANGUAGES = words("C PLPYTHONU PLPYTHON3U PLPERLU PLSH PLTCLU PLJAVAU INTERNAL SONAME")
+_DANGEROUS_EXTENSIONS = words(
+    "DBLINK FILE_FDW POSTGRES_FDW ADMINPACK PLPYTHONU PLPYTHON3U PLPERLU PLSH HTTP PG_CRON AWS_S3"
 )
 
 
@@ -420,6 +425,11 @@ def _outfile(tokens: Words, place: int, notes: Notes) -> None:
         notes.add("sql.file", HIGH, "writes a file on the database's machine")
 
 
+def _library(tokens: Words, place: int, notes: Notes) -> None:
+    if _sort(tokens, place + 1) is Sort.STRING:
+        notes.add("sql.exec.program", CRITICAL, "loads a library into the database")
+
+
 _BEGINNINGS: dict[str, Callable[[Words, int, Notes], None]] = {
     "DROP": _drop,
     "TRUNCATE": _truncate,
@@ -427,13 +437,14 @@ _BEGINNINGS: dict[str, Callable[[Words, int, Notes], None]] = {
     "UPDATE": _update,
     "SHUTDOWN": _shutdown,
     "INTO": _outfile,
+    "SONAME": _library,
 }
 _STARTS = (
     known.READ_LEADS
     | known.NOTED_LEADS.keys() - {"ANALYZE", "ANALYSE"}
     | known.CHANGING_LEADS.keys()
     | known.ASKED_LEADS.keys()
-    | _BEGINNINGS.keys() - {"INTO"}
+    | _BEGINNINGS.keys() - {"INTO", "SONAME"}
 ) - {"TABLE", "FROM", "FOR", "EXPLAIN"}
 
-__all__ = ["LOW", "drop_note", "first_word", "judge", "scan", "scan_calls"]
+__all__ = ["drop_note", "first_word", "judge", "scan", "scan_calls"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from interlock.model.action import Finding, Span
 from interlock.model.risk import RiskLevel
@@ -22,10 +23,12 @@ def note(kind: str, severity: RiskLevel, evidence: str, reason: str, span: Span 
 class Notes:
     """Findings, statement kinds, paths and destinations of one reading while it is made."""
 
-    __slots__ = ("destinations", "findings", "paths", "statements", "text")
+    __slots__ = ("deeper", "destinations", "findings", "paths", "statements", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, deeper: Callable[[str], Notes | None] = lambda _: None) -> None:
         self.text = text
+        self.deeper = deeper
+        """Reads a text inside the text (a body, a statement in a literal); None when it is no SQL."""
         self.findings: list[Finding] = []
         self.statements: list[str] = []
         self.paths: list[str] = []

@@ -16,9 +16,9 @@ from interlock.reading.sql.notes import Notes, note
 from interlock.reading.sql.tree import judge_tree
 from interlock.reading.sql.vocabulary import ASKED_LEADS, CHANGING_LEADS, CRITICAL, HIGH, MEDIUM, WRITING
 from interlock.reading.sql.words import (
+    Token,
     depth_of,
     folded,
-    Token,
     joined,
     statements_of,
     without_executable_comments,
@@ -122,6 +122,8 @@ def _views(text: str, dialect: str, depth: int) -> Notes:
             if opened != text:
                 notes = _read(opened, dialect, depth)
                 notes.add("sql.executable_comment", MEDIUM, "MySQL runs what stands in /*! … */ comments")
+        else:
+            _disguised(notes, without_executable_comments(text), "statements stand in comments that MySQL runs")
         _disguised(notes, joined(text), "words are split by comments")
     if not text.isascii():
         plain = folded(text)
@@ -176,23 +178,28 @@ def _second_opinion(tokens: tuple[Token, ...], notes: Notes) -> None:
             notes.findings.append(finding)
 
 
-_UNDENIABLE = frozenset({"sql.drop", "sql.truncate", "sql.delete.all", "sql.update.all", "sql.shutdown", "sql.file"})
+_UNDENIABLE = frozenset(
+    {"sql.drop", "sql.truncate", "sql.delete.all", "sql.update.all", "sql.shutdown", "sql.file", "sql.exec.program"}
+)
 
 
 def _judge_trees(trees: list[exp.Expr], text: str, notes: Notes, dialect: str, depth: int) -> None:
-    alone = len(trees) == 1
-    for tree in trees:
-        # SET, COPY and the like are judged by their words: their own, so that one statement does not speak for another.
-        here = Notes(text if alone else _own_text(tree, text))
-        judge_tree(tree, here, lambda inner: _inner(inner, dialect, depth))
+    """Each tree beside its own words. Where they do not match one to one, the words of all of them count for each."""
+
+    def deeper(inner: str) -> Notes | None:
+        return _inner(inner, dialect, depth)
+
+    pieces = statements_of(words_of(text, backslash="\\" in text)) if len(trees) != 1 or ";" in text else []
+    matched = len(pieces) == len(trees)
+    for place, tree in enumerate(trees):
+        own = text[pieces[place][0].start : pieces[place][-1].end] if matched else text
+        here = Notes(own, deeper)
+        judge_tree(tree, here)
         notes.take(here)
-
-
-def _own_text(tree: exp.Expr, text: str) -> str:
-    try:
-        return tree.sql()
-    except (SqlglotError, ValueError, NotImplementedError):
-        return text
+    for piece in () if matched or len(pieces) <= 1 else pieces:
+        here = Notes(text[piece[0].start : piece[-1].end], deeper)
+        judge(piece, here)
+        notes.take(here)
 
 
 def _inner(text: str, dialect: str, depth: int) -> Notes | None:
@@ -281,16 +288,22 @@ def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: s
 
 
 _INJECTION = (
-    (re.compile(r"\bunion\b(?:\s|/\*.*?\*/|\()+(?:all\s+|distinct\s+)?select\b", re.I | re.S), "sql.injection.union"),
     (
-        re.compile(r"\b(?:or|and)\b\s*\(?\s*(['\"]?)(\w+)\1?\s*(?:=|like)\s*(['\"]?)\2\b", re.I),
+        re.compile(r"\bunion\b(?:\s|/\*.*?\*/|\()+(?:all\s+|distinct\s+)?select\b", re.IGNORECASE | re.DOTALL),
+        "sql.injection.union",
+    ),
+    (
+        re.compile(r"\bor\b\s*\(?\s*(['\"]?)(\w+)\1?\s*(?:=|like)\s*(['\"]?)\2\b", re.IGNORECASE),
         "sql.injection.tautology",
     ),
-    (re.compile(r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)", re.I), "sql.injection.break_out"),
+    (re.compile(r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)", re.IGNORECASE), "sql.injection.break_out"),
 )
 
 
 def _injected(text: str, notes: Notes) -> None:
+    reads = text.lstrip(" (\n\t").upper().startswith(("SELECT", "WITH", "FROM", "VALUES"))
     for pattern, kind in _INJECTION:
+        if reads and kind == "sql.injection.union":
+            continue
         if pattern.search(text):
             notes.add(kind, HIGH, "has the form of a text that is to be put into a statement")

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from interlock.model.risk import RiskLevel
 from interlock.reading.sql import vocabulary as known
 from interlock.reading.sql.lexical import drop_note, judge
 from interlock.reading.sql.notes import Notes
@@ -14,28 +15,25 @@ from interlock.reading.sql.truth import always, literal_tautology, never
 from interlock.reading.sql.vocabulary import CRITICAL, HIGH, MEDIUM
 from interlock.reading.sql.words import words_of
 
-Deeper = Callable[[str], Notes | None]
-"""Reads a text inside the text (a procedure's body, a statement in a literal); None when it is no SQL."""
 
-
-def judge_tree(root: exp.Expr, notes: Notes, deeper: Deeper) -> None:
+def judge_tree(root: exp.Expr, notes: Notes) -> None:
     """Note what the statement ``root`` and all statements in it do."""
     if not isinstance(root, _ROOTS):
         judge(words_of(notes.text), notes)
     for node in root.walk():
         handler = _HANDLERS.get(type(node))
         if handler is not None:
-            handler(node, notes, deeper)
+            handler(node, notes)
 
 
-def _select(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _select(node: Any, notes: Notes) -> None:
     notes.statements.append("select")
     into = node.args.get("into")
     if into is not None:
         notes.add("sql.create", MEDIUM, "writes the result into a new table or variable")
 
 
-def _describe(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _describe(node: Any, notes: Notes) -> None:
     style = str(node.args.get("style") or "").upper()
     inner = node.this
     if inner is None or isinstance(inner, exp.Table):
@@ -44,8 +42,8 @@ def _describe(node: Any, notes: Notes, deeper: Deeper) -> None:
     notes.statements.append("explain")
     if "ANALYZE" not in style:
         # Only explained: what the walk finds below is not run. The tree is cut here, and judged on its own.
-        found = Notes(notes.text)
-        judge_tree(inner, found, deeper)
+        found = Notes(notes.text, notes.deeper)
+        judge_tree(inner, found)
         node.set("this", None)
         for finding in found.findings:
             notes.add(finding.kind, min(finding.severity, MEDIUM), "is only explained, not run", finding.evidence)
@@ -74,14 +72,14 @@ def _columns_set(node: exp.Expr) -> list[str]:
     ]
 
 
-def _delete(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _delete(node: Any, notes: Notes) -> None:
     notes.statements.append("delete")
     _catalogue(node, notes)
     _limited("delete", node, notes, HIGH)
     _auth_table(node, notes)
 
 
-def _update(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _update(node: Any, notes: Notes) -> None:
     if isinstance(node.parent, exp.When):
         return
     notes.statements.append("update")
@@ -97,7 +95,7 @@ def _auth_table(node: exp.Expr, notes: Notes) -> None:
         notes.add("sql.auth_table", HIGH, "changes a table that decides who may do what")
 
 
-def _limited(verb: str, node: Any, notes: Notes, severity: known.RiskLevel) -> None:
+def _limited(verb: str, node: Any, notes: Notes, severity: RiskLevel) -> None:
     where = node.args.get("where")
     names = _table_names(node)
     table = names[0][1] if names else ""
@@ -111,7 +109,7 @@ def _limited(verb: str, node: Any, notes: Notes, severity: known.RiskLevel) -> N
         notes.add(f"sql.{verb}.where", low, f"{verb}s the rows that match", f"{evidence} WHERE …")
 
 
-def _insert(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _insert(node: Any, notes: Notes) -> None:
     if isinstance(node.parent, exp.When):
         return
     notes.statements.append("insert")
@@ -127,7 +125,7 @@ def _insert(node: Any, notes: Notes, deeper: Deeper) -> None:
         notes.add("sql.auth_table.insert", MEDIUM, "adds to a table that decides who may do what")
 
 
-def _merge(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _merge(node: Any, notes: Notes) -> None:
     notes.statements.append("merge")
     _catalogue(node, notes)
     removes = any(
@@ -142,7 +140,7 @@ def _merge(node: Any, notes: Notes, deeper: Deeper) -> None:
         notes.add("sql.delete.where", HIGH, "deletes the rows that match")
 
 
-def _create(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _create(node: Any, notes: Notes) -> None:
     what = str(node.args.get("kind") or "").upper()
     notes.statements.append(f"create_{what.lower().replace(' ', '_')}")
     _catalogue(node, notes)
@@ -152,20 +150,20 @@ def _create(node: Any, notes: Notes, deeper: Deeper) -> None:
         if name in {"C", "INTERNAL"} or name.endswith(("PYTHONU", "PYTHON3U", "PERLU", "PLSH", "TCLU")):
             notes.add("sql.exec.program", CRITICAL, "puts native or untrusted code into the database")
         for literal in node.find_all(exp.Literal, exp.Heredoc, exp.RawString):
-            _deeper(literal.name, notes, deeper)
+            _deeper(literal.name, notes)
     if node.args.get("replace") and what == "TABLE":
         notes.add("sql.create.replace", MEDIUM, "replaces a table when it exists")
     else:
         notes.add("sql.create", MEDIUM, f"makes a new {what.lower() or 'object'}")
 
 
-def _deeper(text: str, notes: Notes, deeper: Deeper) -> None:
-    inner = deeper(text)
+def _deeper(text: str, notes: Notes) -> None:
+    inner = notes.deeper(text)
     if inner is not None:
         notes.take(inner)
 
 
-def _drop(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _drop(node: Any, notes: Notes) -> None:
     if isinstance(node.parent, exp.Alter):
         return
     what = str(node.args.get("kind") or "").upper()
@@ -173,12 +171,12 @@ def _drop(node: Any, notes: Notes, deeper: Deeper) -> None:
     drop_note("MATERIALIZED" if node.args.get("materialized") else what, f"DROP {what} {names}", notes)
 
 
-def _truncate(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _truncate(_node: Any, notes: Notes) -> None:
     notes.statements.append("truncate")
     notes.add("sql.truncate", CRITICAL, "removes all rows")
 
 
-def _alter(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _alter(node: Any, notes: Notes) -> None:
     notes.statements.append(f"alter_{str(node.args.get('kind') or '').lower()}")
     _catalogue(node, notes)
     actions = node.args.get("actions") or []
@@ -193,18 +191,18 @@ def _alter(node: Any, notes: Notes, deeper: Deeper) -> None:
     notes.add("sql.alter", MEDIUM, "changes the definition of a table")
 
 
-def _grant(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _grant(node: Any, notes: Notes) -> None:
     notes.statements.append("grant")
     everything = any(privilege.name.upper().startswith("ALL") for privilege in node.find_all(exp.GrantPrivilege))
     notes.add("sql.grant.all" if everything else "sql.grant", HIGH, "gives rights")
 
 
-def _revoke(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _revoke(_node: Any, notes: Notes) -> None:
     notes.statements.append("revoke")
     notes.add("sql.grant.revoke", HIGH, "takes rights away")
 
 
-def _by_words(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _by_words(node: Any, notes: Notes) -> None:
     """A statement that sqlglot only knows by its first word."""
     text = f"{node.this} {_text(node.args.get('expression'))}"
     for backslash in {False, "\\" in text}:
@@ -212,62 +210,65 @@ def _by_words(node: Any, notes: Notes, deeper: Deeper) -> None:
         judge(tokens, notes)
     for token in tokens:
         if token.sort == "string":
-            _deeper(token.text, notes, deeper)
+            _deeper(token.text, notes)
 
 
 def _text(value: object) -> str:
     return value.name if isinstance(value, exp.Literal) else str(value or "")
 
 
-def _words_of_all(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _words_of_all(_node: Any, notes: Notes) -> None:
     """A statement whose words say more than its tree does: SET, PRAGMA, COPY, EXEC, ATTACH, LOAD."""
     tokens = words_of(notes.text)
-    before = len(notes.findings)
     judge(tokens, notes)
     for token in tokens:
         if token.sort == "string":
-            _deeper(token.text, notes, deeper)
-    if len(notes.findings) == before and isinstance(node, (exp.Set, exp.Pragma)):
-        notes.statements.append("set" if isinstance(node, exp.Set) else "pragma")
+            _deeper(token.text, notes)
 
 
-def _named(statement: str) -> Callable[[Any, Notes, Deeper], None]:
-    def handler(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _named(statement: str) -> Callable[[Any, Notes], None]:
+    def handler(_node: Any, notes: Notes) -> None:
         notes.statements.append(statement)
 
     return handler
 
 
-def _noted(statement: str, reason: str) -> Callable[[Any, Notes, Deeper], None]:
-    def handler(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _noted(statement: str, reason: str) -> Callable[[Any, Notes], None]:
+    def handler(_node: Any, notes: Notes) -> None:
         notes.statements.append(statement)
         notes.add(f"sql.{statement}", MEDIUM, reason)
 
     return handler
 
 
-def _kill(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _kill(_node: Any, notes: Notes) -> None:
     notes.statements.append("kill")
     notes.add("sql.admin", HIGH, "ends another session")
 
 
-def _or(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _or(node: Any, notes: Notes) -> None:
     if literal_tautology(node.this) or literal_tautology(node.expression):
         notes.add(
             "sql.injection.tautology", HIGH, "a condition is made true for every row, as injections do", "OR x = x"
         )
 
 
-def _union(node: Any, notes: Notes, deeper: Deeper) -> None:
+def _union(node: Any, notes: Notes) -> None:
     right = node.expression
     columns = right.expressions if isinstance(right, exp.Select) else []
-    if len(columns) > 1 and all(isinstance(column, exp.Null) for column in columns) and right.args.get("from_") is None:
+    commented = any(mark in notes.text for mark in ("--", "#", "/*"))
+    if (
+        commented
+        and len(columns) > 1
+        and all(isinstance(column, exp.Null) for column in columns)
+        and right.args.get("from_") is None
+    ):
         notes.add(
             "sql.injection.union", HIGH, "probes for the number of columns, as injections do", "UNION SELECT NULL, …"
         )
 
 
-Handler = Callable[[Any, Notes, Deeper], None]
+Handler = Callable[[Any, Notes], None]
 
 _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Select: _select,

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from interlock.reading.sql.words import Sort, Token
 
-_COMPARE: dict[type[exp.Expression], Callable[[float, float], bool]] = {
+_COMPARE: dict[type[exp.Expr], Callable[[float, float], bool]] = {
     exp.EQ: operator.eq,
     exp.NEQ: operator.ne,
     exp.GT: operator.gt,

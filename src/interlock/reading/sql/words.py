@@ -120,17 +120,13 @@ def joined(text: str) -> str:
     return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
-_LOOKALIKES = str.maketrans(
-    dict(
-        pair
-        for pair in (
-            # Cyrillic, Greek, Cherokee, Armenian: imitation first, ASCII second
-            "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT ХX ԜW ԚQ аa еe ѕs іi јj оo рp сc уy хx ԝw ԁd ԛq һh "
-            "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX ϹC οo ϲc νv υu ιi αa ρp "
-            "ᎪA ᏴB ᏟC ᎠD ᎬE ᏀG ᎻH ᎥI ᎫJ ᏦK ᏞL ᎷM ᏢP ᎡR ᏚS ᎢT ᏙV ᏔW ᏃZ օo սu ԼL ՕO ՏS ıi"
-        ).split()
-    )
+_PAIRS = (
+    # Cyrillic, Greek, Cherokee, Armenian: imitation first, ASCII second
+    "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT ХX ԜW ԚQ аa еe ѕs іi јj оo рp сc уy хx ԝw ԁd ԛq һh "
+    "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX ϹC οo ϲc νv υu ιi αa ρp "
+    "ᎪA ᏴB ᏟC ᎠD ᎬE ᏀG ᎻH ᎥI ᎫJ ᏦK ᏞL ᎷM ᏢP ᎡR ᏚS ᎢT ᏙV ᏔW ᏃZ օo սu ԼL ՕO ՏS ıi"
 )
+_LOOKALIKES = {pair[0]: pair[1] for pair in _PAIRS.split()}
 
 
 def folded(text: str) -> str:
@@ -144,5 +140,5 @@ def folded(text: str) -> str:
 def _fold(char: str) -> str:
     if char.isascii():
         return char
-    plain = unicodedata.normalize("NFKC", char.translate(_LOOKALIKES))
+    plain = _LOOKALIKES.get(char) or _LOOKALIKES.get(char.upper()) or unicodedata.normalize("NFKC", char)
     return plain if plain.isascii() and plain.isalnum() else (" " if char.isspace() else char)
