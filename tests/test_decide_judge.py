@@ -1,6 +1,8 @@
 """The judge: only tighter, closed on failure, deterministic."""
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,22 +18,24 @@ from interlock.model.risk import RiskLevel
 NONE = PolicySet.compile([])
 
 
-def policies(*plain, enforcement="strict", **more):
+def policies(*plain: Any, enforcement: Any = "strict", **more: Any) -> Any:
     document = {"name": "p", "enforcement": enforcement, "rules": list(plain)}
     return PolicySet.compile(parse_policies(document).policies, **more)
 
 
-def call(text="text", *, tool="shell", kind=Surface.TOOL_CALL):
+def call(text: Any = "text", *, tool: Any = "shell", kind: Any = Surface.TOOL_CALL) -> Any:
     return Action(kind=kind, tool=tool, args={"text": text})
 
 
-def found(severity, kind="sql.drop", detector="sql"):
+def found(severity: Any, kind: Any = "sql.drop", detector: Any = "sql") -> Any:
     return Finding(
         detector=detector, kind=kind, severity=RiskLevel(severity), evidence="DROP", reason=f"It would {kind}."
     )
 
 
-def decided(action=None, *findings, rules=NONE, environment="development", **more):
+def decided(
+    action: Any = None, *findings: Any, rules: Any = NONE, environment: Any = "development", **more: Any
+) -> Any:
     reading = Reading(findings=findings, **more.pop("reading", {}))
     return judge(action or call(), reading, rules, environment=environment, **more)
 
@@ -39,7 +43,7 @@ def decided(action=None, *findings, rules=NONE, environment="development", **mor
 @pytest.mark.parametrize(
     ("severity", "verdict"), [("low", "allow"), ("medium", "allow"), ("high", "confirm"), ("critical", "block")]
 )
-def test_a_findings_severity_is_the_base_verdict(severity, verdict):
+def test_a_findings_severity_is_the_base_verdict(severity: Any, verdict: Any) -> None:
     decision = decided(None, found(severity))
     assert (decision.verdict, decision.risk) == (verdict, severity)
     assert bool(decision.reasons) is (verdict != "allow")
@@ -49,13 +53,13 @@ def test_a_findings_severity_is_the_base_verdict(severity, verdict):
 @pytest.mark.parametrize(
     ("action", "verdict"), [("allow", "allow"), ("warn", "allow"), ("confirm", "confirm"), ("block", "block")]
 )
-def test_a_rule_does_what_its_action_says(action, verdict):
+def test_a_rule_does_what_its_action_says(action: Any, verdict: Any) -> None:
     decision = decided(rules=policies({"pattern": "text", "action": action, "reason": "Because."}))
     assert decision.verdict == verdict
     assert ("Because." in (*decision.reasons, *decision.warnings)) is (action != "allow")
 
 
-def test_the_most_restrictive_wins_and_every_reason_is_kept_worst_first():
+def test_the_most_restrictive_wins_and_every_reason_is_kept_worst_first() -> None:
     rules = policies(
         {"pattern": "text", "action": "confirm", "reason": "C."}, {"pattern": "tex", "action": "block", "reason": "B."}
     )
@@ -66,20 +70,20 @@ def test_the_most_restrictive_wins_and_every_reason_is_kept_worst_first():
     assert decision.rule_ids[0] == "p/2"
 
 
-def test_an_allow_rule_lowers_nothing():
+def test_an_allow_rule_lowers_nothing() -> None:
     rules = policies({"match": {"tool": "shell"}, "action": "allow"})
     assert decided(None, found("critical"), rules=rules).verdict is Verdict.BLOCK
     assert decided(None, found("high"), rules=rules).verdict is Verdict.CONFIRM
 
 
-def test_an_advisory_policy_only_records_what_strict_would_have_done():
+def test_an_advisory_policy_only_records_what_strict_would_have_done() -> None:
     decision = decided(rules=policies({"pattern": "text", "action": "block", "reason": "B."}, enforcement="advisory"))
     assert decision.verdict is Verdict.ALLOW
     assert decision.warnings == ("Policy p/1 is advisory; strict, it would have blocked this: B.",)
     assert decision.quorum == 1
 
 
-def test_the_largest_quorum_counts():
+def test_the_largest_quorum_counts() -> None:
     rules = policies(
         {"pattern": "t", "action": "confirm", "quorum": 2}, {"pattern": "x", "action": "confirm", "quorum": 3}
     )
@@ -88,26 +92,25 @@ def test_the_largest_quorum_counts():
 
 @pytest.mark.parametrize("surface", ["task", "plan"])
 @pytest.mark.parametrize("floor", ["high", "critical"])
-def test_a_risky_task_or_plan_is_put_before_a_person(surface, floor):
+def test_a_risky_task_or_plan_is_put_before_a_person(surface: Any, floor: Any) -> None:
     decision = decided(call(kind=Surface(surface)), floor=RiskLevel(floor))
     assert (decision.verdict, decision.risk) == ("confirm", floor)
 
 
-def test_a_calls_risk_is_never_below_what_is_known_already():
+def test_a_calls_risk_is_never_below_what_is_known_already() -> None:
     decision = decided(floor=RiskLevel.HIGH)
     assert (decision.verdict, decision.risk) == ("allow", "high")
 
 
-def test_findings_of_the_flow_count_like_any_other():
+def test_findings_of_the_flow_count_like_any_other() -> None:
     assert decided(flow=(found("critical", "flow.secret_out", "flow"),)).verdict is Verdict.BLOCK
 
 
-def test_a_decision_binds_the_action_and_the_policies():
+def test_a_decision_binds_the_action_and_the_policies() -> None:
     rules = policies({"pattern": "z", "action": "block"})
     decision = decided(call("one"), rules=rules)
     assert decision.action_digest == call("one").digest != decided(call("two"), rules=rules).action_digest
     assert decision.policy_digest == rules.digest != NONE.digest
-
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,7 @@ def test_a_decision_binds_the_action_and_the_policies():
         Action(kind=Surface.TOOL_CALL, args={"x": [[[[[[[[0]]]]]]]] * 3, "y": {1: {2: 3}}, "z": b"bytes"}),
     ],
 )
-def test_what_goes_wrong_inside_the_judge_is_a_block_with_that_reason(action):
+def test_what_goes_wrong_inside_the_judge_is_a_block_with_that_reason(action: Any) -> None:
     rules = policies({"pattern": "zz", "action": "warn"}, {"when": "text == 'a'", "action": "warn"})
     decision = judge(action, Reading(), rules, environment="development")
     assert decision.verdict is Verdict.BLOCK
@@ -131,7 +134,15 @@ def test_what_goes_wrong_inside_the_judge_is_a_block_with_that_reason(action):
 ACCEPT = {"match": {"tool": "sql"}, "action": "allow", "accept": ["sql.alter"], "reason": "Ticket 12."}
 
 
-def accepting(rule=None, findings=None, *, environment="development", action=None, reading=None, **more):
+def accepting(
+    rule: Any = None,
+    findings: Any = None,
+    *,
+    environment: Any = "development",
+    action: Any = None,
+    reading: Any = None,
+    **more: Any,
+) -> Any:
     findings = findings or (found("high", "sql.alter"),)
     rules = policies(rule or ACCEPT, **more)
     return judge(
@@ -139,7 +150,7 @@ def accepting(rule=None, findings=None, *, environment="development", action=Non
     )
 
 
-def test_an_accepted_high_finding_becomes_a_recorded_warning():
+def test_an_accepted_high_finding_becomes_a_recorded_warning() -> None:
     decision = accepting()
     assert decision.verdict is Verdict.ALLOW
     assert decision.risk is RiskLevel.HIGH
@@ -164,11 +175,11 @@ def test_an_accepted_high_finding_becomes_a_recorded_warning():
         {"rule": {**ACCEPT, "when": "args.absent == 1"}},
     ],
 )
-def test_an_acceptance_is_narrow(case):
+def test_an_acceptance_is_narrow(case: Any) -> None:
     assert accepting(**case).verdict is not Verdict.ALLOW
 
 
-def test_an_acceptance_covers_what_it_names_in_full():
+def test_an_acceptance_covers_what_it_names_in_full() -> None:
     assert (
         accepting({**ACCEPT, "match": {"path": "build/**"}}, reading={"paths": ("build/a", "build/b/c")}).verdict
         == "allow"
@@ -176,11 +187,11 @@ def test_an_acceptance_covers_what_it_names_in_full():
     assert accepting({**ACCEPT, "pattern": "te.t"}).verdict == "allow"
 
 
-def test_production_accepts_only_where_the_configuration_says_so():
+def test_production_accepts_only_where_the_configuration_says_so() -> None:
     assert accepting(environment="production", no_accept_in=()).verdict is Verdict.ALLOW
 
 
-def test_an_accepted_danger_is_still_stopped_by_a_rule():
+def test_an_accepted_danger_is_still_stopped_by_a_rule() -> None:
     rules = policies(ACCEPT, {"match": {"finding": "sql.alter"}, "action": "block"})
     assert (
         judge(call(tool="sql"), Reading(findings=(found("high", "sql.alter"),)), rules, environment="x").verdict
@@ -239,7 +250,7 @@ _ACTIONS = st.builds(
 _SETS = st.lists(st.tuples(st.sampled_from(list(Enforcement)), st.lists(_RULES, max_size=4)), max_size=3)
 
 
-def compiled(sets):
+def compiled(sets: Any) -> Any:
     return [
         Policy(
             name=f"p{number}",
@@ -250,13 +261,13 @@ def compiled(sets):
     ]
 
 
-def strictness(decision):
+def strictness(decision: Any) -> Any:
     return decision.verdict.rank, decision.risk.rank, decision.quorum
 
 
 @given(_ACTIONS, _READINGS, _SETS, _RULES, st.sampled_from(list(Enforcement)))
 @settings(max_examples=200, deadline=None)
-def test_one_more_rule_never_loosens(action, reading, sets, rule, enforcement):
+def test_one_more_rule_never_loosens(action: Any, reading: Any, sets: Any, rule: Any, enforcement: Any) -> None:
     less = compiled(sets)
     more = [*less, Policy(name="more", enforcement=enforcement, rules=(Rule(id="more/1", **rule),))]
     before = judge(action, reading, PolicySet.compile(less), environment="development")
@@ -266,7 +277,7 @@ def test_one_more_rule_never_loosens(action, reading, sets, rule, enforcement):
 
 @given(_ACTIONS, _READINGS, _SETS, _FINDINGS)
 @settings(max_examples=200, deadline=None)
-def test_one_more_finding_never_loosens(action, reading, sets, finding):
+def test_one_more_finding_never_loosens(action: Any, reading: Any, sets: Any, finding: Any) -> None:
     rules = PolicySet.compile(compiled(sets))
     before = judge(action, reading, rules, environment="development")
     after = judge(action, reading + Reading(findings=(finding,)), rules, environment="development")
@@ -275,7 +286,7 @@ def test_one_more_finding_never_loosens(action, reading, sets, finding):
 
 @given(_ACTIONS, _READINGS, _SETS, st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
-def test_the_order_of_rules_and_policies_changes_nothing(action, reading, sets, dice):
+def test_the_order_of_rules_and_policies_changes_nothing(action: Any, reading: Any, sets: Any, dice: Any) -> None:
     one = compiled(sets)
     other = [
         Policy(name=it.name, enforcement=it.enforcement, rules=tuple(dice.sample(it.rules, len(it.rules))))
@@ -287,8 +298,8 @@ def test_the_order_of_rules_and_policies_changes_nothing(action, reading, sets, 
     assert (strictness(first), first.reasons, first.warnings) == (strictness(second), second.reasons, second.warnings)
 
 
-def test_ten_thousand_random_actions_never_raise():
-    dice = random.Random(7)
+def test_ten_thousand_random_actions_never_raise() -> None:
+    dice = random.Random(7)  # noqa: S311 - cases, not secrets
     rules = policies(
         {"match": {"path": "**/.env"}, "action": "confirm"},
         {"pattern": "a.*b", "action": "block"},
@@ -296,8 +307,8 @@ def test_ten_thousand_random_actions_never_raise():
         ACCEPT,
     )
 
-    def value(depth):
-        kinds = [
+    def value(depth: Any) -> Any:
+        kinds: list[Callable[[], Any]] = [
             lambda: "".join(
                 chr(dice.choice([0, 9, 65, 97, 98, 233, 0x200B, 0xD800, 0x1F600])) for _ in range(dice.randrange(9))
             ),

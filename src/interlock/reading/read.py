@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from interlock.model.action import Action, Finding, Reading, Scope, Surface
 from interlock.model.risk import RiskLevel
@@ -21,6 +21,8 @@ from interlock.reading.shell import read_shell
 from interlock.reading.sql import read_sql
 from interlock.reading.text import read_text
 from interlock.reading.tools import Kind, looks_like_path, looks_like_sql, looks_like_url, tool_kind, writes
+
+R = TypeVar("R")
 
 MAX_CHARACTERS = 256 * 1024
 """Longest input, in characters over all arguments: nothing longer can be read within a gate's time."""
@@ -34,11 +36,38 @@ Expired = Callable[[], bool]
 """Whether the caller's time for this reading is over; the caller holds the clock."""
 
 _PATH_NAMES = frozenset(
-    "path file filepath filename paths files dir directory folder cwd target targetpath source sourcepath destination "
-    "destinationpath src dst dest oldpath newpath notebookpath absolutepath relativepath root uri location".split()
+    [
+        "path",
+        "file",
+        "filepath",
+        "filename",
+        "paths",
+        "files",
+        "dir",
+        "directory",
+        "folder",
+        "cwd",
+        "target",
+        "targetpath",
+        "source",
+        "sourcepath",
+        "destination",
+        "destinationpath",
+        "src",
+        "dst",
+        "dest",
+        "oldpath",
+        "newpath",
+        "notebookpath",
+        "absolutepath",
+        "relativepath",
+        "root",
+        "uri",
+        "location",
+    ]
 )
-_COMMAND_NAMES = frozenset("command cmd script shell commandline bash shellcommand argv exec".split())
-_SQL_NAMES = frozenset("sql sqlquery statement statements sqlstatement".split())
+_COMMAND_NAMES = frozenset(["command", "cmd", "script", "shell", "commandline", "bash", "shellcommand", "argv", "exec"])
+_SQL_NAMES = frozenset(["sql", "sqlquery", "statement", "statements", "sqlstatement"])
 _QUERY_NAMES = frozenset({"query", "queries", "q"})
 _OLD_NAMES = ("old_string", "old_str", "oldtext", "old_text", "old", "search")
 _NEW_NAMES = (
@@ -111,7 +140,7 @@ class _Dispatch:
         reading = Reading()
         for _, value in values:
             if isinstance(value, str):
-                reading += self._time(read_text, value, action.kind)
+                reading += self._run(read_text, value, action.kind)
         return reading
 
     def _tool_call(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
@@ -124,7 +153,7 @@ class _Dispatch:
             reading, done = self._sql_tool(values)
         elif kind is Kind.HTTP:
             reading, done = (
-                self._time(read_http, action.args, self.scope),
+                self._run(read_http, action.args, self.scope),
                 frozenset({"url", "headers", "method", "body"}),
             )
         else:
@@ -155,7 +184,7 @@ class _Dispatch:
         return reading, frozenset(found)
 
     def _command(self, command: str) -> Reading:
-        return self._time(read_shell, command, self.scope, sql=read_sql)
+        return self._run(read_shell, command, self.scope, sql=read_sql)
 
     def _edit(self, action: Action) -> tuple[Reading, frozenset[str]]:
         args = action.args
@@ -166,22 +195,22 @@ class _Dispatch:
     def _file_change(self, action: Action) -> Reading:
         args = action.args
         path = next((value for name, value in args.items() if _is_path_name(name) and isinstance(value, str)), "")
-        reading = self._time(read_path, path, self.scope, write=True) if path else Reading()
+        reading = self._run(read_path, path, self.scope, write=True) if path else Reading()
         for name in _DIFF_NAMES:
             value = args.get(name)
             if isinstance(value, str) and value:
-                return reading + self._time(read_patch, value, self.scope)
+                return reading + self._run(read_patch, value, self.scope)
         main = args.get("text")
         if isinstance(main, str) and not path:
             if _DIFF.search(main):
-                return reading + self._time(read_patch, main, self.scope)
-            return reading + self._time(read_patch, as_diff("unnamed", "", main), self.scope)
+                return reading + self._run(read_patch, main, self.scope)
+            return reading + self._run(read_patch, as_diff("unnamed", "", main), self.scope)
         edits = args.get("edits")
         for change in edits if isinstance(edits, (list, tuple)) else (args,):
             if isinstance(change, Mapping):
                 old, new = _first(change, _OLD_NAMES), _first(change, _NEW_NAMES)
                 if old or new:
-                    reading += self._time(read_patch, as_diff(path or "unnamed", old, new), self.scope)
+                    reading += self._run(read_patch, as_diff(path or "unnamed", old, new), self.scope)
         return reading
 
     def _sql_tool(self, values: list[tuple[str, Any]]) -> tuple[Reading, frozenset[str]]:
@@ -191,7 +220,7 @@ class _Dispatch:
             plain = _plain_name(name)
             named = plain in _SQL_NAMES | _QUERY_NAMES | {"text", "command"}
             if isinstance(value, str) and (named or looks_like_sql(value)):
-                reading += self._time(read_sql, value, self.scope.dialect)
+                reading += self._run(read_sql, value, self.scope.dialect)
                 found.add(name)
         return reading, frozenset(found)
 
@@ -199,14 +228,14 @@ class _Dispatch:
         """An argument of which nothing is known but its name and its looks."""
         plain = _plain_name(name)
         if plain in _SQL_NAMES or looks_like_sql(value):
-            return self._time(read_sql, value, self.scope.dialect)
+            return self._run(read_sql, value, self.scope.dialect)
         if plain in _COMMAND_NAMES and not known:
             return self._command(value)
         if looks_like_url(value):
-            return self._time(read_http, {"url": value}, self.scope)
+            return self._run(read_http, {"url": value}, self.scope)
         if _is_path_name(name) or looks_like_path(value):
-            return self._time(read_path, value, self.scope, write=write)
-        return self._time(read_text, value, Surface.TOOL_CALL)
+            return self._run(read_path, value, self.scope, write=write)
+        return self._run(read_text, value, Surface.TOOL_CALL)
 
     def _argv(self, args: Mapping[str, Any]) -> Reading:
         reading = Reading()
@@ -219,9 +248,9 @@ class _Dispatch:
 
     def _secrets(self, values: list[tuple[str, Any]]) -> Reading:
         texts = [value if "\n" in value else f"{name}: {value}" for name, value in values if isinstance(value, str)]
-        return Reading(findings=self._time(find_secrets, "\n".join(texts))) if texts else Reading()
+        return Reading(findings=self._run(find_secrets, "\n".join(texts))) if texts else Reading()
 
-    def _time(self, reader: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    def _run(self, reader: Callable[..., R], *args: Any, **more: Any) -> R:
         if self.expired is not None and self.expired():
             raise TimeoutError("the time for it was over")
         return reader(*args, **more)

@@ -81,8 +81,37 @@ _SQL = re2.compile(
     r")"
 )
 _SQL_FIRST = frozenset(
-    "select with insert replace merge delete update drop alter create truncate rename comment grant revoke exec execute copy load"
-    " attach pragma vacuum call do begin start set shutdown kill".split()
+    [
+        "select",
+        "with",
+        "insert",
+        "replace",
+        "merge",
+        "delete",
+        "update",
+        "drop",
+        "alter",
+        "create",
+        "truncate",
+        "rename",
+        "comment",
+        "grant",
+        "revoke",
+        "exec",
+        "execute",
+        "copy",
+        "load",
+        "attach",
+        "pragma",
+        "vacuum",
+        "call",
+        "do",
+        "begin",
+        "start",
+        "set",
+        "shutdown",
+        "kill",
+    ]
 )
 _COMMENT = re2.compile(r"(?s)/\*!\d*|/\*.*?\*/|\*/")
 _FIRST = re.compile(r"[\s(;]*([A-Za-z]+)")

@@ -27,7 +27,7 @@ def list_(*, json: _Json = False) -> None:
     """List the packs that ship, and their policies."""
     from interlock.policies import DEFAULT_PACKS, PACKS, read_pack  # noqa: PLC0415 - help needs none
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "pack": pack,
             "default": pack in DEFAULT_PACKS,
@@ -91,7 +91,9 @@ def lint(
 
 
 @app.command("test")
-def test_(file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: _Json = False) -> None:
+def run_cases(
+    file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: _Json = False
+) -> None:
     """Run the cases that stand beside a policy; the file's own policies alone are in force."""
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
     from interlock.model.action import Scope  # noqa: PLC0415 - the same
