@@ -167,6 +167,22 @@ class Workspaces(Protocol):
         ...
 
 
+class UndoableWorkspaces(Workspaces, Protocol):
+    """Workspaces that can also take an attempt back to where it stood before a call."""
+
+    def uncommitted(self, run_id: str) -> tuple[str, ...]:
+        """What lay in the project when the run began but is not in its workspaces; for the caller to say so."""
+        ...
+
+    def snapshot(self, run_id: str, attempt_id: str) -> str:
+        """The attempt's files as they are now, under a name for :meth:`restore`. Ignored files are not in it."""
+        ...
+
+    def restore(self, run_id: str, attempt_id: str, tree: str) -> None:
+        """Bring the attempt's files back to a snapshot of the same attempt."""
+        ...
+
+
 class Observer(Protocol):
     """Told what has happened (metrics, notifier, dashboard). One that raises is logged and counted, never obeyed."""
 
