@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from interlock.catalogue import load_catalogue
@@ -38,8 +39,6 @@ def build(
         ConfigError: when the configuration, a policy or an agent definition is not usable.
         StoreError: when the store cannot be opened.
     """
-    from datetime import timedelta  # noqa: PLC0415
-
     clock = clock or SystemClock()
     functions = dict(functions or {})
     catalogue = {spec.name: spec for spec in load_agents(settings)}
@@ -77,7 +76,7 @@ def build(
 def load_agents(settings: Settings) -> tuple[AgentSpec, ...]:
     """The catalogue: the team's definitions with what the configuration adds."""
     directory = Path(settings.project, settings.agents_dir)
-    extra = {name: agent.model_dump(exclude_unset=True) for name, agent in settings.agents.items()}
+    extra = {name: agent.model_dump(mode="json", exclude_unset=True) for name, agent in settings.agents.items()}
     return load_catalogue(directory, extra)
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from interlock.model.action import Action, Reading
 from interlock.model.risk import RiskLevel
+from interlock.reading.tools import Kind, tool_kind
 
 
 class Reach(StrEnum):
@@ -19,23 +20,23 @@ class Reach(StrEnum):
     """It lasts: only a compensation undoes it, and a second time is a second effect."""
 
 
-_READING_TOOLS = frozenset({"read", "grep", "glob", "ls", "list", "search"})
-_EDITING_TOOLS = frozenset({"edit", "write", "patch"})
 _READING_STATEMENTS = frozenset({"select", "explain", "describe", "show", "values", "with", "pragma"})
 
 
-def reach(action: Action, reading: Reading, canonical_tool: str) -> Reach:
+def reach(action: Action, reading: Reading) -> Reach:
     """The reach of a call. What is not known to stay inside is outside."""
-    if canonical_tool in _READING_TOOLS:
-        return Reach.NONE
-    if canonical_tool in _EDITING_TOOLS:
-        return Reach.WORKSPACE
-    if canonical_tool == "sql":
-        harmless = reading.statements and set(reading.statements) <= _READING_STATEMENTS
-        return Reach.NONE if harmless and reading.severity <= RiskLevel.LOW else Reach.OUTSIDE
-    if canonical_tool == "http":
-        return Reach.NONE if str(action.args.get("method", "GET")).upper() in {"GET", "HEAD"} else Reach.OUTSIDE
-    if canonical_tool == "shell":
-        quiet = not reading.destinations and not reading.statements and reading.severity <= RiskLevel.MEDIUM
-        return Reach.WORKSPACE if quiet else Reach.OUTSIDE
-    return Reach.OUTSIDE
+    match tool_kind(action.tool):
+        case Kind.READ:
+            return Reach.NONE
+        case Kind.EDIT:
+            return Reach.WORKSPACE
+        case Kind.SQL:
+            harmless = reading.statements and set(reading.statements) <= _READING_STATEMENTS
+            return Reach.NONE if harmless and reading.severity <= RiskLevel.LOW else Reach.OUTSIDE
+        case Kind.HTTP:
+            return Reach.NONE if str(action.args.get("method", "GET")).upper() in {"GET", "HEAD"} else Reach.OUTSIDE
+        case Kind.SHELL:
+            quiet = not reading.destinations and not reading.statements and reading.severity <= RiskLevel.MEDIUM
+            return Reach.WORKSPACE if quiet else Reach.OUTSIDE
+        case _:
+            return Reach.OUTSIDE

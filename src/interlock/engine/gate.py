@@ -31,7 +31,7 @@ from interlock.model.plain import dump
 from interlock.model.risk import RiskLevel
 from interlock.model.run import Attempt, Compensation, Effect, EffectState
 from interlock.ports import CallVerdict
-from interlock.reading.read import canonical_tool, read
+from interlock.reading.read import read
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
 from interlock.store.database import Database
@@ -240,7 +240,7 @@ class AttemptGate:
                 idempotent=idempotent,
                 compensation=compensation,
             )
-            outside = reach(action, judged.reading, canonical_tool(action)) is Reach.OUTSIDE
+            outside = reach(action, judged.reading) is Reach.OUTSIDE
             rows.insert_effect(conn, effect, outside=outside)
             self._record(
                 conn, "effect.intended",

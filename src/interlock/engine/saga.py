@@ -108,7 +108,8 @@ class Saga:
         return "" if decision.verdict is not Verdict.BLOCK else f"the gate blocks it: {decision.reason}"
 
     async def _failed(self, command: Sequence[str]) -> str:
-        ok, said = await run_command(command, cwd=self._means.settings.project, timeout=_STEP_TIMEOUT)
+        project = self._means.settings.project
+        ok, said = await run_command(command, cwd=project, project=project, timeout=_STEP_TIMEOUT)
         return "" if ok else said
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:

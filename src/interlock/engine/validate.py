@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,12 +19,16 @@ _LAST = 600
 """Characters of a failed command's output that are kept."""
 
 
-async def run_command(command: Sequence[str], *, cwd: Path, timeout: timedelta) -> tuple[bool, str]:
+async def run_command(
+    command: Sequence[str], *, cwd: Path, project: Path, timeout: timedelta
+) -> tuple[bool, str]:
     """Run a command to its end; (whether it succeeded, the redacted end of its output). Never raises for the command's sake.
 
-    ``{python}`` stands for the running interpreter. At the time-out the whole process group is killed.
+    ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
+    At the time-out the whole process group is killed.
     """
-    argv = [sys.executable if word == "{python}" else word for word in command]
+    places = {"{python}": sys.executable, "{project}": str(project), "{workspace}": str(cwd)}
+    argv = [_filled(word, places) for word in command]
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
@@ -46,7 +50,13 @@ async def run_command(command: Sequence[str], *, cwd: Path, timeout: timedelta) 
     return False, said or f"{argv[0]} ended with exit code {process.returncode}"
 
 
-async def failed_validator(validator: Validator, workspace: Path) -> str:
+async def failed_validator(validator: Validator, *, workspace: Path, project: Path) -> str:
     """Why the validator failed, empty when it passed."""
-    ok, said = await run_command(validator.command, cwd=workspace, timeout=validator.timeout)
+    ok, said = await run_command(validator.command, cwd=workspace, project=project, timeout=validator.timeout)
     return "" if ok else said
+
+
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    for name, place in places.items():
+        word = word.replace(name, place)
+    return word

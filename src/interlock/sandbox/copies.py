@@ -123,6 +123,10 @@ class CopyWorkspaces:
             write_record(self._line_file(run_id), {**line, "head": entry["head"], "taken": taken})
             return Integration(changed=tuple(entry["changed"]), commit=str(entry["head"]))
 
+    def is_integrated(self, run_id: str, attempt_id: str) -> bool:
+        """See :meth:`interlock.ports.Workspaces.is_integrated`."""
+        return attempt_id in self._line(run_id)["taken"]
+
     def discard(self, run_id: str, attempt_id: str) -> None:
         """Throw the attempt's directory away."""
         with self._lock(run_id):

@@ -152,6 +152,10 @@ class GitWorkspaces:
             self._advance(run_id, head, commit)
             return Integration(changed=self._shown(self._changes(head, commit)), commit=commit)
 
+    def is_integrated(self, run_id: str, attempt_id: str) -> bool:
+        """See :meth:`interlock.ports.Workspaces.is_integrated`."""
+        return attempt_id in self._integrated(run_id, self._head(run_id))
+
     def discard(self, run_id: str, attempt_id: str) -> None:
         """Throw the attempt's directory away."""
         with self._run_lock(run_id):
