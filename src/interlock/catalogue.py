@@ -43,6 +43,8 @@ SETTINGS = frozenset(
     )
 )
 """The settings of an agent that a project's configuration may carry."""
+_DEFINING = frozenset({"runner", "description", "keywords", "capabilities", "examples", "owns"})
+"""Settings that make an agent of a name that has no definition."""
 _TIDY = {
     "maxConcurrent": "max_concurrent",
     "max-concurrent": "max_concurrent",
@@ -71,6 +73,10 @@ def load_catalogue(directory: Path, extra: Mapping[str, Mapping[str, Any]] | Non
                 )
             found[spec.name] = spec
     for name, settings in (extra or {}).items():
+        if name not in found and not _DEFINING & set(settings):
+            if hint := did_you_mean(name, found):
+                raise ConfigError(f"agents.{name}: no such agent", file="configuration", suggestion=hint)
+            continue  # limits for an agent that this project does not have
         spec = found.get(name) or _named(name, "configuration")
         found[name] = apply_settings(spec, settings, file="configuration", strict=True)
     return tuple(sorted(found.values(), key=lambda spec: spec.name))
@@ -296,13 +302,13 @@ def _one_of(kind: Any, value: Any) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
+    if not isinstance(value, (list, tuple)):
         raise TypeError(f"a list, not {value!r}")
-    return value
+    return list(value)
 
 
 def _command(value: Any) -> tuple[str, ...]:
-    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+    if isinstance(value, (list, tuple)) and value and all(isinstance(word, str) for word in value):
         return tuple(value)
     raise TypeError(f"a command is a list of words, not {value!r}")
 

@@ -71,7 +71,7 @@ _WEIGHTY = frozenset(category("data")) & frozenset(
     }
 )
 _DROPS = re.compile(
-    r"\b(?:drop|truncat|alter|purg|wip|nuk)\w*\b[^.;]{0,40}?\b(?:tables?|columns?|databases?|schemas?)\b", re.I
+    r"\b(?:drop|truncat|alter|purg|wip|nuk)\w*\b[^.;]{0,40}?\b(?:tables?|columns?|databases?|schemas?)\b", re.IGNORECASE
 )
 
 

@@ -76,10 +76,10 @@ def _from_words(text: str) -> Iterable[Factor]:
 
 
 _SENSITIVE = (
-    ("files.auth", _HIGH, re.compile(r"(?:^|[/_.\-])(?:auth\w*|security|permissions?|rbac|sessions?|login|passwords?|crypto)(?:[/_.\-]|$)", re.I)),
-    ("files.secret", _HIGH, re.compile(r"(?:^|/)(?:\.env[\w.]*|.*\.pem|.*\.key|id_[rd]sa|secrets?\.\w+|credentials\w*)$", re.I)),
-    ("files.database", _MEDIUM, re.compile(r"(?:^|[/_.\-])(?:migrations?|schema|drizzle|alembic|prisma)(?:[/_.\-]|$)|\.sql$", re.I)),
-    ("files.delivery", _MEDIUM, re.compile(r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|Dockerfile|docker-compose|Jenkinsfile|.*\.tf$|nixpacks|railway|fly\.toml|k8s/|helm/|deploy)", re.I)),
+    ("files.auth", _HIGH, re.compile(r"(?:^|[/_.\-])(?:auth\w*|security|permissions?|rbac|sessions?|login|passwords?|crypto)(?:[/_.\-]|$)", re.IGNORECASE)),
+    ("files.secret", _HIGH, re.compile(r"(?:^|/)(?:\.env[\w.]*|.*\.pem|.*\.key|id_[rd]sa|secrets?\.\w+|credentials\w*)$", re.IGNORECASE)),
+    ("files.database", _MEDIUM, re.compile(r"(?:^|[/_.\-])(?:migrations?|schema|drizzle|alembic|prisma)(?:[/_.\-]|$)|\.sql$", re.IGNORECASE)),
+    ("files.delivery", _MEDIUM, re.compile(r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|Dockerfile|docker-compose|Jenkinsfile|.*\.tf$|nixpacks|railway|fly\.toml|k8s/|helm/|deploy)", re.IGNORECASE)),
 )  # fmt: skip
 
 

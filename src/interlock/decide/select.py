@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from interlock.decide import globs, learn, words
 from interlock.decide import matrix as matrices
-from interlock.decide.thesaurus import KINSHIP, relatives
+from interlock.decide.thesaurus import KINSHIP, groups, groups_of
 from interlock.model.agent import AgentSpec
 from interlock.model.choosing import Matrix, Memory
 from interlock.model.plan import Match, Selection
@@ -23,6 +23,12 @@ from interlock.model.plan import Match, Selection
 _NAME, _KEYWORD, _EXAMPLE, _DESCRIPTION, _GLOB, _BODY = 1.0, 1.0, 0.6, 0.5, 0.4, 0.15
 _PHRASE_BONUS = 0.5
 """A keyword of several words that stands whole in the task counts half as much again."""
+_PHRASE_SHARE = 0.5
+"""A word out of a keyword of n words says 1/√n of what a keyword of one word says."""
+_HEAD = 1.5
+"""The head of a phrase is what is worked on (“login *tests*”, “password reset *email*”); the words before only qualify it."""
+_GROUP_LEAST = 1.5
+"""An agent whose words touch a group of the thesaurus less than this only brushes against it."""
 _PATH_WEIGHT = 6.0
 """A file in the task that an agent owns outweighs several words: ownership is a fact, a word is a hint."""
 _NAMED_WEIGHT = 12.0
@@ -114,9 +120,11 @@ def _parts(text: str, index: _Index) -> Parts:
     """What in ``text`` speaks for which agent."""
     parts: Parts = {spec.name: {} for spec in index.agents}
     found = words.stems(text)
+    heads = words.heads(text)
     for term in dict.fromkeys(words.terms(text)):
+        boost = _HEAD if term in heads else 1.0
         for name, weight in index.weights.get(term, {}).items():
-            parts[name][term] = index.rarity[term] * weight
+            parts[name][term] = boost * index.rarity[term] * weight
     for place, start in enumerate(found):
         for wanted, name in index.phrases.get(start, ()):
             if tuple(found[place : place + len(wanted)]) == wanted:
@@ -243,7 +251,7 @@ def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
     said = bool(spec.keywords or spec.capabilities)
     yield _NAME, spec.name
     for keyword in (*spec.keywords, *spec.capabilities, *spec.provides):
-        yield _KEYWORD, keyword
+        yield _KEYWORD / max(1, len(keyword.split())) ** _PHRASE_SHARE, keyword
     for example in spec.examples:
         yield _EXAMPLE, example
     yield (_DESCRIPTION if said else _KEYWORD), spec.description
@@ -253,13 +261,19 @@ def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
 
 
 def _with_relatives(direct: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Words that no agent says itself count for those agents that know the most of the word's group."""
     weights = {term: dict(by) for term, by in direct.items()}
-    kin = relatives()
-    for term, by in direct.items():
-        for relative in kin.get(term, ()):
-            held = weights.setdefault(relative, {})
-            for name, weight in by.items():
-                held[name] = max(held.get(name, 0.0), KINSHIP * weight)
+    for group in groups():
+        known: dict[str, float] = defaultdict(float)
+        for term in group:
+            for name, weight in direct.get(term, {}).items():
+                known[name] += weight
+        most = max(_GROUP_LEAST, *known.values(), 0.0)
+        for term in group:
+            held = weights.setdefault(term, {})
+            share = KINSHIP / len(groups_of()[term]) ** 0.5
+            for name, sum_known in known.items():
+                held[name] = max(held.get(name, 0.0), share * sum_known / most)
     return weights
 
 

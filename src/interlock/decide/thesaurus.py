@@ -1,7 +1,7 @@
 """Words of software work that mean nearly the same, so that "sign-in" finds the agent whose keyword is "auth".
 
-One group a line, written from general knowledge of the trade, not from any data set. A word counts for an agent at
-:data:`KINSHIP` of its weight when the agent only knows a relative of it.
+One group a line, written from general knowledge of the trade, not from any data set. A word that an agent does not know
+itself counts by how much of the word's group the agent knows, at most :data:`KINSHIP`.
 """
 
 from __future__ import annotations
@@ -63,13 +63,18 @@ spreadsheet accounting ledger bookkeeping reconciliation
 
 
 @cache
-def relatives() -> dict[str, frozenset[str]]:
-    """For each stem, the stems of the words in its groups."""
-    known: dict[str, set[str]] = {}
-    for line in _GROUPS.strip().splitlines():
-        group = {
-            stem(part) for word in line.split() for part in ([word] if "-" not in word else [word.replace("-", "")])
-        }
+def groups() -> tuple[frozenset[str], ...]:
+    """The groups as sets of stems."""
+    return tuple(
+        frozenset(stem(word.replace("-", "")) for word in line.split()) for line in _GROUPS.strip().splitlines()
+    )
+
+
+@cache
+def groups_of() -> dict[str, tuple[int, ...]]:
+    """For each stem, the numbers of its groups."""
+    known: dict[str, list[int]] = {}
+    for number, group in enumerate(groups()):
         for member in group:
-            known.setdefault(member, set()).update(group - {member})
-    return {member: frozenset(others) for member, others in known.items()}
+            known.setdefault(member, []).append(number)
+    return {member: tuple(numbers) for member, numbers in known.items()}
