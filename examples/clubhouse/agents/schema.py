@@ -62,7 +62,7 @@ def understood(job: agent.Job) -> Change:
     if "band" in text or "percentile" in text:
         what = "the view percentile_bands holds the percentiles of every team and metric"
         return Change("percentile_bands", what, BANDS_UP, "DROP VIEW percentile_bands;")
-    job.fail("unknown", "the task names no change of the database that this agent knows how to make")
+    return job.fail("unknown", "the task names no change of the database that this agent knows how to make")
 
 
 def named(job: agent.Job, word: str) -> str:
@@ -95,8 +95,8 @@ def merged_teams(job: agent.Job, given: dict[str, str]) -> Change:
     for place in given.get("also", "athletes.team_id").split(","):
         table, _, column = place.strip().partition(".")
         table, column = named(job, table), named(job, column)
-        lines.append(f"UPDATE {table} SET {column} = {new} WHERE {column} = {old};")
-    lines.append(f"UPDATE teams SET id = -{old}, name = name || ' (retired)' WHERE id = {old};")
+        lines.append(f"UPDATE {table} SET {column} = {new} WHERE {column} = {old};")  # noqa: S608 - checked names and whole numbers
+    lines.append(f"UPDATE teams SET id = -{old}, name = name || ' (retired)' WHERE id = {old};")  # noqa: S608 - a whole number
     return Change(f"merge_team_{old}_into_{new}", f"team {old} is part of team {new}", "\n".join(lines))
 
 

@@ -64,9 +64,13 @@ def code(path: str, text: str) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from routes(path, node)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in EXECUTES:
-            if node.args and built(node.args[0]):
-                yield Finding(path, node.lineno, "SQL is put together from text: use parameters")
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", "") in EXECUTES
+            and node.args
+            and built(node.args[0])
+        ):
+            yield Finding(path, node.lineno, "SQL is put together from text: use parameters")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}:
             yield Finding(path, node.lineno, f"{node.func.id} runs whatever it is given")
 
