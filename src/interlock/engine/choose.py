@@ -11,7 +11,7 @@ from interlock.config import Settings
 from interlock.decide.plan import PlanContext, make_plan
 from interlock.decide.risk import assess
 from interlock.decide.select import select
-from interlock.history import load_memory
+from interlock.history import MEMORY_FILE, load_memory
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.choosing import AgentFacts, Matrix, Memory, RiskFacts
 from interlock.model.plan import Plan, Selection, Task
@@ -26,7 +26,7 @@ class Chooser:
         self._catalogue = tuple(catalogue.values())
         directory = Path(settings.project, settings.agents_dir)
         self._matrices: tuple[Matrix, ...] = load_matrices(directory, settings.matrix)
-        self._memory: Memory | None = load_memory(settings.project)
+        self._memory: Memory | None = load_memory(settings.project / MEMORY_FILE)
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks, judged by its words and by who would do it."""

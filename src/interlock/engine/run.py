@@ -306,7 +306,7 @@ class RunLine:
     async def _deliver(self, run_id: str) -> Outcome:
         run = await asyncio.to_thread(self._means.run, run_id)
         results, changes = await self._means.read(lambda conn: _delivered(conn, self._means, run_id))
-        summary = coordinate(results, changes, run.plan)
+        summary = coordinate(results, changes, plan=run.plan)
         how = self._means.settings.workspace.deliver
         changed = tuple(dict.fromkeys(path for paths in changes.values() for path in paths))
         kind, reason = OutcomeKind.SUCCEEDED, ""

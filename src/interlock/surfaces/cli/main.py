@@ -13,6 +13,7 @@ import typer
 
 from interlock import __version__
 from interlock.surfaces.cli import (
+    agents,
     approvals,
     assess,
     audit,
@@ -56,7 +57,7 @@ app.command()(run.run)
 app.command()(plan.plan)
 app.command()(assess.assess)
 app.command()(check.check)
-app.add_typer(plan.agents, name="agents")
+app.add_typer(agents.app, name="agents")
 app.command()(show.runs)
 app.command()(show.show)
 app.command()(show.queue)
