@@ -46,17 +46,14 @@ def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def rows_of(folder: Path, stem: str) -> list[dict[str, str]]:
-    found = []
-    for file in sorted(folder.glob(f"{stem}*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            if line.strip():
-                found.append(_row(json.loads(line), attack=stem == "attacks"))
-    return found
+    texts = [file.read_text(encoding="utf-8") for file in sorted(folder.glob(f"{stem}*.jsonl"))]
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    return [_row(json.loads(line), attack=stem == "attacks") for line in lines]
 
 
 def _row(plain: dict[str, Any], *, attack: bool) -> dict[str, str]:
     surface, tool = SURFACES.get(plain["surface"], (plain["surface"], plain.get("tool", "")))
-    kind = plain["class"] if attack else f"{plain['surface']}"
+    kind = plain["class"] if attack else plain["surface"]
     if plain.get("class") == DEFINITIONS:
         surface = "tool_definition"
     return {"surface": surface, "tool": tool, "text": plain["text"], "group": kind, "source": plain.get("source", "")}

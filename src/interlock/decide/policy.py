@@ -20,6 +20,8 @@ from interlock.model.decision import Enforcement, Policy, Rule, RuleAction
 
 _TELLING = ("finding", "statement", "program", "tool", "agent", "environment", "surface")
 """Most selective first. ``path`` holds globs and is not a word to post under."""
+_CHEAPEST = ("finding", "statement", "path", "program", "tool", "agent", "environment", "surface")
+"""The order of tests: what most actions do not have at all is asked first."""
 _EVERY = frozenset(NAMES)
 
 
@@ -239,9 +241,11 @@ def _compile(rule: Rule, *, advisory: bool) -> _Compiled:
     if rule.pattern:
         compile_pattern(rule.pattern)
     tests = []
-    for fact, words in rule.match.items():
+    for fact in rule.match:
         if fact not in FACTS:
             raise ConfigError(f"rule {rule.id}: match has no key {fact!r}", suggestion=did_you_mean(fact, FACTS))
+    for fact in (fact for fact in _CHEAPEST if fact in rule.match):
+        words = rule.match[fact]
         globs = tuple(word for word in words if fact == "path" or is_glob(word))
         for word in globs:
             glob(word, path=fact == "path")
@@ -262,6 +266,8 @@ def _posts(compiled: _Compiled) -> tuple[tuple[str, str], ...]:
 def _holds(compiled: _Compiled, facts: Facts) -> bool:
     for fact, plain, globs in compiled.tests:
         values = facts.words[fact]
+        if not values:
+            return False
         if not plain.isdisjoint(values):
             continue
         if not any(word_holds(fact, word, value) for word in globs for value in values):

@@ -6,9 +6,11 @@ they could be. A reader that raises, an input that is too long or too deep, a ti
 
 from __future__ import annotations
 
+import operator
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
 from interlock.model.action import Action, Finding, Reading, Scope, Surface
@@ -86,6 +88,12 @@ _DIFF_NAMES = ("patch", "diff", "input", "changes")
 _DIFF = re.compile(r"^(?:diff --git |--- |\*\*\* (?:Begin Patch|Update File|Add File|Delete File)|@@ )", re.MULTILINE)
 
 
+_MEANINGFUL = _PATH_NAMES | _COMMAND_NAMES | _SQL_NAMES
+_LONGEST_NAME = 64
+_BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
+_NOTHING = Reading()
+
+
 class _TooMuchError(ValueError):
     """Raised when an input is beyond what is read."""
 
@@ -113,6 +121,12 @@ def read(action: Action, scope: Scope, *, expired: Expired | None = None) -> Rea
         return failed_reading(why)
 
 
+def together(readings: Sequence[Reading]) -> Reading:
+    """All readings as one."""
+    told = [reading for reading in readings if reading != _NOTHING]
+    return reduce(operator.add, told) if told else _NOTHING
+
+
 def failed_reading(why: str) -> Reading:
     """The reading of something that could not be read."""
     reason = f"The check could not be completed ({why}), so this is blocked; make it shorter or simpler, or report it."
@@ -137,11 +151,8 @@ class _Dispatch:
         return self._tool_call(action, values)
 
     def _texts(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
-        reading = Reading()
-        for _, value in values:
-            if isinstance(value, str):
-                reading += self._run(read_text, value, action.kind)
-        return reading
+        texts = [value for _, value in values if isinstance(value, str)]
+        return together([self._run(read_text, text, action.kind) for text in texts])
 
     def _tool_call(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
         kind = tool_kind(action.tool)
@@ -159,12 +170,14 @@ class _Dispatch:
         else:
             reading, done = Reading(), frozenset()
         write = writes(action.tool, kind)
+        parts = [reading]
         for name, value in values:
-            if isinstance(value, str) and name not in done:
-                reading += self._unknown(name, value, write=write, known=kind is not None)
+            if isinstance(value, str) and name not in done and not _is_bare(name, value):
+                parts.append(self._unknown(name, value, write=write, known=kind is not None))
         if kind is not Kind.SHELL:
-            reading += self._argv(action.args)
-        return reading + self._secrets(values)
+            parts.append(self._argv(action.args))
+        parts.append(self._secrets(values))
+        return together(parts)
 
     def _shell(self, args: Mapping[str, Any]) -> tuple[Reading, frozenset[str]]:
         reading = Reading()
@@ -303,7 +316,17 @@ def _first(args: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((value for name in names if isinstance(value := args.get(name), str) and value), "")
 
 
+def _is_bare(name: str, value: str) -> bool:
+    """Whether a value is one plain word under a name that gives it no meaning: there is nothing to read in it."""
+    return _BARE.fullmatch(value) is not None and _plain_name(name) not in _MEANINGFUL
+
+
 def _plain_name(name: str) -> str:
+    return _short_name(name) if len(name) <= _LONGEST_NAME else name
+
+
+@lru_cache(maxsize=4096)
+def _short_name(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 

@@ -33,6 +33,7 @@ _NAMES: dict[Kind, str] = {
     " listdirectory listdir listfiles grep searchfiles searchfilecontent",
     Kind.HTTP: "http webfetch fetch httprequest httpget httppost curl request fetchurl urlfetch openurl browsernavigate navigate",
 }
+_LONGEST_NAME = 200
 _KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 _DATABASES = re.compile(
     r"postgres|\bpg\b|mysql|maria|sqlite|mssql|sqlserver|oracle|snowflake|bigquery|redshift|duckdb|clickhouse|database|\bdb\b|supabase"
@@ -44,9 +45,13 @@ _WRITING = re.compile(
 )
 
 
-@lru_cache(maxsize=4096)
 def tool_kind(tool: str) -> Kind | None:
     """What a tool's name means, None when it means nothing to us. ``mcp__server__tool`` is read from its end."""
+    return _kind(tool) if len(tool) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _kind(tool: str) -> Kind | None:
     words = [word for word in re.split(r"__|[./:]", tool.lower()) if word]
     if not words:
         return None
@@ -59,7 +64,6 @@ def tool_kind(tool: str) -> Kind | None:
     return _KINDS.get(own)
 
 
-@lru_cache(maxsize=4096)
 def writes(tool: str, kind: Kind | None) -> bool:
     """Whether a tool is taken to change the paths that it is given."""
     if kind in {Kind.READ, Kind.SQL, Kind.HTTP}:
