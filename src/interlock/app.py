@@ -1,1 +1,97 @@
 """The one place where adapters meet the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from interlock.catalogue import load_catalogue
+from interlock.clock import SystemClock
+from interlock.config import Settings
+from interlock.engine.approvals import Approvals
+from interlock.engine.choose import Chooser
+from interlock.engine.durable import Durable
+from interlock.engine.gate import Gate
+from interlock.engine.governor import Governor
+from interlock.engine.ledger import Ledger
+from interlock.engine.means import Means
+from interlock.engine.service import Service
+from interlock.engine.worker import worker_name
+from interlock.errors import ConfigError, did_you_mean
+from interlock.model.agent import AgentSpec
+from interlock.policies import load_policies
+from interlock.ports import AgentFunction, Clock, Runner
+from interlock.runners.command import CommandRunner
+from interlock.runners.function import FunctionRunner
+from interlock.sandbox.workspace import open_workspaces
+from interlock.store.database import Database
+
+_RUNNERS = ("command", "function")
+
+
+def build(
+    settings: Settings, *, functions: Mapping[str, AgentFunction] | None = None, clock: Clock | None = None
+) -> Service:
+    """Everything put together for one project. ``functions`` are agents that are Python functions, by name.
+
+    Raises:
+        ConfigError: when the configuration, a policy or an agent definition is not usable.
+        StoreError: when the store cannot be opened.
+    """
+    clock = clock or SystemClock()
+    functions = dict(functions or {})
+    catalogue = {spec.name: spec for spec in load_agents(settings)}
+    catalogue |= {name: AgentSpec(name=name) for name in functions if name not in catalogue}
+    files = [Path(settings.project, file) for file in settings.policies.files]
+    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    database = Database(settings.store_url)
+    database.migrate()
+    ledger = Ledger(database, clock, settings.state_dir / "ledger.anchor")
+    durable = Durable(database)
+    governor = Governor(
+        database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name)
+    )
+    return Service(
+        Means(
+            settings=settings,
+            catalogue=catalogue,
+            database=database,
+            ledger=ledger,
+            durable=durable,
+            governor=governor,
+            approvals=Approvals(
+                database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
+            ),
+            gate=Gate(policies, settings.environment),
+            chooser=Chooser(settings, catalogue),
+            workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
+            runner_of=lambda spec: runner_of(spec, functions),
+            clock=clock,
+            worker_id=worker_name(),
+        )
+    )
+
+
+def load_agents(settings: Settings) -> tuple[AgentSpec, ...]:
+    """The catalogue: the team's definitions with what the configuration adds."""
+    directory = Path(settings.project, settings.agents_dir)
+    extra = {name: agent.model_dump(mode="json", exclude_unset=True) for name, agent in settings.agents.items()}
+    return load_catalogue(directory, extra)
+
+
+def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction]) -> Runner:
+    """The adapter that runs this agent.
+
+    Raises:
+        ConfigError: when it has none, or an unknown one.
+    """
+    if spec.name in functions:
+        return FunctionRunner(functions[spec.name])
+    if spec.runner is None:
+        message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
+        raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
+    if spec.runner.kind == "command":
+        return CommandRunner(spec.runner.options)
+    message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
+    raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")

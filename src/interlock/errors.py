@@ -88,7 +88,15 @@ class SandboxError(InterlockError):
 
 
 class RunnerError(InterlockError):
-    """Raised when an agent could not be started or broke its protocol."""
+    """Raised when an agent could not be started, failed, or broke its protocol.
+
+    ``kind`` is a word of :class:`interlock.model.run.ErrorKind`; ``output`` is the end of what the agent printed.
+    """
+
+    def __init__(self, message: str, *, kind: str = "crashed", output: str = "") -> None:
+        self.kind = kind
+        self.output = output
+        super().__init__(message)
 
 
 class MissingExtraError(InterlockError):

@@ -140,6 +140,10 @@ class Workspaces(Protocol):
         """
         ...
 
+    def is_integrated(self, run_id: str, attempt_id: str) -> bool:
+        """Whether the attempt's changes are in the run's line already."""
+        ...
+
     def discard(self, run_id: str, attempt_id: str) -> None:
         """Throw the attempt's directory away."""
         ...
@@ -160,6 +164,22 @@ class Workspaces(Protocol):
 
     def end(self, run_id: str, *, keep: bool) -> None:
         """Throw away the run's directories; the line itself too, unless ``keep``."""
+        ...
+
+
+class UndoableWorkspaces(Workspaces, Protocol):
+    """Workspaces that can also take an attempt back to where it stood before a call."""
+
+    def uncommitted(self, run_id: str) -> tuple[str, ...]:
+        """What lay in the project when the run began but is not in its workspaces; for the caller to say so."""
+        ...
+
+    def snapshot(self, run_id: str, attempt_id: str) -> str:
+        """The attempt's files as they are now, under a name for :meth:`restore`. Ignored files are not in it."""
+        ...
+
+    def restore(self, run_id: str, attempt_id: str, tree: str) -> None:
+        """Bring the attempt's files back to a snapshot of the same attempt."""
         ...
 
 

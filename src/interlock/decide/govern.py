@@ -1,8 +1,7 @@
 """Admission: which waiting attempt starts next, why do the others wait, and how long will it take?
 
-This is the reference of what the store does in one transaction. The order: classes of priority; waiting lifts an
-attempt by one class per ``ageing_s`` seconds, up to critical; within a class the oldest goes first. So everything
-becomes the oldest of the highest class in the end: nothing starves. An attempt that only waits for an excluded agent to
+The order: waiting counts for each attempt, and each class of priority is worth ``ageing_s`` seconds of it; so everything
+gets to the head in the end and nothing starves. An attempt that only waits for an excluded agent to
 end keeps later attempts of that agent back, or they could take turns for ever.
 """
 
@@ -19,7 +18,6 @@ from interlock.model.agent import Priority
 
 _MINUTE = timedelta(seconds=60)
 _TRIALS = 64
-_HIGHEST = Priority.CRITICAL.rank
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,15 +80,17 @@ class Pick:
     """By attempt id, in the order of the queue."""
 
 
-def ordered(waiting: Sequence[Waiting], limits: Limits, now: datetime) -> list[Waiting]:
-    """The queue's order: highest aged class first, then the oldest."""
-    return sorted(waiting, key=lambda item: (-aged_class(item, limits, now), item.queued_at, item.attempt_id))
+def rank(queued_at: datetime, priority: Priority, ageing: timedelta) -> datetime:
+    """The place in the queue, earliest first: each class of priority is worth ``ageing`` of waiting.
+
+    It does not change with time, so that a store can keep the queue in an index and read only its head.
+    """
+    return queued_at - priority.rank * ageing
 
 
-def aged_class(item: Waiting, limits: Limits, now: datetime) -> int:
-    """The class of priority after ageing, 3 (critical) at most."""
-    waited = max(now - item.queued_at, timedelta())
-    return min(_HIGHEST, item.priority.rank + waited // limits.ageing)
+def ordered(waiting: Sequence[Waiting], limits: Limits) -> list[Waiting]:
+    """The queue's order."""
+    return sorted(waiting, key=lambda item: (rank(item.queued_at, item.priority, limits.ageing), item.attempt_id))
 
 
 def pick(
@@ -118,7 +118,7 @@ def pick(
     reasons: dict[str, str] = {}
     ahead: list[Waiting] = []
     full = _full(running, limits, recent_starts, now)
-    for item in ordered(waiting, limits, now):
+    for item in ordered(waiting, limits):
         own = _own_reason(item, limits, refused or {}, held or {}, now)
         clash = _clash(item, running)
         before = next((other for other in ahead if _exclude(item, other)), None)

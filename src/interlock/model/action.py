@@ -173,11 +173,13 @@ def _union(first: tuple[T, ...], second: tuple[T, ...]) -> tuple[T, ...]:
 
 def _exact(value: Any) -> Any:
     """Arguments come from JSON and may hold floats: their shortest text form stands for them in the digest."""
+    if isinstance(value, str):  # the most frequent case first: every decision hashes
+        return value
     if isinstance(value, float):
         return {"float": repr(value)}
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
         return {"integer": str(value)}
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # dict first: asking an abstract class is slow
         return [[str(key), _exact(item)] for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))]
     if isinstance(value, (list, tuple)):
         return [_exact(item) for item in value]

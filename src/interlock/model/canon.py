@@ -32,15 +32,26 @@ def digest(value: Any) -> str:
 
 
 def _checked(value: Any) -> Any:
+    kind = type(value)  # exact types first: every decision hashes, and almost every value is one of these
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is list:
+        return [item if type(item) is str else _checked(item) for item in value]
+    if kind is dict:
+        return {_key(key): item if type(item) is str else _checked(item) for key, item in value.items()}
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, (str, bool)):
+    if isinstance(value, str):
         return value
     if isinstance(value, int):
         if abs(value) > _MAX_INTEGER:
             message = f"{value} is beyond 2^53 and has no canonical JSON form"
             raise ValueError(message)
         return value
+    return _rare(value)
+
+
+def _rare(value: Any) -> Any:
     if isinstance(value, timedelta):
         return round(value.total_seconds() * 1000)
     if isinstance(value, datetime):

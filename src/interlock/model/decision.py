@@ -53,6 +53,8 @@ class Rule:
     """A CEL condition over declared names; empty holds always."""
     quorum: int = 1
     """How many people must agree when the action is ``confirm``."""
+    accept: tuple[str, ...] = ()
+    """Kinds of high findings that a team takes on itself where an ``allow`` rule matches; never critical ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

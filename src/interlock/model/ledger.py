@@ -32,7 +32,7 @@ class Checkpoint:
     at: datetime
     size: int
     """How many entries the ledger had."""
-    heads: str
-    """A digest over every run's last hash and length."""
+    total: str
+    """The chain over all records of all runs."""
     prev: str
     hash: str

@@ -88,6 +88,8 @@ class AttemptState(StrEnum):
     """Queued, durably."""
     ADMITTED = "admitted"
     RUNNING = "running"
+    WAITING = "waiting"
+    """For a person, without a permit."""
     ENDED = "ended"
 
 
@@ -103,6 +105,7 @@ class ErrorKind(StrEnum):
     CONFLICT = "conflict"
     """Its changes do not apply on top of what another agent has integrated meanwhile."""
     VALIDATION = "validation"
+    CIRCUIT_OPEN = "circuit_open"
     BLOCKED = "blocked"
     DENIED = "denied"
     CANCELLED = "cancelled"

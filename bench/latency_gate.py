@@ -1,0 +1,115 @@
+"""How long one decision takes: ``python -m bench.latency_gate [--rounds N]``.
+
+Every input is distinct (a repeated text is a lie: RE2's automata, parsers' caches and the branch predictor are warm), every
+figure includes reading the action, matching the policies and building the decision with its digests. Nothing is stored:
+the ledger's commit is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from interlock.decide.judge import judge
+from interlock.decide.policy import PolicySet
+from interlock.model.action import Action, Scope, Surface
+from interlock.model.decision import Policy, Rule, RuleAction
+from interlock.policies import DEFAULT_PACKS, load_policies
+from interlock.reading.read import read
+
+_SCOPE = Scope(workspace="/work/project")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def word(dice: random.Random, least: int = 4, most: int = 9) -> str:
+    return "".join(dice.choices(_LETTERS, k=dice.randint(least, most)))
+
+
+def generic(dice: random.Random) -> Action:
+    args = {"city": word(dice), "unit": dice.choice(["c", "f"]), "days": dice.randint(1, 14), "note": word(dice)}
+    return Action(kind=Surface.TOOL_CALL, tool="weather", args=args)
+
+
+def shell(dice: random.Random) -> Action:
+    shapes = ["ls -l src/{0}", "git diff {0}..{1}", "grep -rn {0} src/{1}", "python -m pytest tests/test_{0}.py -k {1}"]
+    command = dice.choice(shapes).format(word(dice), word(dice))
+    return Action(kind=Surface.TOOL_CALL, tool="shell", args={"command": command})
+
+
+def sql(dice: random.Random) -> Action:
+    shapes = ["SELECT {0}, {1} FROM {2} WHERE {0} = {3}", "UPDATE {2} SET {0} = {3} WHERE {1} = {3}"]
+    query = dice.choice(shapes).format(word(dice), word(dice), word(dice), dice.randint(1, 10**6))
+    return Action(kind=Surface.TOOL_CALL, tool="sql", args={"query": query})
+
+
+def prose(dice: random.Random) -> Action:
+    return Action(kind=Surface.TOOL_RESULT, args={"text": " ".join(word(dice, 2, 9) for _ in range(330))})
+
+
+def rules(dice: random.Random, count: int) -> PolicySet:
+    """Rules as a large team would have: most about one tool or program, a third patterns on all tool calls."""
+
+    def rule(number: int) -> Rule:
+        kind = number % 3
+        match: dict[str, tuple[str, ...]] = {"surface": ("tool_call",)}
+        if kind == 0:
+            match["tool"] = (f"mcp__{word(dice)}__{word(dice)}",)
+        if kind == 1:
+            match["program"] = (word(dice),)
+        pattern = f"{word(dice)}.*{word(dice)}" if kind == 2 else ""  # noqa: PLR2004 - the third kind
+        return Rule(id=f"team/{number}", action=RuleAction.CONFIRM, match=match, pattern=pattern)
+
+    return PolicySet.compile([Policy(name="team", rules=tuple(rule(number) for number in range(count)))])
+
+
+def measured(
+    make: Callable[[random.Random], Action], policies: PolicySet, rounds: int, seed: int
+) -> tuple[float, float]:
+    """p50 and p99 in microseconds over ``rounds`` distinct actions."""
+    dice = random.Random(seed)  # noqa: S311 - inputs, not secrets
+    actions = [make(dice) for _ in range(rounds)]
+    warm = [make(dice) for _ in range(50)]
+    for action in warm:
+        judge(action, read(action, _SCOPE), policies, environment="development")
+    taken = []
+    gc.collect()
+    gc.disable()
+    for action in actions:
+        start = time.perf_counter_ns()
+        judge(action, read(action, _SCOPE), policies, environment="development")
+        taken.append((time.perf_counter_ns() - start) / 1000)
+    gc.enable()
+    taken.sort()
+    return taken[rounds // 2], taken[int(rounds * 0.99)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.latency_gate", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=2000, help="distinct inputs a line")
+    rounds = parser.parse_args(arguments).rounds
+    packs = load_policies(DEFAULT_PACKS, [], {})
+    dice = random.Random(1)  # noqa: S311 - inputs, not secrets
+    few, many = rules(dice, 10), rules(dice, 1000)
+    cases = [
+        ("generic call, default packs", generic, packs),
+        ("short shell, cold, default packs", shell, packs),
+        ("short SQL, cold, default packs", sql, packs),
+        ("tool result of 2 kB, default packs", prose, packs),
+        ("generic call, 10 rules", generic, few),
+        ("generic call, 1,000 rules", generic, many),
+        ("short shell, 10 rules", shell, few),
+        ("short shell, 1,000 rules", shell, many),
+    ]
+    print("| one decision, distinct inputs | p50 µs | p99 µs |\n|---|---|---|")
+    for seed, (name, make, policies) in enumerate(cases):
+        half, tail = measured(make, policies, rounds, seed)
+        print(f"| {name} | {half:.0f} | {tail:.0f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

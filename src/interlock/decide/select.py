@@ -1,0 +1,282 @@
+"""Which agents suit a task, for any catalogue (spec 5).
+
+Each agent is a bag of stemmed words weighted by where it says them (a keyword counts more than a description). A task's
+words are weighted by how few agents share them. The best agent leads; another joins when it explains words that those
+already chosen do not. What nobody explains is no agent's work: then the selection abstains with its two best guesses.
+A team's decision matrix goes first where it applies; what history taught is mixed in by how much of it there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from interlock.decide import globs, learn, words
+from interlock.decide import matrix as matrices
+from interlock.decide.thesaurus import KINSHIP, groups, groups_of
+from interlock.model.agent import AgentSpec
+from interlock.model.choosing import Matrix, Memory
+from interlock.model.plan import Match, Selection
+
+_NAME, _KEYWORD, _EXAMPLE, _DESCRIPTION, _GLOB, _BODY = 1.0, 1.0, 0.6, 0.5, 0.4, 0.15
+_PHRASE_BONUS = 0.5
+"""A keyword of several words that stands whole in the task counts half as much again."""
+_PHRASE_SHARE = 0.5
+"""A word out of a keyword of n words says 1/√n of what a keyword of one word says."""
+_HEAD = 1.5
+"""The head of a phrase is what is worked on (“login *tests*”, “password reset *email*”); the words before only qualify it."""
+_GROUP_LEAST = 1.5
+"""An agent whose words touch a group of the thesaurus less than this only brushes against it."""
+_PATH_WEIGHT = 6.0
+"""A file in the task that an agent owns outweighs several words: ownership is a fact, a word is a hint."""
+_NAMED_WEIGHT = 12.0
+_ENOUGH = 0.9
+"""The least weight of evidence on which an agent is chosen at all."""
+_SHARE = 0.5
+"""The next agent joins when it explains at least this share of the leader's weight with words of its own."""
+_MOST = 4
+_GUESSES = 2
+_FALLBACK_OVERLAP = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """A catalogue prepared for comparing."""
+
+    agents: tuple[AgentSpec, ...]
+    spare: tuple[AgentSpec, ...]
+    """Those that only replace others."""
+    weights: Mapping[str, Mapping[str, float]]
+    """Stem → agent → weight, relatives included."""
+    phrases: Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
+    """First stem of a phrase → (phrase, agent)."""
+    rarity: Mapping[str, float]
+    identifiers: Mapping[str, frozenset[str]]
+    owners: tuple[tuple[str, str], ...]
+    """(glob, agent)"""
+
+
+Parts = dict[str, dict[str, float]]
+"""Agent → piece of evidence → weight."""
+
+
+def select(
+    text: str,
+    catalogue: Sequence[AgentSpec],
+    *,
+    memory: Memory | None = None,
+    matrix: Matrix | Sequence[Matrix] | None = None,
+    insist: Sequence[str] = (),
+) -> Selection:
+    """The agents for a task in words; abstains when nothing suits. The order of the catalogue does not matter.
+
+    ``insist`` names agents that the submitter demands: they are all chosen, and no other.
+    """
+    index = _index(catalogue)
+    parts = _parts(text, index)
+    if memory is not None:
+        learn.mix(text, memory, [spec.name for spec in index.agents], parts)
+    if insist:
+        return _selection(tuple(dict.fromkeys(insist)), index, parts, reason="the submitter named them")
+    verdict = matrices.judge(text, [spec.name for spec in index.agents], matrix)
+    if verdict is not None:
+        for name, why in verdict.why.items():
+            parts[name][why] = parts[name].get(why, 0.0) + _ENOUGH
+        return _selection(verdict.agents, index, parts, reason=verdict.reason, emergency=verdict.emergency)
+    chosen = _chosen(parts)
+    if chosen:
+        return _selection(chosen, index, parts, reason="they know the words of the task")
+    known = any(parts.values())
+    reason = "no agent of the catalogue knows " + ("enough of this task" if known else "any word of this task")
+    return _selection((), index, parts, reason=reason)
+
+
+def _chosen(parts: Parts) -> tuple[str, ...]:
+    """Greedy cover: the best, then whoever explains enough of what is left."""
+    total = {name: sum(found.values()) for name, found in parts.items()}
+    order = sorted(total, key=lambda name: (-total[name], name))
+    if not order or total[order[0]] < _ENOUGH:
+        return ()
+    chosen = [order[0]]
+    explained = dict(parts[order[0]])
+    while len(chosen) < _MOST:
+        left = {
+            name: sum(max(0.0, weight - max(0.0, explained.get(what, 0.0))) for what, weight in parts[name].items())
+            for name in order
+            if name not in chosen
+        }
+        following = min(left, key=lambda name: (-left[name], name), default="")
+        if not following or left[following] < max(_ENOUGH, _SHARE * total[order[0]]):
+            break
+        chosen.append(following)
+        for what, weight in parts[following].items():
+            explained[what] = max(explained.get(what, 0.0), weight)
+    return tuple(chosen)
+
+
+def _parts(text: str, index: _Index) -> Parts:
+    """What in ``text`` speaks for which agent."""
+    parts: Parts = {spec.name: {} for spec in index.agents}
+    found = words.stems(text)
+    heads = words.heads(text)
+    for term in dict.fromkeys(words.terms(text)):
+        boost = _HEAD if term in heads else 1.0
+        for name, weight in index.weights.get(term, {}).items():
+            parts[name][term] = boost * index.rarity[term] * weight
+    for place, start in enumerate(found):
+        for wanted, name in index.phrases.get(start, ()):
+            if tuple(found[place : place + len(wanted)]) == wanted:
+                parts[name][" ".join(wanted)] = _PHRASE_BONUS
+    for identifier in words.identifiers(text):
+        for name in index.identifiers.get(identifier, ()):
+            parts[name][identifier] = 1.0
+    for path in words.paths(text):
+        for name in owners(path, index.owners):
+            parts[name][path] = _PATH_WEIGHT
+    lowered = f" {' '.join(text.lower().split())} "
+    for spec in index.agents:
+        if "-" in spec.name and spec.name.lower() in lowered:
+            parts[spec.name][f"named: {spec.name}"] = _NAMED_WEIGHT
+    return parts
+
+
+def owners(path: str, owned: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The agents whose most particular glob covers ``path``: an exact folder beats ``**/*.ts``."""
+    best: dict[str, int] = {}
+    for glob, name in owned:
+        if globs.covers(glob, path):
+            best[name] = max(best.get(name, 0), globs.weight(glob))
+    top = max(best.values(), default=0)
+    return tuple(sorted(name for name, weight in best.items() if weight == top))
+
+
+def _selection(
+    chosen: tuple[str, ...], index: _Index, parts: Parts, *, reason: str, emergency: bool = False
+) -> Selection:
+    total = {name: sum(found.values()) for name, found in parts.items()}
+    ranked = sorted((name for name in total if total[name] > 0), key=lambda name: (-total[name], name))
+    shown = list(chosen) + [name for name in ranked if name not in chosen][: max(_GUESSES, 8 - len(chosen))]
+    by_name = {spec.name: spec for spec in index.agents}
+    return Selection(
+        primary=chosen,
+        fallback={name: _fallbacks(by_name[name], index) for name in chosen if name in by_name},
+        exclusions=exclusions([by_name[name] for name in chosen if name in by_name]),
+        matches=tuple(_match(name, parts.get(name, {})) for name in shown),
+        abstained=not chosen,
+        emergency=emergency,
+        reason=reason,
+    )
+
+
+def _match(name: str, found: Mapping[str, float]) -> Match:
+    total = sum(found.values())
+    telling = sorted((what for what in found if found[what] > 0), key=lambda what: (-found[what], what))
+    return Match(
+        agent=name,
+        score=max(0, min(1000, round(1000 * (1 - math.exp(-total / 3))))),
+        evidence=tuple(f"{what} (+{found[what]:.2f})" for what in telling[:6]),
+    )
+
+
+def _fallbacks(spec: AgentSpec, index: _Index) -> tuple[str, ...]:
+    """Who can replace an agent: declared ones, else those that share enough of its capabilities."""
+    if spec.fallbacks:
+        return spec.fallbacks
+    own = set(spec.capabilities) | set(spec.provides)
+    if not own:
+        return ()
+    shared = {
+        other.name: len(own & (set(other.capabilities) | set(other.provides))) / len(own)
+        for other in (*index.agents, *index.spare)
+        if other.name != spec.name
+    }
+    near = sorted((name for name in shared if shared[name] >= _FALLBACK_OVERLAP), key=lambda n: (-shared[n], n))
+    return tuple(near[:2])
+
+
+def exclusions(chosen: Sequence[AgentSpec]) -> tuple[tuple[str, str], ...]:
+    """The pairs among ``chosen`` that must not run at the same time; either side may say so."""
+    names = {spec.name for spec in chosen}
+    pairs = {tuple(sorted((spec.name, other))) for spec in chosen for other in spec.exclusions if other in names}
+    return tuple(sorted((first, second) for first, second in pairs if first != second))
+
+
+_prepared: list[tuple[tuple[AgentSpec, ...], _Index]] = []
+
+
+def _index(catalogue: Sequence[AgentSpec]) -> _Index:
+    """The prepared catalogue; the last few are kept, because a catalogue is asked many times."""
+    for known, index in _prepared:
+        if known is catalogue:
+            return index
+    index = _prepare(catalogue)
+    if isinstance(catalogue, tuple):
+        _prepared.insert(0, (catalogue, index))
+        del _prepared[4:]
+    return index
+
+
+def _prepare(catalogue: Sequence[AgentSpec]) -> _Index:
+    everybody = sorted(catalogue, key=lambda spec: spec.name)
+    agents = tuple(spec for spec in everybody if not spec.fallback_only)
+    direct: dict[str, dict[str, float]] = defaultdict(dict)
+    phrases: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+    named: dict[str, set[str]] = defaultdict(set)
+    for spec in agents:
+        for weight, text in _fields(spec):
+            for term in words.terms(text):
+                direct[term][spec.name] = max(direct[term].get(spec.name, 0.0), weight)
+            for identifier in words.identifiers(text):
+                named[identifier].add(spec.name)
+        for keyword in (*spec.keywords, *spec.capabilities):
+            wanted = words.phrase(keyword)
+            if len(wanted) > 1:
+                phrases[wanted[0]].append((wanted, spec.name))
+    weights = _with_relatives(direct)
+    count = len(agents)
+    return _Index(
+        agents=agents,
+        spare=tuple(spec for spec in everybody if spec.fallback_only),
+        weights=weights,
+        phrases={start: tuple(found) for start, found in phrases.items()},
+        rarity={term: _rarity(count, sum(by.values())) for term, by in weights.items()},
+        identifiers={name: frozenset(who) for name, who in named.items() if len(who) == 1},
+        owners=tuple((glob, spec.name) for spec in agents for glob in spec.owns),
+    )
+
+
+def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
+    said = bool(spec.keywords or spec.capabilities)
+    yield _NAME, spec.name
+    for keyword in (*spec.keywords, *spec.capabilities, *spec.provides):
+        yield _KEYWORD / max(1, len(keyword.split())) ** _PHRASE_SHARE, keyword
+    for example in spec.examples:
+        yield _EXAMPLE, example
+    yield (_DESCRIPTION if said else _KEYWORD), spec.description
+    for glob in spec.owns:
+        yield _GLOB, glob
+    yield _BODY, spec.instructions
+
+
+def _with_relatives(direct: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Words that no agent says itself count for those agents that know the most of the word's group."""
+    weights = {term: dict(by) for term, by in direct.items()}
+    for group in groups():
+        known: dict[str, float] = defaultdict(float)
+        for term in group:
+            for name, weight in direct.get(term, {}).items():
+                known[name] += weight
+        most = max(_GROUP_LEAST, *known.values(), 0.0)
+        for term in group:
+            held = weights.setdefault(term, {})
+            share = KINSHIP / len(groups_of()[term]) ** 0.5
+            for name, sum_known in known.items():
+                held[name] = max(held.get(name, 0.0), share * sum_known / most)
+    return weights
+
+
+def _rarity(count: int, spread: float) -> float:
+    """1 for a word of one agent, falling to about a quarter for a word of all (idf, scaled)."""
+    return min(1.0, math.log(1 + count / max(spread, 0.5)) / math.log(1 + max(count, 2)))

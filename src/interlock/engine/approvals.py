@@ -1,0 +1,156 @@
+"""Questions to people. A yes is narrow: bound to a digest, used once, expiring, named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from interlock.engine.durable import Durable
+from interlock.engine.ledger import Ledger
+from interlock.errors import ApprovalError, NotFoundError
+from interlock.model.approval import Approval, ApprovalState, Vote
+from interlock.model.ids import new_id
+from interlock.ports import Clock
+from interlock.store import rows
+from interlock.store.database import Database
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What people are asked."""
+
+    run_id: str
+    subject: str
+    digest: str
+    shown: Mapping[str, Any]
+    reason: str
+    requester: str
+    quorum: int
+    separate: bool
+
+
+class Approvals:
+    """The questions of one store."""
+
+    def __init__(
+        self, database: Database, ledger: Ledger, durable: Durable, clock: Clock, *, lifetime: timedelta
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._durable = durable
+        self._clock = clock
+        self._lifetime = lifetime
+
+    def ask(self, conn: sa.Connection, question: Question) -> Approval:
+        """Put the question, once: one that is still open, or answered and not yet used, is returned as it is."""
+        for known in rows.list_approvals(conn, run_id=question.run_id, digest=question.digest):
+            if known.state is not ApprovalState.USED:
+                return self._aged(conn, known)
+        now = self._clock.now()
+        approval = Approval(
+            id=new_id("apr"),
+            run_id=question.run_id,
+            subject=question.subject,
+            digest=question.digest,
+            shown=question.shown,
+            reason=question.reason,
+            requester=question.requester,
+            quorum=question.quorum,
+            separate=question.separate,
+            asked_at=now,
+            expires_at=now + self._lifetime,
+        )
+        rows.insert_approval(conn, approval)
+        self._record(conn, approval, "approval.asked", actor="interlock", reason=question.reason)
+        return approval
+
+    def vote(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> Approval:
+        """Count one person's answer. One no denies; ``quorum`` different people's yes approves.
+
+        Raises:
+            NotFoundError: when there is no such question.
+            ApprovalError: when the vote does not count; nothing has changed.
+        """
+        with self._database.write() as conn:
+            approval = self.find(conn, approval_id)
+            self._check_vote(approval, voter)
+            vote = Vote(voter=voter, approve=approve, at=self._clock.now(), note=note)
+            votes = (*approval.votes, vote)
+            state = approval.state
+            if not approve:
+                state = ApprovalState.DENIED
+            elif len({each.voter for each in votes}) >= approval.quorum:
+                state = ApprovalState.APPROVED
+            approval = replace(approval, votes=votes, state=state)
+            rows.save_approval(conn, approval)
+            kind = "approval.approved" if approve else "approval.denied"
+            self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
+            if state is not ApprovalState.PENDING:
+                self._durable.wake(conn, approval.run_id)
+        return approval
+
+    def use(self, conn: sa.Connection, run_id: str, digest: str) -> Approval | None:
+        """Use the yes for exactly this digest, if there is one: it counts once and not after its time."""
+        for approval in rows.list_approvals(conn, run_id=run_id, digest=digest, states=(ApprovalState.APPROVED,)):
+            current = self._aged(conn, approval)
+            if current.state is ApprovalState.APPROVED:
+                used = replace(current, state=ApprovalState.USED)
+                rows.save_approval(conn, used)
+                self._record(conn, used, "approval.used", actor="interlock")
+                return used
+        return None
+
+    def state(self, conn: sa.Connection, approval_id: str) -> ApprovalState:
+        """Where the question stands now; an old one has expired, whoever looks first."""
+        return self._aged(conn, self.find(conn, approval_id)).state
+
+    def withdraw(self, conn: sa.Connection, run_id: str, reason: str) -> None:
+        """Close the questions of a run that has ended."""
+        for approval in rows.list_approvals(
+            conn, run_id=run_id, states=(ApprovalState.PENDING, ApprovalState.APPROVED)
+        ):
+            rows.save_approval(conn, replace(approval, state=ApprovalState.WITHDRAWN))
+            self._record(conn, approval, "approval.withdrawn", actor="interlock", reason=reason)
+
+    def find(self, conn: sa.Connection, approval_id: str) -> Approval:
+        """The question of that id.
+
+        Raises:
+            NotFoundError: when there is none.
+        """
+        approval = rows.find_approval(conn, approval_id)
+        if approval is None:
+            message = f"there is no approval {approval_id}; `interlock approvals list` shows what waits"
+            raise NotFoundError(message)
+        return approval
+
+    def _check_vote(self, approval: Approval, voter: str) -> None:
+        if approval.state is not ApprovalState.PENDING:
+            message = f"this question is already {approval.state}"
+            raise ApprovalError(message)
+        if self._clock.now() >= approval.expires_at:
+            message = f"this question expired at {approval.expires_at.isoformat(timespec='seconds')}"
+            raise ApprovalError(message)
+        if approval.separate and voter == approval.requester:
+            message = f"{voter} asked for it: critical work needs somebody else's yes"
+            raise ApprovalError(message)
+        if any(vote.voter == voter for vote in approval.votes):
+            message = f"{voter} has already answered; it needs {approval.quorum} different people"
+            raise ApprovalError(message)
+
+    def _aged(self, conn: sa.Connection, approval: Approval) -> Approval:
+        open_states = {ApprovalState.PENDING, ApprovalState.APPROVED}
+        if approval.state not in open_states or self._clock.now() < approval.expires_at:
+            return approval
+        expired = replace(approval, state=ApprovalState.EXPIRED)
+        rows.save_approval(conn, expired)
+        self._record(conn, expired, "approval.expired", actor="interlock")
+        return expired
+
+    def _record(self, conn: sa.Connection, approval: Approval, kind: str, *, actor: str, **data: Any) -> None:
+        facts = {"approval": approval.id, "subject": approval.subject, "digest": approval.digest, **data}
+        self._ledger.append(conn, approval.run_id, kind, facts, actor=actor)

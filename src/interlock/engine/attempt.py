@@ -1,0 +1,334 @@
+"""One execution of one agent: claimed, run inside its limits, checked, taken in. Ends in a result or a classified error.
+
+It may be run again from the top on another worker after a crash: then nothing that is known to have happened outside
+the workspace happens a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from interlock.decide.recover import classify
+from interlock.engine.gate import AttemptGate
+from interlock.engine.means import Means
+from interlock.engine.saga import Saga
+from interlock.engine.validate import failed_validator
+from interlock.errors import ConflictError
+from interlock.model.action import Action, Surface
+from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
+from interlock.model.decision import Decision, Verdict
+from interlock.model.plain import dump, load
+from interlock.model.plan import Assignment
+from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run, RunState
+from interlock.ports import Job
+from interlock.reading.secrets import redact
+from interlock.store import queue, rows
+
+MAX_RESUMES = 3
+"""An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
+
+_TICK_S = 0.1
+
+
+class Lost(BaseException):
+    """Raised inside a body when this worker may not go on with it: it has lost its lease or is shutting down."""
+
+
+class Failure(Exception):  # noqa: N818 - it carries the error, it is not one
+    """Raised to end an attempt with a classified error."""
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        self.error = AgentError(kind=kind, message=redact(message)[:2000])
+        super().__init__(message)
+
+
+@dataclass(kw_only=True, slots=True)
+class Switch:
+    """How the worker and the gate reach an attempt under way. ``why`` is set once; pauses do not count as its time."""
+
+    cancelled: str = ""
+    lost: bool = False
+    stopped: str = ""
+    paused_since: float | None = None
+    paused: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    def pause(self, paused: bool) -> None:
+        """The gate waits for a person, or no longer."""
+        now = time.monotonic()
+        if paused:
+            self.paused_since = now
+        elif self.paused_since is not None:
+            self.paused += now - self.paused_since
+            self.paused_since = None
+
+    def stop(self, why: str) -> None:
+        """The gate has seen enough of this agent."""
+        self.stopped = self.stopped or why
+
+    def worked(self) -> timedelta:
+        """How long the agent has worked, without pauses."""
+        now = time.monotonic()
+        pausing = now - self.paused_since if self.paused_since is not None else 0.0
+        return timedelta(seconds=now - self._started - self.paused - pausing)
+
+
+class AttemptLine:
+    """The way of an attempt from its permit to its end."""
+
+    def __init__(self, means: Means, switches: dict[str, Switch]) -> None:
+        self._means = means
+        self._switches = switches
+        self._saga = Saga(means)
+
+    async def __call__(self, attempt_id: str) -> None:
+        """Go the way. Every ending but :class:`Lost` is stored."""
+        switch = self._switches.setdefault(attempt_id, Switch())
+        try:
+            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id))
+            if claimed is not None:
+                await self._go(*claimed, switch)
+        finally:
+            self._switches.pop(attempt_id, None)
+
+    def _claim(self, conn: sa.Connection, attempt_id: str) -> tuple[Attempt, int] | None:
+        """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
+        attempt = rows.find_attempt(conn, attempt_id)
+        if attempt is None or attempt.state is AttemptState.ENDED:
+            return None
+        permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
+        if permit is None:  # it died while it waited for a person: it needs a place again before it may go on
+            queue.grant(conn, attempt_id, attempt.agent, generation=rows.find_breaker(conn, attempt.agent).generation)
+            permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
+        fence = permit.fence if permit else 0
+        began = attempt.started_at or self._means.clock.now()
+        attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
+        rows.save_attempt(conn, attempt)
+        self._means.record(
+            conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
+            {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
+             "times": fence},
+        )  # fmt: skip
+        return attempt, fence
+
+    async def _go(self, attempt: Attempt, fence: int, switch: Switch) -> None:
+        error: AgentError | None = None
+        try:
+            attempt = await self._work(attempt, fence, switch)
+        except Failure as failure:
+            error = await self._undone(attempt, failure.error)
+        except Lost:
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
+            error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
+        await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error))
+        await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
+        await asyncio.to_thread(self._means.governor.admit)
+
+    async def _undone(self, attempt: Attempt, error: AgentError) -> AgentError:
+        """A failed attempt leaves nothing behind that can be undone; where undoing fails, a person is needed at once."""
+        if error.kind is ErrorKind.UNKNOWN_EFFECT:
+            return error
+        report = await self._saga.undo(attempt.run_id, attempt_id=attempt.id)
+        if not report.problem:
+            return error
+        message = f"{error.message}; then the roll-back failed: {report.problem}"
+        return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
+
+    async def _work(self, attempt: Attempt, fence: int, switch: Switch) -> Attempt:
+        run = await asyncio.to_thread(self._means.run, attempt.run_id)
+        spec = self._means.spec(attempt.agent)
+        if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
+            return attempt
+        attempt = replace(attempt, result=None)
+        await self._after_a_crash(attempt, spec, fence)
+        job = await asyncio.to_thread(self._job, run, attempt, spec)
+        gate = AttemptGate(
+            gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
+            approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
+            worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
+            environment=run.environment, requester=run.task.submitter, stop=switch.stop, paused=switch.pause,
+        )  # fmt: skip
+        result = await self._run_agent(job, gate, switch)
+        attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
+        await self._means.write(lambda conn: self._returned(conn, attempt))
+        await self._check(attempt, job, gate, spec)
+        await self._integrate(attempt, run)
+        return attempt
+
+    async def _after_a_crash(self, attempt: Attempt, spec: AgentSpec, fence: int) -> None:
+        """What an earlier worker began must be settled first: unknown effects are said to be unknown (rule 5)."""
+        if fence <= 1:
+            return
+        unknown = await self._means.write(lambda conn: self._mark_unknown(conn, attempt))
+        if fence > MAX_RESUMES:
+            raise Failure(ErrorKind.CRASHED, f"its worker died {fence - 1} times under it")
+        if unknown and not spec.idempotent:
+            what = "; ".join(unknown)
+            raise Failure(ErrorKind.UNKNOWN_EFFECT, f"nobody knows whether this happened before the crash: {what}")
+        if not spec.idempotent:
+            report = await self._saga.undo(attempt.run_id, attempt_id=attempt.id)
+            if report.not_undone:
+                what = "; ".join(report.not_undone)
+                raise Failure(ErrorKind.UNKNOWN_EFFECT, f"done before the crash and not undoable, so not repeated: {what}")
+
+    def _is_in(self, attempt: Attempt) -> bool:
+        """Whether the crash came after the changes had been taken in: then only the end is missing."""
+        return self._means.workspaces.is_integrated(attempt.run_id, attempt.id)
+
+    def _mark_unknown(self, conn: sa.Connection, attempt: Attempt) -> list[str]:
+        """Intents without an outcome become unknown; returns those outside the workspace that may not be repeated."""
+        outside = {
+            effect.id for effect in rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, outside_only=True)
+        }
+        left = []
+        for effect in rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=(EffectState.INTENDED,)):
+            rows.save_effect(conn, replace(effect, state=EffectState.UNKNOWN))
+            self._means.record(
+                conn, attempt.run_id, "effect.unknown", {"effect": effect.id, "call": effect.summary},
+                once=f"unknown:{effect.id}",
+            )  # fmt: skip
+        for effect in rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=(EffectState.UNKNOWN,)):
+            if effect.id in outside and not effect.idempotent:
+                left.append(effect.summary)
+        return left
+
+    def _job(self, run: Run, attempt: Attempt, spec: AgentSpec) -> Job:
+        workspaces = self._means.workspaces
+        assignment = _assignment(run, attempt)
+        path = workspaces.open(run.id, attempt.id)
+        with self._means.database.read() as conn:
+            attempts = rows.attempts_of(conn, run.id)
+        handed_over = {
+            other.assigned: other.result
+            for other in attempts
+            if other.assigned in assignment.needs and other.result is not None and other.error is None
+        }
+        return Job(
+            run_id=run.id, attempt_id=attempt.id, number=attempt.number, agent=spec, assignment=assignment,
+            task=run.task.text, workspace=path, project=self._means.settings.project, handed_over=handed_over,
+            timeout=spec.timeout or timedelta(seconds=self._means.settings.limits.timeout_s),
+            environment=run.environment,
+        )  # fmt: skip
+
+    async def _run_agent(self, job: Job, gate: AttemptGate, switch: Switch) -> AgentResult:
+        """Run the agent until it returns, its time is over, or somebody ends it; its processes are gone afterwards."""
+        runner = self._means.runner_of(job.agent)
+        agent = asyncio.create_task(runner.run(job, gate))
+        try:
+            while not agent.done():
+                await asyncio.wait({agent}, timeout=_TICK_S)
+                if not agent.done() and (ending := _ending(switch, job.timeout)) is not None:
+                    await _end(agent)
+                    raise ending
+        except asyncio.CancelledError:
+            await _end(agent)
+            raise
+        try:
+            return agent.result()
+        except Exception as error:
+            declared = getattr(error, "kind", "")
+            name = f"{type(error).__module__}.{type(error).__qualname__}"
+            raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
+
+    def _returned(self, conn: sa.Connection, attempt: Attempt) -> None:
+        rows.save_attempt(conn, attempt)
+        result = attempt.result or AgentResult()
+        self._means.record(
+            conn, attempt.run_id, "agent.returned",
+            {"attempt": attempt.id, "agent": attempt.agent, "summary": result.summary, "usage": dump(result.usage)},
+        )  # fmt: skip
+
+    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec) -> None:
+        """The checkpoint after: the changes, the output, the validators (spec 1)."""
+        diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
+        result = attempt.result or AgentResult()
+        output = "\n".join((result.summary, *result.deliverables, *result.next_steps, *result.recommendations))
+        for surface, args in ((Surface.FILE_CHANGE, {"patch": diff}), (Surface.AGENT_OUTPUT, {"text": output})):
+            if not any(args.values()):
+                continue
+            decision = await gate.review(surface, args)
+            if decision.verdict is not Verdict.ALLOW:
+                raise Failure(_kind_of(decision), f"{surface.value.replace('_', ' ')}: {decision.reason}")
+        for validator in spec.validators:
+            await self._validate(attempt, job, validator)
+
+    async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
+        problem = await failed_validator(validator, workspace=job.workspace, project=job.project)
+        await self._means.write(
+            lambda conn: self._means.record(
+                conn, attempt.run_id, "validator.failed" if problem else "validator.passed",
+                {"attempt": attempt.id, "validator": validator.name, "problem": problem},
+            )
+        )  # fmt: skip
+        if problem and validator.on_failure is OnFailure.ROLLBACK:
+            raise Failure(ErrorKind.VALIDATION, f"{validator.name}: {problem}")
+        if problem and validator.on_failure is OnFailure.BLOCK:
+            raise Failure(ErrorKind.BLOCKED, f"{validator.name}: {problem}")
+
+    async def _integrate(self, attempt: Attempt, run: Run) -> None:
+        try:
+            integration = await asyncio.to_thread(
+                self._means.workspaces.integrate, run.id, attempt.id, author=attempt.agent, message=run.task.text
+            )
+        except ConflictError as conflict:
+            raise Failure(ErrorKind.CONFLICT, str(conflict)) from conflict
+        await self._means.write(
+            lambda conn: self._means.record(
+                conn, run.id, "changes.integrated",
+                {"attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit},
+                once=f"integrated:{attempt.id}",
+            )
+        )  # fmt: skip
+
+
+def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
+    if switch.lost:
+        return Lost()
+    if switch.cancelled:
+        return Failure(ErrorKind.CANCELLED, switch.cancelled)
+    if switch.stopped:
+        return Failure(ErrorKind.SECURITY_VIOLATION, f"stopped by the gate: {switch.stopped}")
+    if switch.worked() > timeout:
+        return Failure(ErrorKind.TIMEOUT, f"not finished after {timeout.total_seconds():g} s")
+    return None
+
+
+async def _end(agent: asyncio.Task[AgentResult]) -> None:
+    """Cancel the agent and wait until everything it started has ended."""
+    agent.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await agent
+
+
+def _assignment(run: Run, attempt: Attempt) -> Assignment:
+    phases = run.plan.phases if run.plan else ()
+    for assignment in phases[attempt.phase].assignments:
+        if assignment.agent == attempt.assigned:
+            return assignment
+    message = f"the plan has no {attempt.assigned} in phase {attempt.phase}"
+    raise LookupError(message)
+
+
+def _kind_of(decision: Decision) -> ErrorKind:
+    exposed = any(finding.kind.startswith("secret") for finding in decision.findings)
+    return ErrorKind.SECURITY_VIOLATION if exposed else ErrorKind.BLOCKED
+
+
+def _redacted(plain: object) -> object:
+    if isinstance(plain, str):
+        return redact(plain)
+    if isinstance(plain, dict):
+        return {key: _redacted(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_redacted(value) for value in plain]
+    return plain
+
+

@@ -1,0 +1,169 @@
+"""DBOS: all of it, nowhere else.
+
+DBOS gives a body of code a fixed id and runs it until it has ended, on whichever worker is alive. Our bodies keep their
+state in our own tables, in the same database; each state change is one transaction with its ledger record. They are
+level-triggered: a body that is run again reads what has been done and goes on from there. So the only DBOS operation
+inside a body is to wait for a wake-up, which may come too often and never too seldom: it is sent in the transaction
+that changed what the body waits for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSConfig
+
+from interlock.store.database import Database
+
+APPLICATION_VERSION = "interlock-1"
+"""Fixed: by default DBOS hashes the code and then never resumes what an older version began. Raised by hand when
+the order of waits in a body changes."""
+
+_QUEUE_POLL_S = 0.05
+_NOTIFY_POLL_S = 0.05
+_WAKE = "wake"
+_LIVE = ("PENDING", "ENQUEUED", "DELAYED")
+
+Body = Callable[[str], Awaitable[None]]
+
+
+class Bodies:
+    """The two bodies of the process's worker. DBOS registers functions once per process and is one per process."""
+
+    run: Body | None = None
+    attempt: Body | None = None
+
+
+@DBOS.workflow(name="run")
+async def _run(run_id: str) -> None:
+    if Bodies.run is not None:
+        await Bodies.run(run_id)
+
+
+@DBOS.workflow(name="attempt")
+async def _attempt(attempt_id: str) -> None:
+    if Bodies.attempt is not None:
+        await Bodies.attempt(attempt_id)
+
+
+class Durable:
+    """The door to DBOS for one process. Without :meth:`launch` it can enqueue and wake, not execute."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._client: DBOSClient | None = None
+        self.queue = ""
+
+    def launch(self, worker_id: str, *, run: Body, attempt: Body) -> None:
+        """Execute bodies in this process from now on, those of its own queue only."""
+        _quiet()
+        Bodies.run, Bodies.attempt = run, attempt
+        config: DBOSConfig = {
+            "name": "interlock",
+            "system_database_engine": self._database.engine,
+            "executor_id": worker_id,
+            "application_version": APPLICATION_VERSION,
+            "notification_listener_polling_interval_sec": _NOTIFY_POLL_S,
+            "use_listen_notify": not self._database.is_sqlite,
+            "log_level": "ERROR",
+            "console_log_level": "ERROR",
+        }
+        self.queue = f"worker-{worker_id}"
+        known = self.is_ready()
+        if known:  # DBOS looks for new queues once a second: one that is there before the launch is served at once
+            self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
+        DBOS(config=config)
+        DBOS.listen_queues([self.queue])
+        DBOS.launch()
+        if not known:
+            self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
+
+    def shut_down(self) -> None:
+        """Stop executing. What was under way is resumed by another worker; nothing is lost."""
+        if self.queue:
+            self.client.delete_queue(self.queue)
+            DBOS.destroy()
+            Bodies.run = Bodies.attempt = None
+            self.queue = ""
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+
+    @property
+    def client(self) -> DBOSClient:
+        """The client side of DBOS on our own engine."""
+        if self._client is None:
+            _quiet()
+            self._client = DBOSClient(
+                system_database_engine=self._database.engine, application_name="interlock", lazy=True
+            )
+        return self._client
+
+    def start_run(self, conn: sa.Connection, run_id: str, queue: str) -> None:
+        """Have the run's body executed once the caller's transaction is committed."""
+        self._enqueue(conn, "run", run_id, queue)
+
+    def start_attempt(self, conn: sa.Connection, attempt_id: str, queue: str) -> None:
+        """Have the attempt's body executed once the caller's transaction is committed."""
+        self._enqueue(conn, "attempt", attempt_id, queue)
+
+    def _enqueue(self, conn: sa.Connection, name: str, workflow_id: str, queue: str) -> None:
+        self.client.enqueue_in_transaction(
+            conn,
+            {
+                "workflow_name": name,
+                "queue_name": queue,
+                "workflow_id": workflow_id,
+                "app_version": APPLICATION_VERSION,
+            },
+            workflow_id,
+        )
+
+    def wake(self, conn: sa.Connection, run_id: str) -> None:
+        """Wake the run's body once the caller's transaction is committed. A run that has ended takes no notice."""
+        status = self._table("workflow_status")
+        known = conn.execute(sa.select(status.c.status).where(status.c.workflow_uuid == run_id)).scalar()
+        if known in _LIVE:
+            self.client.send_in_transaction(conn, run_id, "", topic=_WAKE)
+
+    async def wait(self, timeout: timedelta) -> None:
+        """Inside a run's body: wait for a wake-up, or until the time is over."""
+        await DBOS.recv_async(_WAKE, timeout_seconds=max(timeout.total_seconds(), 0.0))
+
+    def adopt(self, worker_id: str) -> list[str]:
+        """Take over what a dead worker was executing or had in its queue; returns the ids."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.workflow_uuid).where(
+            status.c.status.in_(_LIVE),
+            sa.or_(status.c.executor_id == worker_id, status.c.queue_name == f"worker-{worker_id}"),
+        )
+        with self._database.read() as conn:
+            ids = list(conn.execute(query).scalars())
+        for workflow_id in ids:
+            self.client.resume_workflow(workflow_id, queue_name=self.queue)
+        self.client.delete_queue(f"worker-{worker_id}")
+        return ids
+
+    def is_live(self, conn: sa.Connection, workflow_id: str) -> bool:
+        """Whether DBOS still has the body to execute or to finish."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.status).where(status.c.workflow_uuid == workflow_id)
+        return conn.execute(query).scalar() in _LIVE
+
+    def is_ready(self) -> bool:
+        """Whether DBOS's own tables exist: they are made by the first worker."""
+        schema = None if self._database.is_sqlite else "dbos"
+        return sa.inspect(self._database.engine).has_table("workflow_status", schema=schema)
+
+    def _table(self, name: str) -> Any:
+        columns = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
+        return sa.table(name, *columns, schema=None if self._database.is_sqlite else "dbos")
+
+
+def _quiet() -> None:
+    """DBOS speaks to the console about every start and stop; only its errors matter to our users."""
+    logging.getLogger("dbos").setLevel(logging.ERROR)

@@ -1,0 +1,228 @@
+"""Admission: who may start now. Limits, rate, breakers, exclusions and the permit itself are one transaction.
+
+A permit is held only while an agent works: waiting for a person, a back-off or a queue holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from interlock.config import Settings
+from interlock.decide import breaker as breakers
+from interlock.decide import govern
+from interlock.engine.durable import Durable
+from interlock.engine.ledger import Ledger
+from interlock.model.agent import AgentSpec, Priority
+from interlock.model.breaker import Breaker
+from interlock.model.run import AgentError, Attempt, AttemptState, ErrorKind, QueuePlace
+from interlock.ports import Clock
+from interlock.store import queue, rows
+from interlock.store.database import Database, micros, moment
+
+_MINUTE = timedelta(minutes=1)
+
+
+class Governor:
+    """The one that hands out permits. Every process has one; the store makes them agree."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        durable: Durable,
+        clock: Clock,
+        settings: Settings,
+        spec_of: Callable[[str], AgentSpec],
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._durable = durable
+        self._clock = clock
+        self._settings = settings
+        self._spec_of = spec_of
+
+    def request(
+        self, conn: sa.Connection, attempt: Attempt, *, priority: Priority, delay: timedelta = timedelta()
+    ) -> None:
+        """Queue an attempt, durably. It starts by itself when there is room."""
+        now = self._clock.now()
+        rows.insert_attempt(
+            conn,
+            attempt,
+            priority=priority,
+            rank=micros(govern.rank(attempt.queued_at, priority, timedelta(seconds=self._settings.limits.ageing_s))),
+            not_before=micros(now + delay),
+            excludes=self._spec_of(attempt.agent).exclusions,
+        )
+        self._ledger.append(
+            conn,
+            attempt.run_id,
+            "attempt.queued",
+            {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "priority": priority,
+             "delay_ms": delay // timedelta(milliseconds=1)},
+            actor="interlock",
+            once=f"queued:{attempt.id}",
+        )  # fmt: skip
+
+    def admit(self) -> list[str]:
+        """Give permits to whoever may start now; returns the admitted attempts' ids."""
+        with self._database.read() as conn:
+            if not queue.waiting_agents(conn):
+                return []
+        admitted: list[str] = []
+        with self._database.write() as conn:
+            passed_over: set[str] = set()
+            while (waiting := self._next(conn, passed_over)) is not None:
+                if self._admit_one(conn, waiting):
+                    admitted.append(waiting.attempt_id)
+                else:
+                    passed_over.add(waiting.attempt_id)
+        return admitted
+
+    def _next(self, conn: sa.Connection, passed_over: set[str]) -> queue.Waiting | None:
+        """The first waiting attempt of each agent is enough for the rule to choose from: the others are behind it."""
+        now = self._clock.now()
+        heads = {
+            head.attempt_id: head
+            for agent in queue.waiting_agents(conn)
+            if (head := queue.first_waiting(conn, agent, micros(now), passed_over)) is not None
+        }
+        if not heads:
+            return None
+        picked = govern.pick(
+            [_waiting(head) for head in heads.values()], self._running(conn), self.limits(heads.values()),
+            recent_starts=self._recent_starts(conn), now=now,
+        )  # fmt: skip
+        return heads[picked.next.attempt_id] if picked.next else None
+
+    def limits(self, heads: Iterable[queue.Waiting]) -> govern.Limits:
+        """The limits that count for these agents."""
+        return govern.Limits.of(
+            self._settings.limits, {head.agent: self._spec_of(head.agent).max_concurrent for head in heads}
+        )
+
+    def _running(self, conn: sa.Connection) -> list[govern.Running]:
+        return [
+            govern.Running(
+                attempt_id=row.attempt_id, agent=row.agent, started_at=moment(row.admitted_at),
+                excludes=frozenset(row.excludes),
+            )
+            for row in queue.running(conn)
+        ]  # fmt: skip
+
+    def _recent_starts(self, conn: sa.Connection) -> list[datetime]:
+        return [moment(at) for at in queue.admitted_since(conn, micros(self._clock.now() - _MINUTE))]
+
+    def _admit_one(self, conn: sa.Connection, waiting: queue.Waiting) -> bool:
+        attempt = _known(rows.find_attempt(conn, waiting.attempt_id))
+        now = self._clock.now()
+        before = rows.find_breaker(conn, attempt.agent)
+        after, refusal = breakers.admit(before, attempt.id, now, self._settings.breaker)
+        self._save_breaker(conn, attempt.run_id, before, after)
+        if refusal is not None:
+            self.end(conn, attempt, AgentError(kind=ErrorKind.CIRCUIT_OPEN, message=refusal.reason))
+            return False
+        resumed = self._durable.is_live(conn, attempt.id)
+        home = queue.home_of(conn, attempt.run_id)
+        queue.grant(conn, attempt.id, attempt.agent, generation=after.generation, worker=home if resumed else "")
+        rows.save_attempt(conn, replace(attempt, state=AttemptState.ADMITTED, admitted_at=now))
+        self._ledger.append(
+            conn, attempt.run_id, "attempt.admitted", {"attempt": attempt.id, "agent": attempt.agent}, actor="interlock"
+        )
+        if not resumed:
+            self._durable.start_attempt(conn, attempt.id, f"worker-{home}" if home else self._durable.queue)
+        return True
+
+    def step_aside(self, conn: sa.Connection, attempt: Attempt, *, why: str) -> None:
+        """Give the permit back while the attempt waits for a person."""
+        permit = queue.find_permit(conn, attempt.id)
+        queue.drop_permit(conn, attempt.id)
+        breaker = rows.find_breaker(conn, attempt.agent)
+        if permit is not None:
+            self._save_breaker(conn, attempt.run_id, breaker, breakers.release(breaker, attempt.id))
+        rows.save_attempt(conn, replace(attempt, state=AttemptState.WAITING))
+        self._ledger.append(conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "why": why}, actor="interlock")
+
+    def step_back(self, conn: sa.Connection, attempt: Attempt) -> None:
+        """Queue an attempt that had stepped aside, at its old place."""
+        rows.save_attempt(conn, replace(attempt, state=AttemptState.READY))
+
+    def end(self, conn: sa.Connection, attempt: Attempt, error: AgentError | None = None) -> Attempt:
+        """The attempt is over: permit back, breaker told, run woken. A second call changes nothing."""
+        current = _known(rows.find_attempt(conn, attempt.id))
+        if current.state is AttemptState.ENDED:
+            return current
+        now = self._clock.now()
+        ended = replace(attempt, state=AttemptState.ENDED, ended_at=now, error=error)
+        rows.save_attempt(conn, ended)
+        permit = queue.find_permit(conn, attempt.id)
+        queue.drop_permit(conn, attempt.id)
+        before = rows.find_breaker(conn, attempt.agent)
+        if permit is not None:
+            result = breakers.result_of(error)
+            after = breakers.record(before, attempt.id, permit.generation, result, now, self._settings.breaker)
+            self._save_breaker(conn, attempt.run_id, before, after)
+        took = (now - attempt.started_at) // timedelta(milliseconds=1) if attempt.started_at else 0
+        self._ledger.append(
+            conn,
+            attempt.run_id,
+            "attempt.failed" if error else "attempt.succeeded",
+            {"attempt": attempt.id, "agent": attempt.agent, "duration_ms": took,
+             **({"error": error.kind, "message": error.message} if error else {})},
+            actor="interlock",
+            once=f"ended:{attempt.id}",
+        )  # fmt: skip
+        self._durable.wake(conn, attempt.run_id)
+        return ended
+
+    def _save_breaker(self, conn: sa.Connection, run_id: str, before: Breaker, after: Breaker) -> None:
+        if after == before:
+            return
+        rows.save_breaker(conn, after)
+        if after.state is not before.state:
+            self._ledger.append(
+                conn, run_id, "breaker.changed",
+                {"agent": after.agent, "from": before.state, "to": after.state, "reason": after.reason},
+                actor="interlock",
+            )  # fmt: skip
+
+    def places(self) -> list[QueuePlace]:
+        """The queue, next one first, with estimates from observed durations (None while there are none)."""
+        now = self._clock.now()
+        with self._database.read() as conn:
+            waiting = queue.all_waiting(conn)
+            running, recent = self._running(conn), self._recent_starts(conn)
+            durations = rows.recent_durations(conn)
+        limits = self.limits(waiting)
+        line = [_waiting(item) for item in waiting]
+        picked = govern.pick(line, running, limits, recent_starts=recent, now=now)
+        places = []
+        for position, item in enumerate(waiting, start=1):
+            ahead = line[:position]
+            guess = govern.estimate(ahead, running, limits, durations, recent_starts=recent, now=now)
+            places.append(
+                QueuePlace(
+                    attempt_id=item.attempt_id, run_id=item.run_id, agent=item.agent, position=position,
+                    reason=picked.reasons.get(item.attempt_id, "starts now"),
+                    estimate_ms=guess[0] if guess else None, estimate_p90_ms=guess[1] if guess else None,
+                )
+            )  # fmt: skip
+        return places
+
+
+def _waiting(item: queue.Waiting) -> govern.Waiting:
+    return govern.Waiting(
+        attempt_id=item.attempt_id, agent=item.agent, priority=Priority(item.priority), queued_at=moment(item.queued_at),
+        not_before=moment(item.not_before), excludes=frozenset(item.excludes),
+    )  # fmt: skip
+
+
+def _known(attempt: Attempt | None) -> Attempt:
+    if attempt is None:  # a permit or a queue entry without its attempt: the foreign key forbids it
+        message = "the store lost an attempt"
+        raise LookupError(message)
+    return attempt

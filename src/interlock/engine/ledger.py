@@ -1,0 +1,277 @@
+"""Everything that happened, in one chained book.
+
+Each record's hash covers its exact bytes, and the bytes hold the hash of the run's record before it: changing, removing
+or reordering a record breaks the run's chain. ``seq`` counts over all runs without a gap and ``total`` chains all
+records of all runs, so that a whole run cannot be cut out. Checkpoints repeat size and total; they are written to a
+file outside the database as well, so that a truncated end is found. A chain does not stop somebody who can rewrite the
+database *and* that file: keep a copy of the file elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from interlock.errors import LedgerError
+from interlock.model.canon import canonical
+from interlock.model.ledger import Checkpoint, LedgerEntry
+from interlock.ports import Clock, Observer
+from interlock.reading.secrets import redact
+from interlock.store import schema as t
+from interlock.store.database import Database, micros, moment
+
+GENESIS = "0" * 64
+"""What the first record of a chain points to."""
+
+_TEXT_LIMIT = 20_000
+"""Characters of one text in a record; longer ones are cut and say so."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What ``audit verify`` found. ``problem`` is empty when all is well."""
+
+    records: int
+    runs: int
+    checkpoints: int
+    anchored: int
+    problem: str = ""
+
+
+class Ledger:
+    """The book of one store."""
+
+    def __init__(self, database: Database, clock: Clock, anchor: Path | None, observers: Sequence[Observer] = ()) -> None:
+        self._database = database
+        self._clock = clock
+        self._anchor = anchor
+        self._observers = observers
+
+    def append(
+        self, conn: sa.Connection, run_id: str, kind: str, data: Mapping[str, Any], *, actor: str, once: str = ""
+    ) -> LedgerEntry:
+        """Write a record in the caller's transaction, redacted. With ``once``, a second call returns the first record."""
+        if once and (found := self.recorded(conn, run_id, once)):
+            return found
+        last = conn.execute(sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)).first()
+        before = conn.execute(
+            sa.select(t.ledger.c.number, t.ledger.c.hash)
+            .where(t.ledger.c.run_id == run_id)
+            .order_by(t.ledger.c.number.desc())
+            .limit(1)
+        ).first()
+        at = self._clock.now()
+        record = {
+            "seq": (last.seq if last else 0) + 1,
+            "run_id": run_id,
+            "number": (before.number if before else 0) + 1,
+            "at": micros(at),
+            "kind": kind,
+            "actor": actor,
+            "data": _storable(data),
+            "prev": before.hash if before else GENESIS,
+        }
+        body = canonical(record)
+        digest = hashlib.sha256(body).hexdigest()
+        total = _link(last.total if last else GENESIS, digest)
+        conn.execute(
+            t.ledger.insert().values(
+                seq=record["seq"], run_id=run_id, number=record["number"], at=record["at"], kind=kind,
+                once=once or None, body=body, hash=digest, total=total,
+            )
+        )
+        for observe in self._observers:
+            observe(kind, {"run_id": run_id, **record["data"]})
+        return _entry(body, digest)
+
+    def recorded(self, conn: sa.Connection, run_id: str, once: str) -> LedgerEntry | None:
+        """The record that was written with this ``once``, if it was."""
+        query = sa.select(t.ledger.c.body, t.ledger.c.hash).where(t.ledger.c.run_id == run_id, t.ledger.c.once == once)
+        row = conn.execute(query).first()
+        return _entry(row.body, row.hash) if row else None
+
+    def checkpoint(self, conn: sa.Connection) -> Checkpoint:
+        """Note the ledger's size and total in the caller's transaction; :meth:`anchor` it after the commit."""
+        head = conn.execute(sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)).first()
+        last = conn.execute(
+            sa.select(t.checkpoints.c.number, t.checkpoints.c.hash).order_by(t.checkpoints.c.number.desc()).limit(1)
+        ).first()
+        values = {
+            "number": (last.number if last else 0) + 1,
+            "at": micros(self._clock.now()),
+            "size": head.seq if head else 0,
+            "total": head.total if head else GENESIS,
+            "prev": last.hash if last else GENESIS,
+        }
+        digest = hashlib.sha256(canonical(values)).hexdigest()
+        conn.execute(t.checkpoints.insert().values(**values, hash=digest))
+        return Checkpoint(**{**values, "at": moment(values["at"]), "hash": digest})
+
+    def anchor(self, checkpoint: Checkpoint) -> None:
+        """Write a committed checkpoint to the file outside the database; whole lines, whoever else writes there."""
+        if self._anchor is None:
+            return
+        self._anchor.parent.mkdir(parents=True, exist_ok=True)
+        line = orjson.dumps({
+            "number": checkpoint.number, "size": checkpoint.size, "total": checkpoint.total, "hash": checkpoint.hash,
+        }) + b"\n"  # fmt: skip
+        handle = os.open(self._anchor, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
+        """Records in order, after the sequence number ``after``."""
+        query = sa.select(t.ledger.c.body, t.ledger.c.hash).where(t.ledger.c.seq > after).order_by(t.ledger.c.seq)
+        if run_id:
+            query = query.where(t.ledger.c.run_id == run_id)
+        with self._database.read() as conn:
+            return [_entry(row.body, row.hash) for row in conn.execute(query.limit(limit))]
+
+    def stream(self, *, run_id: str = "") -> Iterator[LedgerEntry]:
+        """All records in order, a thousand at a time."""
+        after = 0
+        while page := self.entries(run_id=run_id, after=after):
+            yield from page
+            after = page[-1].seq
+
+    def verify(self) -> Verification:
+        """Recompute every hash and compare every checkpoint and anchor; the first bad record is named in ``problem``."""
+        with self._database.read() as conn:
+            checker = _Checker(conn, self._anchor)
+            try:
+                checker.check()
+            except LedgerError as error:
+                return checker.result(str(error))
+            except (ValueError, KeyError, TypeError) as error:
+                return checker.result(f"record {checker.records + 1} is not readable: {error}")
+            return checker.result("")
+
+
+class _Checker:
+    """One pass over the book."""
+
+    def __init__(self, conn: sa.Connection, anchor: Path | None) -> None:
+        self._conn = conn
+        self._anchor = anchor
+        self.records = self._checkpoints = self._anchored = 0
+        self._heads: dict[str, tuple[int, str]] = {}
+        self._total = GENESIS
+
+    def result(self, problem: str) -> Verification:
+        return Verification(
+            records=self.records, runs=len(self._heads), checkpoints=self._checkpoints, anchored=self._anchored,
+            problem=problem,
+        )  # fmt: skip
+
+    def check(self) -> None:
+        points = list(self._conn.execute(sa.select(t.checkpoints).order_by(t.checkpoints.c.number)))
+        at_size = self._checked_points(points)
+        for row in self._conn.execute(sa.select(t.ledger).order_by(t.ledger.c.seq)):
+            self._check_row(row)
+            for point in at_size.pop(row.seq, ()):
+                if point.total != self._total:
+                    _bad(f"record {row.seq}: everything up to here differs from checkpoint {point.number}")
+        missing = [size for size in at_size if size > self.records]
+        if missing:
+            _bad(f"record {self.records + 1} and what follows is missing: a checkpoint has seen {max(missing)} records")
+        self._check_anchor({point.number: point for point in points})
+        self._check_runs()
+
+    def _checked_points(self, points: Sequence[Any]) -> dict[int, list[Any]]:
+        at_size: dict[int, list[Any]] = {}
+        previous = GENESIS
+        for number, point in enumerate(points, start=1):
+            values = {"number": point.number, "at": point.at, "size": point.size, "total": point.total, "prev": point.prev}
+            if point.number != number or point.prev != previous:
+                _bad(f"checkpoint {number} is missing or out of order")
+            if hashlib.sha256(canonical(values)).hexdigest() != point.hash:
+                _bad(f"checkpoint {number} was changed")
+            previous = point.hash
+            at_size.setdefault(point.size, []).append(point)
+            self._checkpoints = number
+        return at_size
+
+    def _check_row(self, row: Any) -> None:
+        place = f"record {row.seq} ({row.kind} of {row.run_id})"
+        if row.seq != self.records + 1:
+            _bad(f"record {self.records + 1} is missing (the next one is {row.seq}, {row.kind} of {row.run_id})")
+        if hashlib.sha256(row.body).hexdigest() != row.hash:
+            _bad(f"{place} was changed")
+        record = orjson.loads(row.body)
+        shown = (record["seq"], record["run_id"], record["number"], record["at"], record["kind"])
+        if shown != (row.seq, row.run_id, row.number, row.at, row.kind):
+            _bad(f"{place} was changed: its columns differ from what was hashed")
+        number, previous = self._heads.get(row.run_id, (0, GENESIS))
+        if record["number"] != number + 1 or record["prev"] != previous:
+            _bad(f"{place} does not follow the record before it: one was removed or moved")
+        self._total = _link(self._total, row.hash)
+        if self._total != row.total:
+            _bad(f"{place}: the chain over all runs is broken here")
+        self._heads[row.run_id] = (record["number"], row.hash)
+        self.records = row.seq
+
+    def _check_anchor(self, points: Mapping[int, Any]) -> None:
+        if self._anchor is None or not self._anchor.exists():
+            if points and self._anchor is not None:
+                _bad(f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it")
+            return
+        for line in self._anchor.read_bytes().splitlines():
+            noted = orjson.loads(line)
+            point = points.get(noted["number"])
+            if point is None or point.hash != noted["hash"]:
+                _bad(
+                    f"record {min(self.records, noted['size']) + 1} or before: checkpoint {noted['number']} over "
+                    f"{noted['size']} records stands in {self._anchor.name}, the database has lost or changed it"
+                )
+            self._anchored += 1
+
+    def _check_runs(self) -> None:
+        known = set(self._conn.execute(sa.select(t.runs.c.id)).scalars())
+        unrecorded = sorted(known - set(self._heads))
+        if unrecorded:
+            _bad(f"run {unrecorded[0]} has no record at all")
+
+
+def _bad(problem: str) -> None:
+    raise LedgerError(problem)
+
+
+def _link(total: str, digest: str) -> str:
+    return hashlib.sha256(f"{total}{digest}".encode()).hexdigest()
+
+
+def _entry(body: bytes, digest: str) -> LedgerEntry:
+    record = orjson.loads(body)
+    return LedgerEntry(**{**record, "at": moment(record["at"]), "hash": digest})
+
+
+def _storable(value: Any) -> Any:
+    """Redacted, cut, and free of what has no canonical form."""
+    if isinstance(value, str):
+        clean = redact(value)
+        return clean if len(clean) <= _TEXT_LIMIT else f"{clean[:_TEXT_LIMIT]}… [{len(clean) - _TEXT_LIMIT} more]"
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else str(value)
+    if isinstance(value, Mapping):
+        return {_ascii(redact(str(key))): _storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_storable(item) for item in value]
+    return redact(str(value))
+
+
+def _ascii(key: str) -> str:
+    return key if key.isascii() else key.encode("ascii", "backslashreplace").decode()

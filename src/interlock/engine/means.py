@@ -1,0 +1,94 @@
+"""What the engine's parts share: the adapters and the other parts, put together once by :mod:`interlock.app`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from interlock.config import Settings
+from interlock.engine.approvals import Approvals
+from interlock.engine.choose import Chooser
+from interlock.engine.durable import Durable
+from interlock.engine.gate import Gate
+from interlock.engine.governor import Governor
+from interlock.engine.ledger import Ledger
+from interlock.errors import NotFoundError
+from interlock.model.action import Scope
+from interlock.model.agent import AgentSpec
+from interlock.model.run import Run
+from interlock.ports import Clock, Runner, Workspaces
+from interlock.store import rows
+from interlock.store.database import Database
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """Everything that a run needs."""
+
+    settings: Settings
+    catalogue: Mapping[str, AgentSpec]
+    database: Database
+    ledger: Ledger
+    durable: Durable
+    governor: Governor
+    approvals: Approvals
+    gate: Gate
+    chooser: Chooser
+    workspaces: Workspaces
+    runner_of: Callable[[AgentSpec], Runner]
+    clock: Clock
+    worker_id: str
+
+    def spec(self, agent: str) -> AgentSpec:
+        """The agent of that name; one that left the catalogue meanwhile is a bare name."""
+        return self.catalogue.get(agent) or AgentSpec(name=agent)
+
+    def run(self, run_id: str) -> Run:
+        """The run as stored.
+
+        Raises:
+            NotFoundError: when there is none of that id.
+        """
+        with self.database.read() as conn:
+            run = rows.find_run(conn, run_id)
+        if run is None:
+            message = f"there is no run {run_id}"
+            raise NotFoundError(message)
+        return run
+
+    def record(self, conn: sa.Connection, run_id: str, kind: str, data: Mapping[str, Any], *, once: str = "") -> None:
+        """Write a ledger record in the engine's own name."""
+        self.ledger.append(conn, run_id, kind, data, actor="interlock", once=once)
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do ``work`` in one transaction, off the event loop."""
+
+        def in_transaction() -> T:
+            with self.database.write() as conn:
+                return work(conn)
+
+        return await asyncio.to_thread(in_transaction)
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Read, off the event loop."""
+
+        def with_connection() -> T:
+            with self.database.read() as conn:
+                return work(conn)
+
+        return await asyncio.to_thread(with_connection)
+
+    def scope(self, workspace: str = "") -> Scope:
+        """Where an action would take effect."""
+        return Scope(
+            workspace=workspace,
+            protected=self.settings.workspace.protected,
+            hosts=self.settings.scope.hosts,
+            dialect=self.settings.scope.dialect,
+        )

@@ -1,0 +1,294 @@
+"""The use-cases: what every surface (command line, API, library) may ask for. Nothing else is reachable from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from interlock.decide import breaker as breakers
+from interlock.engine.ledger import Verification
+from interlock.engine.means import Means
+from interlock.engine.worker import Worker, is_dead
+from interlock.errors import NotFoundError, UsageError, did_you_mean
+from interlock.model.approval import Approval, ApprovalState
+from interlock.model.breaker import Breaker
+from interlock.model.ids import new_id
+from interlock.model.ledger import LedgerEntry
+from interlock.model.plan import Plan, Selection, Task
+from interlock.model.risk import RiskAssessment
+from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
+from interlock.store import queue, rows
+from interlock.store.database import micros
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunView:
+    """A run with everything that belongs to it, as it stands now."""
+
+    run: Run
+    attempts: tuple[Attempt, ...]
+    effects: tuple[Effect, ...]
+    approvals: tuple[Approval, ...]
+    waits_for: str
+    """One sentence: a person, a place in the queue; empty when it is at work or has ended."""
+
+
+class Service:
+    """One project's Interlock. Without :meth:`start` it answers and records; with it, this process also executes."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._worker: Worker | None = None
+        self.settings = means.settings
+        self.catalogue = means.catalogue
+
+    def start(self) -> None:
+        """Execute in this process too, and take over what dead processes have left."""
+        self._worker = Worker(self._means)
+        self._worker.start()
+
+    def close(self) -> None:
+        """Stop executing; what is under way is resumed by the next process."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        self._means.database.close()
+
+    # Judging without doing
+
+    def assess(self, task: Task) -> RiskAssessment:
+        """What the task risks."""
+        return self._means.chooser.assess(task)
+
+    def select(self, task: Task) -> Selection:
+        """Which agents suit the task."""
+        return self._means.chooser.select(task)
+
+    def plan(self, task: Task) -> Plan:
+        """Who would do what, in which order.
+
+        Raises:
+            PlanError: when there is no sound plan.
+        """
+        return self._means.chooser.plan(task)
+
+    # Runs
+
+    def submit(self, task: Task) -> Run:
+        """Take a task on, durably. The same idempotency key gives the same run.
+
+        Raises:
+            UsageError: when the task is empty or far too long.
+            PlanError: when nobody suits, before anything is stored.
+        """
+        if not task.text.strip():
+            message = 'the task is empty; say what is to be done: interlock run "…"'
+            raise UsageError(message)
+        if len(task.text) > _LONGEST_TASK:
+            message = f"the task has {len(task.text)} characters; {_LONGEST_TASK} are the most"
+            raise UsageError(message)
+        now = self._means.clock.now()
+        run = Run(
+            id=new_id("run"), task=replace(task, submitted_at=now), environment=self.settings.environment, submitted_at=now
+        )
+        with self._means.database.write() as conn:
+            known = rows.find_run_by_key(conn, task.idempotency_key) if task.idempotency_key else None
+            if known is not None:
+                return known
+            rows.insert_run(conn, run)
+            self._means.ledger.append(
+                conn, run.id, "task.submitted",
+                {"task": task.text, "environment": run.environment, "agents": list(task.agents)}, actor=task.submitter,
+            )  # fmt: skip
+            checkpoint = self._means.ledger.checkpoint(conn)
+            self._means.durable.start_run(conn, run.id, self._home(conn))
+        self._means.ledger.anchor(checkpoint)
+        return run
+
+    def _home(self, conn: object) -> str:
+        """The queue of this process's worker; without one, that of a living worker, or of nobody: the next will take it."""
+        if self._means.durable.queue:
+            return self._means.durable.queue
+        now = micros(self._means.clock.now())
+        living = [row.id for row in queue.list_workers(conn) if not is_dead(row, now)]  # type: ignore[arg-type]
+        return f"worker-{living[0] if living else self._means.worker_id}"
+
+    def find_run(self, run_id: str) -> Run:
+        """The run of that id, or the only one that begins or ends with it; ``last`` is the newest.
+
+        Raises:
+            NotFoundError: when there is none, or more than one.
+        """
+        with self._means.database.read() as conn:
+            if run_id == "last" and (newest := rows.list_runs(conn, limit=1)):
+                return newest[0]
+            run = rows.find_run(conn, run_id)
+            if run is not None:
+                return run
+            similar = rows.matching_run_ids(conn, run_id) if run_id else []
+        if len(similar) == 1:
+            return self.find_run(similar[0])
+        hint = f"it could be {', '.join(similar)}" if similar else "`interlock runs` lists them"
+        message = f"there is no run {run_id!r}: {hint}"
+        raise NotFoundError(message)
+
+    def runs(self, *, states: Sequence[RunState] = (), limit: int = 50) -> list[Run]:
+        """Runs, newest first."""
+        with self._means.database.read() as conn:
+            return rows.list_runs(conn, states=states, limit=limit)
+
+    def view(self, run_id: str) -> RunView:
+        """The run with everything that belongs to it."""
+        run = self.find_run(run_id)
+        with self._means.database.read() as conn:
+            attempts = rows.attempts_of(conn, run.id)
+            effects = rows.effects_of(conn, run.id)
+            approvals = rows.list_approvals(conn, run_id=run.id)
+        return RunView(
+            run=run, attempts=tuple(attempts), effects=tuple(effects), approvals=tuple(approvals),
+            waits_for=_waits_for(run, attempts, approvals),
+        )  # fmt: skip
+
+    def follow(self, run_id: str, *, after: int = 0) -> Iterator[LedgerEntry | None]:
+        """The run's records as they come, until it has ended; None when there was nothing new for a moment."""
+        while True:
+            run = self.find_run(run_id)
+            page = self._means.ledger.entries(run_id=run_id, after=after)
+            for entry in page:
+                after = entry.seq
+                yield entry
+            if run.state is RunState.ENDED and not page:
+                return
+            if not page:
+                yield None
+                time.sleep(_POLL_S)
+
+    def cancel(self, run_id: str, actor: str) -> Run:
+        """End a run: its agents are ended, what they did is undone, its outcome is ``cancelled``.
+
+        Raises:
+            UsageError: when it has already ended.
+        """
+        run = self.find_run(run_id)
+        if run.state is RunState.ENDED:
+            message = f"{run.id} has already ended: {run.outcome.kind if run.outcome else ''}"
+            raise UsageError(message)
+        with self._means.database.write() as conn:
+            rows.request_cancel(conn, run.id, actor)
+            self._means.ledger.append(conn, run.id, "run.cancel_requested", {}, actor=actor, once="cancel")
+            self._means.durable.wake(conn, run.id)
+        return run
+
+    def diff(self, run_id: str) -> str:
+        """What the run has changed so far, as a unified diff; empty when its line is gone."""
+        return self._means.workspaces.run_diff(self.find_run(run_id).id)
+
+    # Approvals
+
+    def approvals(self, *, states: Sequence[ApprovalState] = (ApprovalState.PENDING,)) -> list[Approval]:
+        """Questions to people, oldest first."""
+        with self._means.database.read() as conn:
+            return rows.list_approvals(conn, states=states)
+
+    def find_approval(self, approval_id: str) -> Approval:
+        """The question of that id; a run's id stands for its only open question.
+
+        Raises:
+            NotFoundError: when there is none, or the run has several.
+        """
+        with self._means.database.read() as conn:
+            approval = rows.find_approval(conn, approval_id)
+            if approval is not None:
+                return approval
+            waiting = rows.list_approvals(conn, states=(ApprovalState.PENDING,))
+        fitting = [one for one in waiting if approval_id and (one.id.endswith(approval_id) or one.run_id.endswith(approval_id))]
+        if len(fitting) == 1:
+            return fitting[0]
+        near = did_you_mean(approval_id, [one.id for one in waiting])
+        message = f"there is no approval {approval_id!r}: {near or '`interlock approvals list` shows what waits'}"
+        raise NotFoundError(message)
+
+    def vote(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> Approval:
+        """Answer a question.
+
+        Raises:
+            ApprovalError: when the vote does not count, and why.
+        """
+        return self._means.approvals.vote(self.find_approval(approval_id).id, voter, approve=approve, note=note)
+
+    # Limits and breakers
+
+    def queue(self) -> list[QueuePlace]:
+        """What waits for a place, next one first."""
+        return self._means.governor.places()
+
+    def breakers(self) -> list[Breaker]:
+        """Every agent's breaker."""
+        with self._means.database.read() as conn:
+            known = {breaker.agent: breaker for breaker in rows.list_breakers(conn)}
+        return [known.get(name, Breaker(agent=name)) for name in sorted({*self.catalogue, *known})]
+
+    def force_breaker(self, agent: str, what: breakers.Force, *, reason: str, actor: str) -> Breaker:
+        """Open, close or reset an agent's breaker by hand.
+
+        Raises:
+            NotFoundError: when there is no such agent.
+        """
+        if agent not in self.catalogue:
+            hint = did_you_mean(agent, self.catalogue) or "`interlock agents list` shows them"
+            message = f"there is no agent {agent!r}: {hint}"
+            raise NotFoundError(message)
+        with self._means.database.write() as conn:
+            before = rows.find_breaker(conn, agent)
+            after = breakers.force(before, what, reason, self._means.clock.now())
+            rows.save_breaker(conn, after)
+            self._means.ledger.append(
+                conn, f"operator:{agent}", "breaker.forced",
+                {"agent": agent, "from": before.state, "to": after.state, "reason": reason}, actor=actor,
+            )  # fmt: skip
+        return after
+
+    # The ledger
+
+    def verify(self) -> Verification:
+        """Whether the ledger is whole; names the first bad record."""
+        return self._means.ledger.verify()
+
+    def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
+        """Records in order."""
+        return self._means.ledger.entries(run_id=run_id, after=after, limit=limit)
+
+    def all_entries(self, *, run_id: str = "") -> Iterator[LedgerEntry]:
+        """All records in order."""
+        return self._means.ledger.stream(run_id=run_id)
+
+    # Executing
+
+    def unfinished(self) -> list[Run]:
+        """Runs that have not ended, oldest first."""
+        states = [state for state in RunState if state is not RunState.ENDED]
+        return list(reversed(self.runs(states=states, limit=1000)))
+
+    def has_living_worker(self, now: datetime) -> bool:
+        """Whether any process executes."""
+        with self._means.database.read() as conn:
+            return any(not is_dead(row, micros(now)) for row in queue.list_workers(conn))
+
+
+_LONGEST_TASK = 100_000
+
+
+def _waits_for(run: Run, attempts: Sequence[Attempt], approvals: Sequence[Approval]) -> str:
+    if run.state is RunState.ENDED:
+        return ""
+    asked = [approval for approval in approvals if approval.state is ApprovalState.PENDING]
+    if asked:
+        missing = asked[0].quorum - len(asked[0].votes)
+        return f"{missing} more yes to {asked[0].id}" if asked[0].votes else f"a person's answer to {asked[0].id}"
+    ready = [attempt for attempt in attempts if attempt.state is AttemptState.READY]
+    busy = any(attempt.state in {AttemptState.RUNNING, AttemptState.ADMITTED} for attempt in attempts)
+    return f"a place for {ready[0].agent}" if ready and not busy else ""

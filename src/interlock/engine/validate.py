@@ -1,0 +1,62 @@
+"""Commands that Interlock runs itself: validators and compensations, in a process group of their own, without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from interlock.model.agent import Validator
+from interlock.reading.secrets import redact
+
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TERM")
+_LAST = 600
+"""Characters of a failed command's output that are kept."""
+
+
+async def run_command(
+    command: Sequence[str], *, cwd: Path, project: Path, timeout: timedelta
+) -> tuple[bool, str]:
+    """Run a command to its end; (whether it succeeded, the redacted end of its output). Never raises for the command's sake.
+
+    ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
+    At the time-out the whole process group is killed.
+    """
+    places = {"{python}": sys.executable, "{project}": str(project), "{workspace}": str(cwd)}
+    argv = [_filled(word, places) for word in command]
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, cwd=cwd, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        return False, f"{argv[0]} could not be started: {error.strerror}"
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), timeout.total_seconds())
+    except TimeoutError:
+        return False, f"{argv[0]} was not finished after {timeout.total_seconds():g} s"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    said = redact(output.decode(errors="replace").strip())[-_LAST:]
+    if process.returncode == 0:
+        return True, said
+    return False, said or f"{argv[0]} ended with exit code {process.returncode}"
+
+
+async def failed_validator(validator: Validator, *, workspace: Path, project: Path) -> str:
+    """Why the validator failed, empty when it passed."""
+    ok, said = await run_command(validator.command, cwd=workspace, project=project, timeout=validator.timeout)
+    return "" if ok else said
+
+
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    for name, place in places.items():
+        word = word.replace(name, place)
+    return word

@@ -1,0 +1,173 @@
+"""Learning from a repository: its commits, through the ``owns`` globs of the agents, are labelled examples for free.
+
+Git is only read, with a scrubbed environment and without the repository's own programs (hooks, signature checkers,
+file watchers). What is kept of a commit is its id, its agents and the stems of its subject.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from interlock.decide import learn as lessons_of
+from interlock.decide.globs import pattern, weight
+from interlock.errors import ConfigError, UsageError
+from interlock.model.agent import AgentSpec
+from interlock.model.canon import digest
+from interlock.model.choosing import Lesson, Memory
+from interlock.model.plain import dump, load
+
+MEMORY_FILE = ".interlock-memory.json"
+"""Where what was learned is kept, relative to the project; made to be committed."""
+MOST_COMMITS = 20_000
+_MOST_FILES = 60
+"""A commit of more files (a formatter, a move) teaches nothing about whose work its words are."""
+_LEAST_SHARE = 0.25
+"""An agent shares in a commit when this part of the commit's owned files is its own."""
+_SECONDS = 120
+_LONGEST_SUBJECT = 300
+_SAFE = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "core.quotePath=false",
+         "core.attributesFile=/dev/null", "diff.external=", "protocol.allow=never")  # fmt: skip
+
+
+def learn(repo: Path, catalogue: Sequence[AgentSpec], since: Memory | None = None) -> Memory:
+    """What the history of ``repo`` teaches about the agents of ``catalogue``.
+
+    Goes on from ``since`` when it was made with the same ``owns`` globs and its last commit is still in the history;
+    otherwise reads afresh. Corrections are kept in any case.
+
+    Raises:
+        UsageError: when no agent owns files, or ``repo`` is no git repository that can be read.
+    """
+    owned = tuple((glob, spec.name) for spec in catalogue if not spec.fallback_only for glob in spec.owns)
+    if not owned:
+        raise UsageError("no agent says which files it owns: add `owns:` with globs to the agents in the configuration")
+    mark = digest([list(pair) for pair in sorted(owned)])
+    head = _git(repo, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    if not head:
+        raise UsageError(f"{repo} has no commits yet: there is nothing to learn from")
+    start = since if since is not None and since.catalogue == mark and _contains(repo, since.head) else None
+    if start is None:
+        start = _only_corrections(since)
+    fresh = list(_lessons(repo, owned, start.head))
+    return replace(lessons_of.teach(start, fresh), head=head, catalogue=mark)
+
+
+def _only_corrections(since: Memory | None) -> Memory:
+    kept = tuple(reversed(since.corrections)) if since else ()
+    return lessons_of.teach(Memory(), kept, weight=lessons_of.CORRECTION_WEIGHT, corrections=True)
+
+
+def _contains(repo: Path, commit: str) -> bool:
+    if not commit or not all(digit in "0123456789abcdef" for digit in commit):
+        return False
+    return _run(repo, "merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+
+
+def _lessons(repo: Path, owned: Sequence[tuple[str, str]], after: str) -> Iterator[Lesson]:
+    """One lesson for each commit that touched owned files, oldest first."""
+    out = _git(
+        repo, "log", "--no-merges", "--no-renames", "--no-textconv", "--no-ext-diff", "--name-only", "--reverse", "-z",
+        f"--max-count={MOST_COMMITS}", "--format=%x01%H%x02%s%x02", f"{after}..HEAD" if after else "HEAD", "--",
+    )  # fmt: skip
+    owner = _owner_of(tuple(owned))
+    for record in out.split("\x01")[1:]:
+        commit, _, rest = record.partition("\x02")
+        subject, _, names = rest.partition("\x02")
+        files = [name.strip("\n") for name in names.split("\0") if name.strip("\n")]
+        if not files or len(files) > _MOST_FILES or subject.startswith("Revert "):
+            continue
+        counted = Counter(name for file in files for name in owner(file))
+        total = sum(1 for file in files if owner(file))
+        agents = tuple(sorted(name for name, count in counted.items() if count >= _LEAST_SHARE * total))
+        told = " ".join(lessons_of.features(subject[:_LONGEST_SUBJECT]))
+        if agents and told:
+            yield Lesson(ref=commit, agents=agents, subject=told)
+
+
+def _owner_of(owned: tuple[tuple[str, str], ...]) -> Any:
+    compiled = [(pattern(glob), weight(glob), name) for glob, name in owned]
+
+    @lru_cache(maxsize=100_000)
+    def owner(path: str) -> tuple[str, ...]:
+        best: dict[str, int] = {}
+        for shape, particular, name in compiled:
+            if particular >= best.get(name, 0) and shape.fullmatch(path):
+                best[name] = particular
+        top = max(best.values(), default=0)
+        return tuple(sorted(name for name, particular in best.items() if particular == top))
+
+    return owner
+
+
+def _git(repo: Path, *args: str) -> str:
+    done = _run(repo, *args)
+    if done.returncode not in {0, 1}:
+        why = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise UsageError(f"git cannot read {repo}: {why[0] if why else 'it failed'}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _run(repo: Path, *args: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_PAGER": "cat",
+    }
+    safe = [part for setting in _SAFE for part in ("-c", setting)]
+    try:
+        return subprocess.run(
+            ["git", "--no-pager", *safe, "-C", str(repo), *args],
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise UsageError("git is not installed, or the folder does not exist: " + str(repo)) from error
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(f"git needed more than {_SECONDS} s to read {repo}") from error
+
+
+def load_memory(file: Path) -> Memory | None:
+    """What was learned, None when there is no such file.
+
+    Raises:
+        ConfigError: when the file is not what :func:`save_memory` wrote.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - slow to import, and most projects have no memory yet
+
+    try:
+        return load(Memory, json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ValidationError) as error:
+        reason = "it is not a memory of this version" if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(
+            f"what was learned cannot be read: {reason}", file=str(file), suggestion="delete it and learn again"
+        ) from error
+
+
+def save_memory(file: Path, memory: Memory) -> None:
+    """Write what was learned, whole or not at all, in an order that gives small differences in git."""
+    text = json.dumps(dump(memory), sort_keys=True, indent=0, ensure_ascii=False) + "\n"
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".new")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,111 @@
+"""Policies from files: the packs that ship with Interlock, and a team's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.config import read_yaml
+from interlock.decide.policy_load import PolicyFile, examine
+from interlock.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from interlock.decide.policy import PolicySet
+    from interlock.model.decision import Enforcement
+
+PACKS = (
+    "defaults",
+    "databases",
+    "git",
+    "cloud",
+    "kubernetes",
+    "secrets",
+    "production",
+    "forbidden-operations",
+    "literal",
+)
+"""The packs, by name. ``literal`` is the seed's six patterns on every surface, kept for comparison only."""
+DEFAULT_PACKS = ("defaults", "databases", "git", "cloud", "kubernetes", "secrets", "forbidden-operations")
+"""What is on when a configuration names none."""
+
+
+def load_policies(
+    packs: Sequence[str],
+    files: Sequence[Path],
+    overrides: Mapping[str, Enforcement],
+    *,
+    no_accept_in: Collection[str] = ("production",),
+) -> PolicySet:
+    """The policies of these packs and files, compiled, with the enforcement of some set otherwise.
+
+    Raises:
+        ConfigError: for an unknown pack or policy, an unreadable file, or anything wrong in one, with file and line.
+    """
+    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - RE2 and CEL are loaded when policies are
+
+    sources = [read_pack(name) for name in dict.fromkeys(packs)] + [read_file(path) for path in files]
+    policies = [policy for source in sources for policy in source.policies]
+    compiled = PolicySet.compile(policies, no_accept_in=no_accept_in)
+    return compiled.with_enforcement(overrides) if overrides else compiled
+
+
+def pack_text(name: str) -> str:
+    """The YAML text of a pack.
+
+    Raises:
+        ConfigError: when there is no such pack.
+    """
+    if name not in PACKS:
+        hint = did_you_mean(name, PACKS) or f"there are: {', '.join(PACKS)}"
+        raise ConfigError(f"there is no policy pack {name!r}", suggestion=hint)
+    return (resources.files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def read_pack(name: str) -> PolicyFile:
+    """A pack by its name.
+
+    Raises:
+        ConfigError: when there is no such pack.
+    """
+    return _sound(examine_text(pack_text(name), f"{name}.yaml"))
+
+
+def read_file(path: Path) -> PolicyFile:
+    """The policies of a file.
+
+    Raises:
+        ConfigError: when it cannot be read, or the first thing that is wrong in it.
+    """
+    return _sound(examine_file(path))
+
+
+def examine_file(path: Path) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
+    """What could be read of a file, and everything that is wrong in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        return PolicyFile(file=str(path)), (ConfigError(f"the policy file cannot be read: {why}", file=str(path)),)
+    return examine_text(text, str(path))
+
+
+def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
+    """What could be read of a policy file's text, and everything that is wrong in it."""
+    try:
+        tree = read_yaml(text, file=file)
+    except ConfigError as problem:
+        return PolicyFile(file=file), (problem,)
+    twice = tuple(
+        ConfigError(f"the key {path[-1]!r} is there twice", file=file, line=line) for path, line in tree.duplicates
+    )
+    found, complaints = examine(tree.value, file=file, marks=tree.lines)
+    return found, (*twice, *complaints)
+
+
+def _sound(read: tuple[PolicyFile, tuple[ConfigError, ...]]) -> PolicyFile:
+    found, complaints = read
+    if complaints:
+        raise complaints[0]
+    return found

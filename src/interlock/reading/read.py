@@ -1,0 +1,334 @@
+"""One way in: an action to its reading, by surface and tool. Closed on failure.
+
+A tool's name only says which argument is its main one; arguments of tools that nobody knows are read as everything that
+they could be. A reader that raises, an input that is too long or too deep, a time that is over: a critical finding.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, reduce
+from typing import Any, TypeVar
+
+from interlock.model.action import Action, Finding, Reading, Scope, Surface
+from interlock.model.risk import RiskLevel
+from interlock.reading.http import read_http
+from interlock.reading.patch import read_patch
+from interlock.reading.paths import read_path
+from interlock.reading.secrets import find_secrets
+from interlock.reading.shell import read_shell
+from interlock.reading.sql import read_sql
+from interlock.reading.text import read_text
+from interlock.reading.tools import Kind, looks_like_path, looks_like_sql, looks_like_url, tool_kind, writes
+
+R = TypeVar("R")
+
+MAX_CHARACTERS = 256 * 1024
+"""Longest input, in characters over all arguments: nothing longer can be read within a gate's time."""
+MAX_DEPTH = 20
+"""Deepest nesting of arguments."""
+MAX_VALUES = 2000
+"""Most values in the arguments of one call."""
+GATE_FAILED = "gate.failed"
+
+Expired = Callable[[], bool]
+"""Whether the caller's time for this reading is over; the caller holds the clock."""
+
+_PATH_NAMES = frozenset(
+    [
+        "path",
+        "file",
+        "filepath",
+        "filename",
+        "paths",
+        "files",
+        "dir",
+        "directory",
+        "folder",
+        "cwd",
+        "target",
+        "targetpath",
+        "source",
+        "sourcepath",
+        "destination",
+        "destinationpath",
+        "src",
+        "dst",
+        "dest",
+        "oldpath",
+        "newpath",
+        "notebookpath",
+        "absolutepath",
+        "relativepath",
+        "root",
+        "uri",
+        "location",
+    ]
+)
+_COMMAND_NAMES = frozenset(["command", "cmd", "script", "shell", "commandline", "bash", "shellcommand", "argv", "exec"])
+_SQL_NAMES = frozenset(["sql", "sqlquery", "statement", "statements", "sqlstatement"])
+_QUERY_NAMES = frozenset({"query", "queries", "q"})
+_OLD_NAMES = ("old_string", "old_str", "oldtext", "old_text", "old", "search")
+_NEW_NAMES = (
+    "new_string",
+    "new_str",
+    "newtext",
+    "new_text",
+    "new",
+    "replace",
+    "content",
+    "contents",
+    "file_text",
+    "text",
+)
+_DIFF_NAMES = ("patch", "diff", "input", "changes")
+_DIFF = re.compile(r"^(?:diff --git |--- |\*\*\* (?:Begin Patch|Update File|Add File|Delete File)|@@ )", re.MULTILINE)
+
+
+_MEANINGFUL = _PATH_NAMES | _COMMAND_NAMES | _SQL_NAMES
+_LONGEST_NAME = 64
+_BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
+_NOTHING = Reading()
+
+
+class _TooMuchError(ValueError):
+    """Raised when an input is beyond what is read."""
+
+
+def read(action: Action, scope: Scope, *, expired: Expired | None = None) -> Reading:
+    """Everything that can be told about an action from its own words.
+
+    Args:
+        action: what is about to happen.
+        scope: what is known of the place.
+        expired: asked between readers; when it says yes, the reading ends as failed.
+
+    Never raises: what goes wrong is a critical finding ``gate.failed`` with the reason.
+    """
+    try:
+        return _Dispatch(scope, expired).read(action)
+    except RecursionError:
+        return failed_reading("it is nested too deeply to be read")
+    except Exception as problem:  # noqa: BLE001 - closed on failure: what cannot be read is not harmless
+        why = (
+            str(problem)
+            if isinstance(problem, (_TooMuchError, TimeoutError))
+            else f"{type(problem).__name__} in a reader"
+        )
+        return failed_reading(why)
+
+
+def together(readings: Sequence[Reading]) -> Reading:
+    """All readings as one."""
+    told = [reading for reading in readings if reading != _NOTHING]
+    return reduce(operator.add, told) if told else _NOTHING
+
+
+def failed_reading(why: str) -> Reading:
+    """The reading of something that could not be read."""
+    reason = f"The check could not be completed ({why}), so this is blocked; make it shorter or simpler, or report it."
+    return Reading(
+        findings=(Finding(detector="gate", kind=GATE_FAILED, severity=RiskLevel.CRITICAL, evidence=why, reason=reason),)
+    )
+
+
+class _Dispatch:
+    __slots__ = ("expired", "scope")
+
+    def __init__(self, scope: Scope, expired: Expired | None) -> None:
+        self.scope = scope
+        self.expired = expired
+
+    def read(self, action: Action) -> Reading:
+        values = list(_values(action.args))
+        if action.kind is Surface.FILE_CHANGE:
+            return self._file_change(action)
+        if action.kind is not Surface.TOOL_CALL:
+            return self._texts(action, values)
+        return self._tool_call(action, values)
+
+    def _texts(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
+        texts = [value for _, value in values if isinstance(value, str)]
+        return together([self._run(read_text, text, action.kind) for text in texts])
+
+    def _tool_call(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
+        kind = tool_kind(action.tool)
+        if kind is Kind.SHELL:
+            reading, done = self._shell(action.args)
+        elif kind is Kind.EDIT:
+            reading, done = self._edit(action)
+        elif kind is Kind.SQL:
+            reading, done = self._sql_tool(values)
+        elif kind is Kind.HTTP:
+            reading, done = (
+                self._run(read_http, action.args, self.scope),
+                frozenset({"url", "headers", "method", "body"}),
+            )
+        else:
+            reading, done = Reading(), frozenset()
+        write = writes(action.tool, kind)
+        parts = [reading]
+        for name, value in values:
+            if isinstance(value, str) and name not in done and not _is_bare(name, value):
+                parts.append(self._unknown(name, value, write=write, known=kind is not None))
+        if kind is not Kind.SHELL:
+            parts.append(self._argv(action.args))
+        parts.append(self._secrets(values))
+        return together(parts)
+
+    def _shell(self, args: Mapping[str, Any]) -> tuple[Reading, frozenset[str]]:
+        reading = Reading()
+        found: set[str] = set()
+        for name, value in args.items():
+            if name.lower().replace("_", "") in _COMMAND_NAMES | {"text", "input", "code"}:
+                command = value if isinstance(value, str) else _joined(value)
+                if command is None:
+                    raise _TooMuchError(f"the argument {name} of a shell is neither text nor a list of words")
+                reading += self._command(command)
+                found.add(name)
+        if not found and any(isinstance(value, str) for value in args.values()):
+            for name, value in args.items():
+                if isinstance(value, str):
+                    reading += self._command(value)
+                    found.add(name)
+        return reading, frozenset(found)
+
+    def _command(self, command: str) -> Reading:
+        return self._run(read_shell, command, self.scope, sql=read_sql)
+
+    def _edit(self, action: Action) -> tuple[Reading, frozenset[str]]:
+        args = action.args
+        reading = self._file_change(action)
+        names = {name for name in args if name in (*_OLD_NAMES, *_NEW_NAMES, *_DIFF_NAMES, "edits", "command")}
+        return reading, frozenset(names)
+
+    def _file_change(self, action: Action) -> Reading:
+        args = action.args
+        path = next((value for name, value in args.items() if _is_path_name(name) and isinstance(value, str)), "")
+        reading = self._run(read_path, path, self.scope, write=True) if path else Reading()
+        for name in _DIFF_NAMES:
+            value = args.get(name)
+            if isinstance(value, str) and value:
+                return reading + self._run(read_patch, value, self.scope)
+        main = args.get("text")
+        if isinstance(main, str) and not path:
+            if _DIFF.search(main):
+                return reading + self._run(read_patch, main, self.scope)
+            return reading + self._run(read_patch, as_diff("unnamed", "", main), self.scope)
+        edits = args.get("edits")
+        for change in edits if isinstance(edits, (list, tuple)) else (args,):
+            if isinstance(change, Mapping):
+                old, new = _first(change, _OLD_NAMES), _first(change, _NEW_NAMES)
+                if old or new:
+                    reading += self._run(read_patch, as_diff(path or "unnamed", old, new), self.scope)
+        return reading
+
+    def _sql_tool(self, values: list[tuple[str, Any]]) -> tuple[Reading, frozenset[str]]:
+        reading = Reading()
+        found: set[str] = set()
+        for name, value in values:
+            plain = _plain_name(name)
+            named = plain in _SQL_NAMES | _QUERY_NAMES | {"text", "command"}
+            if isinstance(value, str) and (named or looks_like_sql(value)):
+                reading += self._run(read_sql, value, self.scope.dialect)
+                found.add(name)
+        return reading, frozenset(found)
+
+    def _unknown(self, name: str, value: str, *, write: bool, known: bool) -> Reading:
+        """An argument of which nothing is known but its name and its looks."""
+        plain = _plain_name(name)
+        if plain in _SQL_NAMES or looks_like_sql(value):
+            return self._run(read_sql, value, self.scope.dialect)
+        if plain in _COMMAND_NAMES and not known:
+            return self._command(value)
+        if looks_like_url(value):
+            return self._run(read_http, {"url": value}, self.scope)
+        if _is_path_name(name) or looks_like_path(value):
+            return self._run(read_path, value, self.scope, write=write)
+        return self._run(read_text, value, Surface.TOOL_CALL)
+
+    def _argv(self, args: Mapping[str, Any]) -> Reading:
+        reading = Reading()
+        for name, value in args.items():
+            if _plain_name(name) in _COMMAND_NAMES and not isinstance(value, str):
+                command = _joined(value)
+                if command is not None:
+                    reading += self._command(command)
+        return reading
+
+    def _secrets(self, values: list[tuple[str, Any]]) -> Reading:
+        texts = [value if "\n" in value else f"{name}: {value}" for name, value in values if isinstance(value, str)]
+        return Reading(findings=self._run(find_secrets, "\n".join(texts))) if texts else Reading()
+
+    def _run(self, reader: Callable[..., R], *args: Any, **more: Any) -> R:
+        if self.expired is not None and self.expired():
+            raise TimeoutError("the time for it was over")
+        return reader(*args, **more)
+
+
+def as_diff(path: str, old: str, new: str) -> str:
+    """A replacement as a unified diff, so that it is judged as a change."""
+    before, after = old.splitlines(), new.splitlines()
+    start = "/dev/null" if not before else f"a/{path}"
+    end = "/dev/null" if not after else f"b/{path}"
+    head = f"diff --git a/{path} b/{path}\n--- {start}\n+++ {end}\n@@ -1,{len(before)} +1,{len(after)} @@\n"
+    return head + "".join(f"-{line}\n" for line in before) + "".join(f"+{line}\n" for line in after)
+
+
+def _values(args: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every single value with the nearest key above it; refuses what is too much before anything is parsed."""
+    budget = [MAX_CHARACTERS, MAX_VALUES]
+
+    def walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+        if depth > MAX_DEPTH:
+            raise _TooMuchError(f"its arguments are nested deeper than {MAX_DEPTH}")
+        if isinstance(value, (dict, Mapping)):
+            for key, item in value.items():
+                budget[0] -= len(key)
+                yield from walk(item, str(key), depth + 1)
+            return
+        if isinstance(value, (list, tuple)):
+            for item in value:
+                yield from walk(item, name, depth + 1)
+            return
+        budget[1] -= 1
+        budget[0] -= len(value) if isinstance(value, str) else 0
+        if budget[0] < 0:
+            raise _TooMuchError(f"it is longer than {MAX_CHARACTERS:,} characters")
+        if budget[1] < 0:
+            raise _TooMuchError(f"it has more than {MAX_VALUES:,} values")
+        yield name, value
+
+    yield from walk(args, "", 0)
+
+
+def _joined(value: Any) -> str | None:
+    """A list of words as one command line in which each word stays one word."""
+    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+        return shlex.join(value)
+    return None
+
+
+def _first(args: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return next((value for name in names if isinstance(value := args.get(name), str) and value), "")
+
+
+def _is_bare(name: str, value: str) -> bool:
+    """Whether a value is one plain word under a name that gives it no meaning: there is nothing to read in it."""
+    return _BARE.fullmatch(value) is not None and _plain_name(name) not in _MEANINGFUL
+
+
+def _plain_name(name: str) -> str:
+    return _short_name(name) if len(name) <= _LONGEST_NAME else name
+
+
+@lru_cache(maxsize=4096)
+def _short_name(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _is_path_name(name: str) -> bool:
+    return _plain_name(name) in _PATH_NAMES

@@ -1,0 +1,309 @@
+"""Read SQL: the order of steps. The tree says what is meant, the words say what could be."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from sqlglot import Dialect, exp
+from sqlglot.errors import SqlglotError
+
+from interlock.model.action import Finding, Reading
+from interlock.reading.sql.lexical import first_word, judge, scan, scan_calls
+from interlock.reading.sql.notes import Notes, note
+from interlock.reading.sql.tree import judge_tree
+from interlock.reading.sql.vocabulary import ASKED_LEADS, CHANGING_LEADS, CRITICAL, HIGH, MEDIUM, WRITING
+from interlock.reading.sql.words import (
+    Token,
+    depth_of,
+    folded,
+    joined,
+    statements_of,
+    without_executable_comments,
+    words_of,
+)
+
+LONGEST = 64 * 1024
+"""Characters; a longer text is blocked, it would hold up the gate."""
+DEEPEST = 100
+"""Nested brackets; Python's own stack ends near 500 (measured)."""
+MOST_STATEMENTS = 2_000
+_DEEPEST_TEXT = 3
+"""Statements in literals in statements …"""
+_CACHED = 4_096
+"""Characters; longer texts are not kept, so that the cache stays below some tens of megabytes."""
+
+FIRST_DIALECTS = ("postgres", "mysql")
+OTHER_READINGS = ("tsql", "sqlite")
+"""Quotes, brackets and backslashes mean other things in these."""
+RARE_DIALECTS = (
+    "tsql",
+    "sqlite",
+    "snowflake",
+    "bigquery",
+    "oracle",
+    "clickhouse",
+    "spark",
+    "duckdb",
+    "redshift",
+    "teradata",
+    "presto",
+)
+_MYSQL = frozenset({"mysql", "mariadb", "singlestore", "doris", "starrocks", "tidb"})
+_PLAIN_NAMES = re.compile(r'"[A-Za-z_][\w ]*"|`[\w ]*`')
+_ALIASES = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql", "sqlserver": "tsql", "sqlite3": "sqlite"}
+_AMBIGUOUS = re.compile(r"[\\\"`#$\[@]|--|/\*|\|\|")
+_KNOWN_DIALECTS = frozenset(Dialect.classes)
+
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)  # it warns with the statement's text, secrets included
+
+
+def read_sql(text: str, dialect: str = "") -> Reading:
+    """Everything that ``text`` would do to a database of ``dialect`` (sqlglot's word; empty: any of the common ones).
+
+    Never raises and never takes a text for harmless because it could not be read. Severities: dropping, truncating,
+    changing all rows, running programs and writing the catalogue are critical; deleting some rows, rights, files and
+    whatever cannot be understood are high; other changes medium; reads have no findings. Texts over ``LONGEST``
+    characters or nested over ``DEEPEST`` brackets are critical.
+    """
+    word = dialect.strip().lower()
+    word = _ALIASES.get(word, word)
+    if word not in _KNOWN_DIALECTS:
+        word = ""
+    return _cached(text, word) if len(text) <= _CACHED else _guarded(text, word)
+
+
+@lru_cache(maxsize=2_048)
+def _cached(text: str, dialect: str) -> Reading:
+    return _guarded(text, dialect)
+
+
+def _guarded(text: str, dialect: str) -> Reading:
+    if len(text) > LONGEST:
+        return _refused("sql.unparsed.too_long", f"longer than {LONGEST} characters")
+    if depth_of(text) > DEEPEST:
+        return _refused("sql.unparsed.too_deep", f"nested deeper than {DEEPEST} brackets")
+    try:
+        notes = _views(text, dialect, 0)
+    except RecursionError:
+        return _refused("sql.unparsed.too_deep", "nested too deep for the parser")
+    except Exception as error:  # noqa: BLE001 - whatever breaks in a parser must block, not pass
+        return _refused("sql.unparsed.crash", f"the parser failed ({type(error).__name__})")
+    return Reading(
+        findings=_once(notes.findings),
+        statements=tuple(dict.fromkeys(notes.statements)),
+        paths=tuple(dict.fromkeys(notes.paths)),
+        destinations=tuple(dict.fromkeys(notes.destinations)),
+    )
+
+
+def _refused(kind: str, reason: str) -> Reading:
+    return Reading(findings=(note(kind, CRITICAL, "", f"The statement is {reason}."),), statements=("unknown",))
+
+
+def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """One finding per kind, the strictest, worst first: ten dropped tables are one thing to say."""
+    worst: dict[str, Finding] = {}
+    for finding in findings:
+        seen = worst.get(finding.kind)
+        if seen is None or seen.severity < finding.severity:
+            worst[finding.kind] = finding
+    return tuple(sorted(worst.values(), key=lambda finding: -finding.severity.rank))
+
+
+def _views(text: str, dialect: str, depth: int) -> Notes:
+    """The text as it stands, and as it could be run or be meant when parts of it are disguised."""
+    notes = _read(text, dialect, depth)
+    if "/*" in text:
+        if not dialect or dialect in _MYSQL:
+            opened = without_executable_comments(text)
+            if opened != text:
+                notes = _read(opened, dialect, depth)
+                notes.add("sql.executable_comment", MEDIUM, "MySQL runs what stands in /*! … */ comments")
+        else:
+            _disguised(notes, without_executable_comments(text), "statements stand in comments that MySQL runs")
+        _disguised(notes, joined(text), "words are split by comments")
+    if not text.isascii():
+        plain = folded(text)
+        if plain != text:
+            _disguised(notes, plain, "letters are replaced by look-alikes or split by invisible ones")
+    if (not dialect or dialect in _MYSQL) and re.search(r"--(?=[^\s-])", text):
+        scan(words_of(re.sub(r"--(?=[^\s-])", " - - ", text), hash_comments=True), notes, anywhere=False)
+    return notes
+
+
+def _disguised(notes: Notes, text: str, reason: str) -> None:
+    """Words alone, and only what is destructive: the text is not run in this form, but somebody means it so."""
+    found = Notes(text)
+    for piece in statements_of(words_of(text, backslash=True)):
+        scan(piece, found, anywhere=False)
+    before = {finding.kind for finding in notes.findings}
+    for finding in found.findings:
+        if finding.kind not in before:
+            notes.add("sql.injection.disguise", finding.severity, reason, finding.evidence)
+            notes.take(found)
+            return
+
+
+def _read(text: str, dialect: str, depth: int) -> Notes:
+    hashes = dialect in _MYSQL
+    ways = [words_of(text, hash_comments=hashes)]
+    if "\\" in text:
+        ways.append(words_of(text, backslash=True, hash_comments=hashes))
+    notes = Notes(text)
+    if not any(ways):
+        return notes
+    trees = _parse(text, dialect)
+    for tree in trees:
+        _judge_trees(tree, text, notes, dialect, depth)
+    for tokens in ways:
+        scan_calls(tokens, notes)
+        if trees:
+            _second_opinion(tokens, notes)
+    if not trees:
+        _unparsed(text, ways, notes, dialect, depth)
+    return notes
+
+
+def _second_opinion(tokens: tuple[Token, ...], notes: Notes) -> None:
+    """What stands where a statement can begin, and no tree has shown: then the parser has misread it."""
+    found = Notes(notes.text)
+    for piece in statements_of(tokens):
+        scan(piece, found, anywhere=False)
+    seen = {finding.kind for finding in notes.findings}
+    for finding in found.findings:
+        if finding.kind in _UNDENIABLE and finding.kind not in seen:
+            notes.findings.append(finding)
+
+
+_UNDENIABLE = frozenset(
+    {"sql.drop", "sql.truncate", "sql.delete.all", "sql.update.all", "sql.shutdown", "sql.file", "sql.exec.program"}
+)
+
+
+def _judge_trees(trees: list[exp.Expr], text: str, notes: Notes, dialect: str, depth: int) -> None:
+    """Each tree beside its own words. Where they do not match one to one, the words of all of them count for each."""
+
+    def deeper(inner: str) -> Notes | None:
+        return _inner(inner, dialect, depth)
+
+    pieces = statements_of(words_of(text, backslash="\\" in text)) if len(trees) != 1 or ";" in text else []
+    matched = len(pieces) == len(trees)
+    for place, tree in enumerate(trees):
+        own = text[pieces[place][0].start : pieces[place][-1].end] if matched else text
+        here = Notes(own, deeper)
+        judge_tree(tree, here)
+        notes.take(here)
+    for piece in () if matched or len(pieces) <= 1 else pieces:
+        here = Notes(text[piece[0].start : piece[-1].end], deeper)
+        judge(piece, here)
+        notes.take(here)
+
+
+def _inner(text: str, dialect: str, depth: int) -> Notes | None:
+    """Read a literal that holds a statement; None for any other text."""
+    tokens = words_of(text)
+    lead = first_word(tokens)
+    if len(tokens) < 2 or lead not in _STATEMENT_WORDS:  # noqa: PLR2004 - one word is no statement
+        return None
+    if depth >= _DEEPEST_TEXT:
+        notes = Notes(text)
+        notes.add("sql.unparsed.too_deep", CRITICAL, "statements are nested in literals too deep")
+        return notes
+    return _views(text, dialect, depth + 1)
+
+
+_STATEMENT_WORDS = (
+    (WRITING - {"INTO", "OUTFILE", "DUMPFILE", "INFILE"})
+    | ASKED_LEADS.keys()
+    | CHANGING_LEADS.keys()
+    | {
+        "BEGIN",
+        "DECLARE",
+        "SET",
+        "SELECT",
+        "WITH",
+    }
+)
+
+
+def _parse(text: str, dialect: str) -> list[list[exp.Expr]]:
+    """One list of statements for each dialect that reads the text; empty when none does."""
+    if dialect:
+        tree = _parse_as(text, dialect)
+        return [tree] if tree is not None else []
+    ambiguous = _AMBIGUOUS.search(_PLAIN_NAMES.sub("", text)) is not None
+    found = []
+    for name in (*FIRST_DIALECTS, *OTHER_READINGS) if ambiguous else FIRST_DIALECTS:
+        tree = _parse_as(text, name)
+        if tree is not None:
+            found.append(tree)
+            if not ambiguous and not _is_bare_command(tree):
+                return found
+    if found:
+        return found
+    for name in RARE_DIALECTS:
+        tree = _parse_as(text, name)
+        if tree is not None:
+            return [tree]
+    return []
+
+
+def _is_bare_command(trees: list[exp.Expr]) -> bool:
+    return any(isinstance(tree, exp.Command) for tree in trees)
+
+
+def _parse_as(text: str, dialect: str) -> list[exp.Expr] | None:
+    try:
+        return [tree for tree in Dialect.get_or_raise(dialect).parse(text) if tree is not None]
+    except (SqlglotError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
+        return None  # not this dialect; whatever no dialect reads is judged by its words
+
+
+def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: str, depth: int) -> None:
+    """Judge each statement on its own, so that one strange one does not hide or condemn the others."""
+    for tokens in ways:
+        pieces = statements_of(tokens)
+        if len(pieces) > MOST_STATEMENTS:
+            notes.add("sql.unparsed.too_long", CRITICAL, f"holds more than {MOST_STATEMENTS} statements")
+            return
+        for piece in pieces:
+            own = text[piece[0].start : piece[-1].end]
+            trees = _parse(own, dialect) if len(pieces) > 1 else []
+            here = Notes(own)
+            if trees:
+                for tree in trees:
+                    _judge_trees(tree, own, here, dialect, depth)
+                _second_opinion(piece, here)
+            else:
+                judge(piece, here)
+                _injected(own, here)
+                for token in piece:
+                    inner = _inner(token.text, dialect, depth) if token.sort == "string" else None
+                    if inner is not None and first_word(piece) not in {"SELECT", "INSERT", "WITH", "VALUES"}:
+                        here.take(inner)
+            notes.take(here)
+
+
+_INJECTION = (
+    (
+        re.compile(r"\bunion\b(?:\s|/\*.*?\*/|\()+(?:all\s+|distinct\s+)?select\b", re.IGNORECASE | re.DOTALL),
+        "sql.injection.union",
+    ),
+    (
+        re.compile(r"\bor\b\s*\(?\s*(['\"]?)(\w+)\1?\s*(?:=|like)\s*(['\"]?)\2\b", re.IGNORECASE),
+        "sql.injection.tautology",
+    ),
+    (re.compile(r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)", re.IGNORECASE), "sql.injection.break_out"),
+)
+
+
+def _injected(text: str, notes: Notes) -> None:
+    reads = text.lstrip(" (\n\t").upper().startswith(("SELECT", "WITH", "FROM", "VALUES"))
+    for pattern, kind in _INJECTION:
+        if reads and kind == "sql.injection.union":
+            continue
+        if pattern.search(text):
+            notes.add(kind, HIGH, "has the form of a text that is to be put into a statement")

@@ -1,0 +1,289 @@
+"""Any program as an agent: a process tree of its own, a scrubbed environment, and the gate on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from interlock.errors import ConfigError, RunnerError, did_you_mean
+from interlock.model.agent import AgentResult
+from interlock.ports import Gate, Job
+from interlock.runners import keeper
+from interlock.runners.handover import Captured, declared_error, job_file, read_result, result_of
+from interlock.runners.wire import GateServer
+
+Wrap = Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]]
+"""Puts something (a sandbox) in front of a program: argument list and environment, changed. The environment names all
+places that the agent needs besides its workspace: HOME, TMPDIR, INTERLOCK_JOB, INTERLOCK_RESULT, INTERLOCK_GATE."""
+
+KEEP_OUTPUT = 1_000_000
+"""Bytes kept of each of the two output streams, half of it the beginning, half of it the end."""
+_PASSED_ON = ("PATH", "LANG", "TZ", "TERM")
+_OPTIONS = ("command", "env", "grace_s")
+_CHUNK = 1 << 16
+_KEEPER_PATIENCE_S = 25.0
+_LAST_LINES = 15
+_MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Places:
+    """Where one attempt's files are, all of them private to this user and thrown away at its end."""
+
+    beside: Path
+    socket: Path
+
+    @property
+    def job(self) -> Path:
+        return self.beside / "job.json"
+
+    @property
+    def result(self) -> Path:
+        return self.beside / "out" / "result.json"
+
+    @property
+    def home(self) -> Path:
+        return self.beside / "home"
+
+    @property
+    def tmp(self) -> Path:
+        return self.beside / "tmp"
+
+
+@dataclass(kw_only=True, slots=True)
+class _Printed:
+    out: Captured = field(default_factory=lambda: Captured(KEEP_OUTPUT))
+    err: Captured = field(default_factory=lambda: Captured(KEEP_OUTPUT))
+
+    @property
+    def text(self) -> str:
+        return self.out.text + ("\n" if self.out.total and self.err.total else "") + self.err.text
+
+    def end(self) -> str:
+        return "\n".join(self.err.last_lines(_LAST_LINES) or self.out.last_lines(_LAST_LINES))
+
+
+class CommandRunner:
+    """Runs ``options["command"]`` in the job's workspace.
+
+    Options: ``command`` (a list; ``{python}``, ``{project}`` and ``{workspace}`` are filled in), ``env`` (names of more
+    environment variables to pass on; they are visible to the agent), ``grace_s`` (seconds between SIGTERM and SIGKILL,
+    2 by default). The program finds its job in the file ``INTERLOCK_JOB``, asks the gate on ``INTERLOCK_GATE`` and leaves
+    its hand-over in ``INTERLOCK_RESULT``; :mod:`interlock.agent` does all three for Python programs.
+
+    Raises:
+        ConfigError: when the options make no sense.
+    """
+
+    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None) -> None:
+        for name in options:
+            if name not in _OPTIONS:
+                raise ConfigError(
+                    f"the command runner has no option {name!r}", suggestion=did_you_mean(str(name), _OPTIONS)
+                )
+        self._command = _words(options.get("command", ()), "command")
+        self._env = _words(options.get("env", ()), "env")
+        grace = options.get("grace_s", 2)
+        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= 60:  # noqa: PLR2004 - a minute
+            raise ConfigError("grace_s is a number of seconds from 0 to 60")
+        if not self._command:
+            raise ConfigError(
+                'the command runner needs its command: {kind: command, command: ["{python}", "agent.py"]}'
+            )
+        self._grace = float(grace)
+        self._wrap = wrap
+
+    async def run(self, job: Job, gate: Gate) -> AgentResult:
+        """Run the program to its end.
+
+        Raises:
+            RunnerError: with the kind that the program declared in its hand-over, else ``crashed``; ``unknown_effect``
+                when it ended without telling how a call came out that must not be repeated.
+        """
+        places = _make_places(job.workspace)
+        try:
+            places.job.write_bytes(job_file(job))
+            async with GateServer(gate, places.socket) as server:
+                code, printed = await self._to_the_end(job, places)
+            return _concluded(code, printed, places, server)
+        finally:
+            _remove(places)
+
+    async def _to_the_end(self, job: Job, places: _Places) -> tuple[int, _Printed]:
+        argv, env = self._argv(job), self._environment(places)
+        if self._wrap is not None:
+            wrapped, changed = self._wrap(argv, env)
+            argv, env = list(wrapped), dict(changed)
+        printed = _Printed()
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", keeper.__file__, str(self._grace), *argv),
+                cwd=job.workspace,
+                env=env,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                limit=_CHUNK,
+            )
+        )
+        try:
+            process = await asyncio.shield(starting)
+            await asyncio.gather(_pump(process.stdout, printed.out), _pump(process.stderr, printed.err))
+            return await process.wait(), printed
+        except (OSError, ValueError) as error:
+            raise RunnerError(f"cannot start {job.agent.name}: {error}") from error
+        finally:
+            await _without_interruption(self._ended(starting, places))
+
+    async def _ended(self, starting: asyncio.Future[asyncio.subprocess.Process], places: _Places) -> None:
+        """Nothing of the agent runs any more when this returns."""
+        try:
+            process = await starting
+        except (OSError, ValueError):
+            return
+        if process.returncode is None and process.stdin is not None:
+            process.stdin.close()
+            pumps = [_pump(stream, Captured(0)) for stream in (process.stdout, process.stderr)]
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(process.wait(), *pumps), self._grace + _KEEPER_PATIENCE_S)
+        left: list[psutil.Process] = []
+        for _ in range(100):
+            left = _leftovers(process.pid, places.job)
+            for one in left:
+                _log.warning("killed a process that an agent had left behind: %s", one.pid)
+                with suppress(psutil.Error):
+                    one.kill()
+            if not left and process.returncode is not None:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            _log.error("processes of an agent could not be ended: %s", [one.pid for one in left])
+
+    def _argv(self, job: Job) -> list[str]:
+        places = {"{python}": sys.executable, "{project}": str(job.project), "{workspace}": str(job.workspace)}
+        argv = []
+        for word in self._command:
+            for name, value in places.items():
+                word = word.replace(name, value)  # noqa: PLW2901 - filled in, one name after the other
+            argv.append(word)
+        return argv
+
+    def _environment(self, places: _Places) -> dict[str, str]:
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _PASSED_ON or name.startswith("LC_") or name in self._env
+        }
+        if "{python}" in self._command:
+            env["PYTHONDONTWRITEBYTECODE"] = "1"  # byte code is no change to review
+            root = str(Path(keeper.__file__).parents[2])
+            if not root.startswith(sys.prefix):  # run from a source tree: the agent finds the same interlock
+                env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
+        return env | {
+            "HOME": str(places.home),
+            "TMPDIR": str(places.tmp),
+            "INTERLOCK_JOB": str(places.job),
+            "INTERLOCK_RESULT": str(places.result),
+            "INTERLOCK_GATE": str(places.socket),
+        }
+
+
+def _words(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
+        raise ConfigError(f"{name} of the command runner is a list of texts")
+    return tuple(value)
+
+
+def _make_places(workspace: Path) -> _Places:
+    if not workspace.is_dir():
+        raise RunnerError(f"the workspace {workspace} does not exist")
+    beside = workspace.parent / f"{workspace.name}.private"
+    shutil.rmtree(beside, ignore_errors=True)  # of the same attempt, before a crash
+    beside.mkdir(mode=0o700)
+    for name in ("home", "tmp", "out"):
+        (beside / name).mkdir(mode=0o700)
+    folder = tempfile.mkdtemp(prefix="il-")
+    if len(folder) > _MAX_SOCKET_PATH - len("/gate"):
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix="il-", dir="/tmp")  # a new private directory with a short name
+    return _Places(beside=beside, socket=Path(folder) / "gate")
+
+
+def _remove(places: _Places) -> None:
+    shutil.rmtree(places.beside, ignore_errors=True)
+    shutil.rmtree(places.socket.parent, ignore_errors=True)
+
+
+async def _pump(stream: asyncio.StreamReader | None, into: Captured) -> None:
+    assert stream is not None  # noqa: S101 - the process was started with pipes
+    while chunk := await stream.read(_CHUNK):
+        into.add(chunk)
+
+
+async def _without_interruption(work: Any) -> None:
+    """Do all of it, even when cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                break
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+def _leftovers(session: int, marker: Path) -> list[psutil.Process]:
+    """Processes of this attempt: in its session, or carrying its job file in their environment."""
+    left = []
+    for process in psutil.process_iter():
+        if process.pid == session:
+            continue  # the keeper itself: waited for by its owner
+        with suppress(psutil.Error, OSError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if os.getsid(process.pid) == session or process.environ().get("INTERLOCK_JOB") == str(marker):
+                left.append(process)
+    return left
+
+
+def _concluded(code: int, printed: _Printed, places: _Places, server: GateServer) -> AgentResult:
+    """The hand-over of a program that has ended, or its failure."""
+    plain, failure = None, None
+    try:
+        plain = read_result(places.result)
+        failure = declared_error(plain, blocked=bool(server.blocks)) if plain is not None else None
+        result = result_of(plain) if plain is not None and failure is None else AgentResult()
+    except RunnerError as error:
+        failure = error
+    if code != 0 and failure is None:
+        failure = RunnerError(f"the agent's program ended with status {code}:\n{printed.end()}".rstrip(":\n"))
+    unknown = [effect for effect, idempotent in server.open.items() if not idempotent]
+    if unknown:
+        said = f"; it also said: {failure}" if failure else ""
+        failure = RunnerError(
+            f"the agent ended without telling how {', '.join(unknown)} came out{said}", kind="unknown_effect"
+        )
+    if failure is not None:
+        failure.output = printed.text
+        raise failure
+    if plain is None:
+        result = AgentResult(summary="".join(printed.out.last_lines(1)))
+    return replace(result, usage=replace(result.usage, tool_calls=server.calls))

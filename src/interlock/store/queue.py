@@ -1,0 +1,186 @@
+"""Named queries of admission: who waits, who runs, which workers live."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from interlock.model.run import AttemptState
+from interlock.store import schema as t
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A waiting attempt. Times in microseconds since 1970."""
+
+    attempt_id: str
+    run_id: str
+    agent: str
+    priority: str
+    queued_at: int
+    not_before: int
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningRow:
+    """An attempt that holds a permit."""
+
+    attempt_id: str
+    agent: str
+    admitted_at: int
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PermitRow:
+    """A permit as stored."""
+
+    attempt_id: str
+    agent: str
+    worker: str
+    fence: int
+    generation: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerRow:
+    """A worker as stored. Its lease ends at ``lease_until`` (microseconds)."""
+
+    id: str
+    host: str
+    pid: int
+    born: str
+    lease_until: int
+    heir: str
+
+
+def running(conn: sa.Connection) -> list[RunningRow]:
+    """Every attempt that holds a permit."""
+    query = sa.select(
+        t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes
+    ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
+    return [
+        RunningRow(attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])))
+        for row in conn.execute(query)
+    ]
+
+
+def waiting_agents(conn: sa.Connection) -> list[str]:
+    """Agents that somebody waits for."""
+    query = sa.select(t.attempts.c.agent).where(t.attempts.c.state == AttemptState.READY).distinct()
+    return list(conn.execute(query).scalars())
+
+
+_WAITING = sa.select(
+    t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.priority, t.attempts.c.queued_at,
+    t.attempts.c.not_before, t.attempts.c.excludes,
+).where(t.attempts.c.state == AttemptState.READY).order_by(t.attempts.c.rank, t.attempts.c.id)  # fmt: skip
+
+
+def first_waiting(conn: sa.Connection, agent: str, now: int, passed_over: Collection[str] = ()) -> Waiting | None:
+    """The agent's next attempt whose time has come."""
+    query = _WAITING.where(t.attempts.c.agent == agent, t.attempts.c.not_before <= now).limit(1)
+    if passed_over:
+        query = query.where(t.attempts.c.id.not_in(list(passed_over)))
+    row = conn.execute(query).first()
+    return _waiting(row) if row else None
+
+
+def all_waiting(conn: sa.Connection) -> list[Waiting]:
+    """The whole queue, next one first."""
+    return [_waiting(row) for row in conn.execute(_WAITING)]
+
+
+def _waiting(row: Any) -> Waiting:
+    return Waiting(
+        attempt_id=row.id, run_id=row.run_id, agent=row.agent, priority=row.priority, queued_at=row.queued_at,
+        not_before=row.not_before, excludes=tuple(orjson.loads(row.excludes)),
+    )  # fmt: skip
+
+
+def admitted_since(conn: sa.Connection, since: int) -> list[int]:
+    """The times at which attempts were admitted since then, oldest first."""
+    query = sa.select(t.attempts.c.admitted_at).where(t.attempts.c.admitted_at > since)
+    return sorted(conn.execute(query).scalars())
+
+
+def grant(conn: sa.Connection, attempt_id: str, agent: str, *, generation: int, worker: str = "") -> None:
+    """Store a permit."""
+    conn.execute(
+        t.permits.insert().values(attempt_id=attempt_id, agent=agent, generation=generation, worker=worker)
+    )
+
+
+def find_permit(conn: sa.Connection, attempt_id: str) -> PermitRow | None:
+    """The attempt's permit."""
+    row = conn.execute(sa.select(t.permits).where(t.permits.c.attempt_id == attempt_id)).mappings().first()
+    return PermitRow(**row) if row else None
+
+
+def claim_permit(conn: sa.Connection, attempt_id: str, worker: str) -> PermitRow | None:
+    """Make the permit this worker's; its fence rises, so that an earlier holder is refused from now on."""
+    conn.execute(
+        t.permits
+        .update()
+        .where(t.permits.c.attempt_id == attempt_id)
+        .values(worker=worker, fence=t.permits.c.fence + 1)
+    )
+    return find_permit(conn, attempt_id)
+
+
+def drop_permit(conn: sa.Connection, attempt_id: str) -> bool:
+    """Give a permit back; False when there was none."""
+    return bool(conn.execute(t.permits.delete().where(t.permits.c.attempt_id == attempt_id)).rowcount)
+
+
+def list_permits(conn: sa.Connection) -> list[PermitRow]:
+    """All permits."""
+    return [PermitRow(**row) for row in conn.execute(sa.select(t.permits)).mappings()]
+
+
+def set_not_before(conn: sa.Connection, attempt_id: str, not_before: int) -> None:
+    """Let a waiting attempt wait until then."""
+    conn.execute(t.attempts.update().where(t.attempts.c.id == attempt_id).values(not_before=not_before))
+
+
+def home_of(conn: sa.Connection, run_id: str) -> str:
+    """The worker that executes the run's body."""
+    return conn.execute(sa.select(t.runs.c.worker).where(t.runs.c.id == run_id)).scalar() or ""
+
+
+def set_home(conn: sa.Connection, run_id: str, worker: str) -> None:
+    """Note which worker executes the run's body."""
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker))
+
+
+def beat(conn: sa.Connection, worker: WorkerRow) -> None:
+    """Store a worker's lease, new or longer."""
+    changed = conn.execute(
+        t.workers.update().where(t.workers.c.id == worker.id).values(lease_until=worker.lease_until)
+    )
+    if not changed.rowcount:
+        conn.execute(
+            t.workers.insert().values(
+                id=worker.id, host=worker.host, pid=worker.pid, born=worker.born, lease_until=worker.lease_until
+            )
+        )
+
+
+def list_workers(conn: sa.Connection) -> list[WorkerRow]:
+    """All workers that have not signed off."""
+    return [WorkerRow(**row) for row in conn.execute(sa.select(t.workers)).mappings()]
+
+
+def inherit(conn: sa.Connection, worker_id: str, heir: str) -> None:
+    """Note who takes over from a dead worker."""
+    conn.execute(t.workers.update().where(t.workers.c.id == worker_id).values(heir=heir))
+
+
+def forget_worker(conn: sa.Connection, worker_id: str) -> None:
+    """Remove a worker that has signed off or was taken over."""
+    conn.execute(t.workers.delete().where(t.workers.c.id == worker_id))

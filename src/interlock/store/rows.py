@@ -1,0 +1,305 @@
+"""Named queries. Each takes the connection of the transaction that it is part of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import orjson
+import sqlalchemy as sa
+
+from interlock.model.approval import Approval, ApprovalState
+from interlock.model.breaker import Breaker
+from interlock.model.plain import dump, load
+from interlock.model.run import Attempt, AttemptState, Effect, EffectState, Run, RunState
+from interlock.store import schema as t
+from interlock.store.database import micros
+
+T = TypeVar("T")
+
+
+def text_of(noun: Any) -> str:
+    """A noun as JSON text."""
+    return orjson.dumps(dump(noun)).decode()
+
+
+def noun_of(kind: type[T], text: str) -> T:
+    """The noun of that JSON text."""
+    return load(kind, orjson.loads(text))
+
+
+# Runs
+
+
+def insert_run(conn: sa.Connection, run: Run) -> None:
+    """Store a new run."""
+    conn.execute(
+        t.runs.insert().values(
+            id=run.id,
+            state=run.state,
+            run=text_of(run),
+            idempotency_key=run.task.idempotency_key or None,
+            submitted_at=micros(run.submitted_at),
+        )
+    )
+
+
+def save_run(conn: sa.Connection, run: Run) -> None:
+    """Store a run's new state."""
+    conn.execute(
+        t.runs
+        .update()
+        .where(t.runs.c.id == run.id)
+        .values(state=run.state, outcome=run.outcome.kind if run.outcome else "", run=text_of(run))
+    )
+
+
+def find_run(conn: sa.Connection, run_id: str) -> Run | None:
+    """The run of that id."""
+    row = conn.execute(sa.select(t.runs.c.run).where(t.runs.c.id == run_id)).scalar()
+    return noun_of(Run, row) if row else None
+
+
+def find_run_by_key(conn: sa.Connection, idempotency_key: str) -> Run | None:
+    """The run that was submitted with that idempotency key."""
+    row = conn.execute(sa.select(t.runs.c.run).where(t.runs.c.idempotency_key == idempotency_key)).scalar()
+    return noun_of(Run, row) if row else None
+
+
+def list_runs(conn: sa.Connection, *, states: Sequence[RunState] = (), limit: int = 50) -> list[Run]:
+    """Runs, newest first."""
+    query = sa.select(t.runs.c.run).order_by(t.runs.c.submitted_at.desc(), t.runs.c.id.desc()).limit(limit)
+    if states:
+        query = query.where(t.runs.c.state.in_(states))
+    return [noun_of(Run, row) for row in conn.execute(query).scalars()]
+
+
+def matching_run_ids(conn: sa.Connection, prefix: str) -> list[str]:
+    """Ids that begin or end with ``prefix``, for people who type a part of one."""
+    query = sa.select(t.runs.c.id).where(
+        t.runs.c.id.startswith(prefix, autoescape=True) | t.runs.c.id.endswith(prefix, autoescape=True)
+    )
+    return list(conn.execute(query.limit(5)).scalars())
+
+
+def request_cancel(conn: sa.Connection, run_id: str, actor: str) -> None:
+    """Note that the run is to be cancelled, and by whom; the first one counts."""
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id, t.runs.c.cancel == "").values(cancel=actor))
+
+
+def cancelled_by(conn: sa.Connection, run_id: str) -> str:
+    """Who has cancelled the run, empty when nobody has."""
+    return conn.execute(sa.select(t.runs.c.cancel).where(t.runs.c.id == run_id)).scalar() or ""
+
+
+def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
+    """Runs whose attempts must end, and why: cancelled ones, and those that are being rolled back."""
+    query = sa.select(t.runs.c.id, t.runs.c.cancel).where(
+        t.runs.c.state != RunState.ENDED, (t.runs.c.cancel != "") | (t.runs.c.state == RunState.ROLLING_BACK)
+    )
+    return {row.id: f"cancelled by {row.cancel}" if row.cancel else "the run ends" for row in conn.execute(query)}
+
+
+def history_of(conn: sa.Connection, run_id: str) -> str:
+    """The run's flow history as JSON text, empty at first."""
+    return conn.execute(sa.select(t.runs.c.history).where(t.runs.c.id == run_id)).scalar() or ""
+
+
+def save_history(conn: sa.Connection, run_id: str, history: str) -> None:
+    """Store the run's flow history."""
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(history=history))
+
+
+# Attempts
+
+
+def insert_attempt(
+    conn: sa.Connection, attempt: Attempt, *, priority: str, rank: int, not_before: int, excludes: Sequence[str]
+) -> None:
+    """Queue a new attempt."""
+    conn.execute(
+        t.attempts.insert().values(
+            id=attempt.id,
+            run_id=attempt.run_id,
+            phase=attempt.phase,
+            assigned=attempt.assigned,
+            agent=attempt.agent,
+            number=attempt.number,
+            state=attempt.state,
+            attempt=text_of(attempt),
+            priority=priority,
+            queued_at=micros(attempt.queued_at),
+            rank=rank,
+            not_before=not_before,
+            excludes=orjson.dumps(list(excludes)).decode(),
+        )
+    )
+
+
+def save_attempt(conn: sa.Connection, attempt: Attempt) -> None:
+    """Store an attempt's new state."""
+    admitted = micros(attempt.admitted_at) if attempt.admitted_at else None
+    conn.execute(
+        t.attempts
+        .update()
+        .where(t.attempts.c.id == attempt.id)
+        .values(state=attempt.state, attempt=text_of(attempt), admitted_at=admitted)
+    )
+
+
+def find_attempt(conn: sa.Connection, attempt_id: str) -> Attempt | None:
+    """The attempt of that id."""
+    row = conn.execute(sa.select(t.attempts.c.attempt).where(t.attempts.c.id == attempt_id)).scalar()
+    return noun_of(Attempt, row) if row else None
+
+
+def attempts_of(conn: sa.Connection, run_id: str) -> list[Attempt]:
+    """All attempts of a run in the order in which they were queued."""
+    query = sa.select(t.attempts.c.attempt).where(t.attempts.c.run_id == run_id)
+    found = [noun_of(Attempt, row) for row in conn.execute(query).scalars()]
+    return sorted(found, key=lambda attempt: (attempt.phase, attempt.assigned, attempt.number))
+
+
+# Breakers
+
+
+def find_breaker(conn: sa.Connection, agent: str) -> Breaker:
+    """The agent's breaker; a closed one when it never had any."""
+    row = conn.execute(sa.select(t.breakers.c.breaker).where(t.breakers.c.agent == agent)).scalar()
+    return noun_of(Breaker, row) if row else Breaker(agent=agent)
+
+
+def save_breaker(conn: sa.Connection, breaker: Breaker) -> None:
+    """Store a breaker's new state."""
+    updated = conn.execute(
+        t.breakers.update().where(t.breakers.c.agent == breaker.agent).values(breaker=text_of(breaker))
+    )
+    if not updated.rowcount:
+        conn.execute(t.breakers.insert().values(agent=breaker.agent, breaker=text_of(breaker)))
+
+
+def list_breakers(conn: sa.Connection) -> list[Breaker]:
+    """All breakers that ever changed, by agent."""
+    query = sa.select(t.breakers.c.breaker).order_by(t.breakers.c.agent)
+    return [noun_of(Breaker, row) for row in conn.execute(query).scalars()]
+
+
+# Effects
+
+
+def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None:
+    """Store an intent."""
+    conn.execute(
+        t.effects.insert().values(
+            id=effect.id,
+            run_id=effect.run_id,
+            attempt_id=effect.attempt_id,
+            number=effect.number,
+            state=effect.state,
+            outside=outside,
+            effect=text_of(effect),
+        )
+    )
+
+
+def save_effect(conn: sa.Connection, effect: Effect) -> None:
+    """Store an effect's new state."""
+    conn.execute(
+        t.effects.update().where(t.effects.c.id == effect.id).values(state=effect.state, effect=text_of(effect))
+    )
+
+
+def find_effect(conn: sa.Connection, effect_id: str) -> Effect | None:
+    """The effect of that id."""
+    row = conn.execute(sa.select(t.effects.c.effect).where(t.effects.c.id == effect_id)).scalar()
+    return noun_of(Effect, row) if row else None
+
+
+def effects_of(
+    conn: sa.Connection,
+    run_id: str,
+    *,
+    attempt_id: str = "",
+    states: Sequence[EffectState] = (),
+    outside_only: bool = False,
+) -> list[Effect]:
+    """Effects of a run in the order of their intents."""
+    query = sa.select(t.effects.c.effect).where(t.effects.c.run_id == run_id).order_by(t.effects.c.number)
+    if attempt_id:
+        query = query.where(t.effects.c.attempt_id == attempt_id)
+    if states:
+        query = query.where(t.effects.c.state.in_(states))
+    if outside_only:
+        query = query.where(t.effects.c.outside.is_(True))
+    return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
+def next_effect_number(conn: sa.Connection, run_id: str) -> int:
+    """The number of the run's next effect, 1 first."""
+    query = sa.select(sa.func.max(t.effects.c.number)).where(t.effects.c.run_id == run_id)
+    return (conn.execute(query).scalar() or 0) + 1
+
+
+# Approvals
+
+
+def insert_approval(conn: sa.Connection, approval: Approval) -> None:
+    """Store a question."""
+    conn.execute(
+        t.approvals.insert().values(
+            id=approval.id,
+            run_id=approval.run_id,
+            digest=approval.digest,
+            state=approval.state,
+            approval=text_of(approval),
+            expires_at=micros(approval.expires_at),
+        )
+    )
+
+
+def save_approval(conn: sa.Connection, approval: Approval) -> None:
+    """Store a question's new state."""
+    conn.execute(
+        t.approvals
+        .update()
+        .where(t.approvals.c.id == approval.id)
+        .values(state=approval.state, approval=text_of(approval))
+    )
+
+
+def find_approval(conn: sa.Connection, approval_id: str) -> Approval | None:
+    """The question of that id."""
+    row = conn.execute(sa.select(t.approvals.c.approval).where(t.approvals.c.id == approval_id)).scalar()
+    return noun_of(Approval, row) if row else None
+
+
+def list_approvals(
+    conn: sa.Connection, *, run_id: str = "", digest: str = "", states: Sequence[ApprovalState] = ()
+) -> list[Approval]:
+    """Questions, oldest first."""
+    query = sa.select(t.approvals.c.approval).order_by(t.approvals.c.id)
+    if run_id:
+        query = query.where(t.approvals.c.run_id == run_id)
+    if digest:
+        query = query.where(t.approvals.c.digest == digest)
+    if states:
+        query = query.where(t.approvals.c.state.in_(states))
+    return [noun_of(Approval, row) for row in conn.execute(query).scalars()]
+
+
+def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:
+    """How long each agent's last successful attempts took, in milliseconds."""
+    query = (
+        sa
+        .select(t.attempts.c.attempt)
+        .where(t.attempts.c.state == AttemptState.ENDED)
+        .order_by(t.attempts.c.admitted_at.desc())
+        .limit(limit * 4)
+    )
+    took: dict[str, list[int]] = {}
+    for row in conn.execute(query).scalars():
+        attempt = noun_of(Attempt, row)
+        if attempt.started_at and attempt.ended_at and attempt.error is None:
+            ms = round((attempt.ended_at - attempt.started_at).total_seconds() * 1000)
+            took.setdefault(attempt.agent, []).append(ms)
+    return {agent: values[:limit] for agent, values in took.items()}

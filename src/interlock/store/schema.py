@@ -1,0 +1,133 @@
+"""The tables. Times are microseconds since 1970 in UTC; nouns are JSON text as :mod:`interlock.model.plain` writes it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+VERSION = 1
+"""Raised by every change that an older program could not live with."""
+
+metadata = sa.MetaData()
+
+version = sa.Table("il_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
+
+runs = sa.Table(
+    "il_run",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False, server_default=""),
+    sa.Column("run", sa.Text, nullable=False),
+    sa.Column("history", sa.Text, nullable=False, server_default=""),
+    sa.Column("cancel", sa.Text, nullable=False, server_default=""),
+    sa.Column("worker", sa.Text, nullable=False, server_default="", comment="where its body is executed"),
+    sa.Column("idempotency_key", sa.Text, unique=True),
+    sa.Column("submitted_at", sa.BigInteger, nullable=False),
+)
+sa.Index("il_run_state", runs.c.state)
+
+attempts = sa.Table(
+    "il_attempt",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("il_run.id"), nullable=False),
+    sa.Column("phase", sa.Integer, nullable=False),
+    sa.Column("assigned", sa.Text, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("queued_at", sa.BigInteger, nullable=False),
+    sa.Column("rank", sa.BigInteger, nullable=False, comment="queue order: smaller goes first; priority and age in one"),
+    sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("admitted_at", sa.BigInteger),
+    sa.Column("excludes", sa.Text, nullable=False, server_default="[]"),
+)
+sa.Index("il_attempt_run", attempts.c.run_id)
+sa.Index("il_attempt_queue", attempts.c.agent, attempts.c.rank, sqlite_where=attempts.c.state == "ready",
+         postgresql_where=attempts.c.state == "ready")
+sa.Index("il_attempt_admitted", attempts.c.admitted_at)
+
+permits = sa.Table(
+    "il_permit",
+    metadata,
+    sa.Column("attempt_id", sa.Text, sa.ForeignKey("il_attempt.id"), primary_key=True),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False, server_default=""),
+    sa.Column("fence", sa.Integer, nullable=False, server_default="0", comment="how often it has changed hands"),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0", comment="the breaker's, when admitted"),
+)
+
+workers = sa.Table(
+    "il_worker",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("born", sa.Text, nullable=False, comment="the process's start time: a pid alone may be another process"),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),
+    sa.Column("heir", sa.Text, nullable=False, server_default="", comment="the worker that takes over from a dead one"),
+)
+
+breakers = sa.Table(
+    "il_breaker",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("breaker", sa.Text, nullable=False),
+)
+
+effects = sa.Table(
+    "il_effect",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("il_run.id"), nullable=False),
+    sa.Column("attempt_id", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("outside", sa.Boolean, nullable=False, comment="whether it reaches beyond the attempt's workspace"),
+    sa.Column("effect", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False, server_default="", comment="the action, redacted, for replays"),
+)
+sa.Index("il_effect_run", effects.c.run_id, effects.c.number)
+
+approvals = sa.Table(
+    "il_approval",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("il_run.id"), nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("approval", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+)
+sa.Index("il_approval_digest", approvals.c.run_id, approvals.c.digest)
+sa.Index("il_approval_state", approvals.c.state)
+
+ledger = sa.Table(
+    "il_ledger",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("once", sa.Text, comment="a record with this word is written at most once for its run"),
+    sa.Column("body", sa.LargeBinary, nullable=False, comment="the exact bytes that were hashed"),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("total", sa.Text, nullable=False, comment="the chain over all runs"),
+    sa.UniqueConstraint("run_id", "number"),
+    sa.UniqueConstraint("run_id", "once"),
+)
+sa.Index("il_ledger_kind", ledger.c.kind, ledger.c.at)
+
+checkpoints = sa.Table(
+    "il_checkpoint",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.Text, nullable=False),
+    sa.Column("prev", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+)

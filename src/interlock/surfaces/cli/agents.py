@@ -1,0 +1,157 @@
+"""``interlock agents``: the catalogue, what was learned about it, and why an agent would be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from interlock.errors import InterlockError, NotFoundError, did_you_mean
+from interlock.surfaces.cli import choosing
+
+app = typer.Typer(no_args_is_help=True, help="Look at the agents, and learn who does what from history.")
+
+Agents = Annotated[Path | None, typer.Option(help="Another catalogue: a folder or a file of agents.")]
+Env = Annotated[str | None, typer.Option(help="The environment.")]
+Config = Annotated[Path | None, typer.Option(help="The configuration file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _said(function: Callable[..., None]) -> Callable[..., None]:
+    """Errors raised on purpose end a command with a sentence and their exit code."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except InterlockError as problem:
+            typer.echo(f"interlock: {problem}", err=True)
+            raise typer.Exit(problem.exit_code) from problem
+
+    return run
+
+
+@app.command("list")
+@_said
+def list_(agents: Agents = None, env: Env = None, config: Config = None, *, as_json: AsJson = False) -> None:
+    """List the agents of the catalogue."""
+    project = choosing.load_project(agents=agents, env=env, config=config)
+    if as_json:
+        choosing.print_json([{"name": spec.name, "description": spec.description} for spec in project.agents])
+        return
+    for spec in project.agents:
+        typer.echo(spec.name + ("  (only replaces others)" if spec.fallback_only else ""))
+        for line in choosing.wrapped("  ", "  ", spec.description)[:2] if spec.description else ():
+            typer.echo(line)
+    if not project.agents:
+        typer.echo("no agents: put definitions into .claude/agents, or run `interlock init`")
+
+
+@app.command()
+@_said
+def show(name: str, agents: Agents = None, env: Env = None, config: Config = None, *, as_json: AsJson = False) -> None:
+    """Show everything about one agent."""
+    from interlock.model.plain import dump  # noqa: PLC0415 - help stays fast
+
+    project = choosing.load_project(agents=agents, env=env, config=config)
+    spec = next((one for one in project.agents if one.name == name), None)
+    if spec is None:
+        raise NotFoundError(
+            f"there is no agent {name!r} {did_you_mean(name, [one.name for one in project.agents])}".strip()
+        )
+    plain = dump(spec)
+    if as_json:
+        choosing.print_json(plain)
+        return
+    for key, value in plain.items():
+        if value not in ("", [], None, False):
+            said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            shown = said.splitlines()[0] + " …" if "\n" in said else said
+            for line in choosing.wrapped(f"{key:<15}", " " * 15, shown):
+                typer.echo(line)
+    taught = project.memory.lessons.get(name, 0) if project.memory else 0
+    typer.echo(f"{'learned from':<15}{taught} past tasks")
+
+
+@app.command()
+@_said
+def learn(
+    repo: Annotated[Path | None, typer.Argument(help="The repository; this project's by default.")] = None,
+    agents: Agents = None,
+    env: Env = None,
+    config: Config = None,
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Read the whole history again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn who does what from the git history, through the files that agents own."""
+    from dataclasses import replace  # noqa: PLC0415 - help stays fast
+
+    from interlock import history  # noqa: PLC0415 - the same
+
+    project = choosing.load_project(agents=agents, env=env, config=config)
+    before = project.memory
+    since = replace(before, head="", catalogue="") if before is not None and fresh else before
+    memory = history.learn(repo or project.root, project.agents, since)
+    history.save_memory(project.memory_file, memory)
+    report = {
+        "file": str(project.memory_file),
+        "lessons": memory.total,
+        "new": memory.total - (before.total if before else 0),
+        "agents": dict(sorted(memory.lessons.items())),
+        "head": memory.head,
+    }
+    if as_json:
+        choosing.print_json(report)
+        return
+    typer.echo(f"{report['new']} new lessons, {memory.total} in all, up to {memory.head[:10]}")
+    for name, count in sorted(memory.lessons.items(), key=lambda pair: (-pair[1], pair[0])):
+        typer.echo(f"  {count:>6}  {name}")
+    typer.echo(f"kept in {project.memory_file}: commit it to share it")
+
+
+@app.command()
+@_said
+def why(
+    text: Annotated[str, typer.Argument(help="A task in words.")],
+    name: Annotated[str | None, typer.Argument(help="An agent; the best ones by default.")] = None,
+    agents: Agents = None,
+    env: Env = None,
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say why an agent would be chosen or not: which words, which past tasks."""
+    from interlock.decide.learn import alike  # noqa: PLC0415 - help stays fast
+    from interlock.decide.select import select  # noqa: PLC0415 - the same
+
+    project = choosing.load_project(agents=agents, env=env, config=config)
+    selection = select(text, project.agents, memory=project.memory, matrix=project.matrices)
+    wanted = [match for match in selection.matches if name in {None, match.agent}]
+    if not wanted:
+        raise NotFoundError(f"no word of this task speaks for {name}")
+    report = [
+        {
+            "agent": match.agent,
+            "chosen": match.agent in selection.primary,
+            "score": match.score,
+            "words": list(match.evidence),
+            "past": [f"{one.ref[:10]} {one.subject}" for one in alike(text, project.memory, match.agent)]
+            if project.memory
+            else [],
+        }
+        for match in wanted
+    ]
+    if as_json:
+        choosing.print_json(report)
+        return
+    typer.echo(selection.reason)
+    for one in report:
+        typer.echo(f"{'chosen' if one['chosen'] else 'not   '}  {one['agent']}  {one['score']}/1000")
+        for line in choosing.wrapped("        words  ", " " * 15, ", ".join(map(str, one["words"]))):
+            typer.echo(line)
+        for past in one["past"]:
+            typer.echo(f"        past   {past}"[:80])

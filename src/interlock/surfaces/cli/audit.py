@@ -1,0 +1,71 @@
+"""``interlock audit``: what happened, and the proof that nothing is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, opened, say_json
+
+app = typer.Typer(no_args_is_help=True, help="Read, export and verify the ledger.")
+
+
+@app.command()
+def verify(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Recompute every hash; exit 1 and name the first bad record when anything was changed, removed or reordered."""
+    with opened(env, config) as service:
+        result = service.verify()
+    if as_json:
+        say_json(result)
+    elif result.problem:
+        console().print(f"NOT whole: {result.problem}", style="red", markup=False)
+    else:
+        console().print(
+            f"whole: {result.records} records of {result.runs} runs, {result.checkpoints} checkpoints, "
+            f"{result.anchored} of them outside the database", style="green", markup=False,
+        )  # fmt: skip
+    raise typer.Exit(1 if result.problem else 0)
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN]", help='A run\'s id, its end, or "last"; without one, all.')] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show records in order: when, who, what."""
+    with opened(env, config) as service:
+        wanted = service.find_run(run_id).id if run_id else ""
+        out = None if as_json else console()
+        for entry in service.all_entries(run_id=wanted):
+            if out is None:
+                say_json(entry)
+                continue
+            facts = ", ".join(f"{name}={value}" for name, value in entry.data.items() if value not in ("", [], {}, None))
+            out.print(f"{entry.seq:>6} {entry.at:%Y-%m-%d %H:%M:%S} {entry.kind} [{entry.actor}] {facts}", markup=False)
+
+
+@app.command()
+def export(
+    file: Annotated[Path | None, typer.Option("--out", "-o", help="A file instead of the terminal.")] = None,
+    run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write the records as JSON lines, hashes included, for another tool to keep or to verify."""
+    import orjson  # noqa: PLC0415
+
+    from interlock.model.plain import dump  # noqa: PLC0415
+
+    with opened(env, config) as service:
+        wanted = service.find_run(run_id).id if run_id else ""
+        lines = (orjson.dumps(dump(entry)).decode() + "\n" for entry in service.all_entries(run_id=wanted))
+        if file is None:
+            sys.stdout.writelines(lines)
+        else:
+            with file.open("w", encoding="utf-8") as target:
+                target.writelines(lines)

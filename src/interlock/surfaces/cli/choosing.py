@@ -1,0 +1,137 @@
+"""What ``plan``, ``assess`` and ``agents`` share: the project's agents, and lines of JSON in and out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.errors import InterlockError, UsageError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from interlock.model.agent import AgentSpec
+    from interlock.model.choosing import Matrix, Memory
+
+MAX_LINE = 4 * 1024 * 1024
+"""Longest line of JSON, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """What choosing needs of a project."""
+
+    root: Path
+    agents: tuple[AgentSpec, ...]
+    matrices: tuple[Matrix, ...]
+    memory: Memory | None
+    memory_file: Path
+    environment: str
+    classifier: str
+    protected: tuple[str, ...]
+
+
+def load_project(*, agents: Path | None = None, env: str | None = None, config: Path | None = None) -> Project:
+    """The project around the working directory; ``agents`` names another catalogue.
+
+    A catalogue given by hand is judged by itself: the project's own additions and memory are for the project's agents.
+
+    Raises:
+        ConfigError: when the configuration, a definition or the memory is not usable.
+    """
+    from interlock.catalogue import load_catalogue, load_matrices  # noqa: PLC0415 - help stays fast
+    from interlock.history import MEMORY_FILE, load_memory  # noqa: PLC0415 - the same
+
+    settings = read_settings(env=env, config=config)
+    root = Path(getattr(settings, "project", Path.cwd()))
+    own = agents is None
+    place = agents or root / getattr(settings, "agents_dir", ".claude/agents")
+    said = getattr(settings, "agents", {}) if own else {}
+    extra = {name: one.model_dump(mode="json", exclude_unset=True) for name, one in said.items()}
+    memory_file = root / MEMORY_FILE if own else (place if place.is_dir() else place.parent) / MEMORY_FILE
+    return Project(
+        root=root,
+        agents=load_catalogue(place, extra),
+        matrices=load_matrices(place, getattr(settings, "matrix", None) if own else None),
+        memory=load_memory(memory_file),
+        memory_file=memory_file,
+        environment=str(getattr(settings, "environment", env or "development")),
+        classifier=str(getattr(getattr(settings, "risk", None), "classifier", "contextual")),
+        protected=tuple(getattr(getattr(settings, "workspace", None), "protected", ())),
+    )
+
+
+def read_settings(*, env: str | None, config: Path | None) -> Any:
+    """The settings of the project, None where there is nothing that reads them."""
+    from interlock import config as settings  # noqa: PLC0415 - pydantic takes its time, help needs none
+
+    load: Callable[..., Any] | None = getattr(settings, "load_settings", None)
+    return load(config.resolve().parent if config else Path.cwd(), env=env, file=config) if load else None
+
+
+def stream(source: str, answer: Callable[[Any], dict[str, Any]]) -> int:
+    """Answer each line of ``source`` (a file, or - for standard input); 1 when a line was malformed, else 0."""
+    if source == "-":
+        return _stream(sys.stdin.buffer, answer)
+    try:
+        with Path(source).open("rb") as lines:
+            return _stream(lines, answer)
+    except OSError as problem:
+        raise UsageError(f"{source} cannot be read: {problem.strerror}") from problem
+
+
+def _stream(lines: BinaryIO, answer: Callable[[Any], dict[str, Any]]) -> int:
+    import orjson  # noqa: PLC0415 - help needs none
+
+    bad = False
+    for line in _lines(lines):
+        if not line.strip():
+            continue
+        said = _answered(line, answer)
+        bad = bad or "error" in said
+        sys.stdout.write(orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE).decode())
+        sys.stdout.flush()
+    return 1 if bad else 0
+
+
+def _answered(line: bytes, answer: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    import orjson  # noqa: PLC0415 - help needs none
+
+    if len(line) > MAX_LINE:
+        return {"error": f"the line is longer than {MAX_LINE:,} bytes"}
+    try:
+        row = orjson.loads(line)
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            return {"error": 'a line is a JSON object with "text"'}
+        return answer(row)
+    except orjson.JSONDecodeError as problem:
+        return {"error": f"not JSON: {problem}"}
+    except InterlockError as problem:
+        return {"error": str(problem)}
+    except Exception as problem:  # noqa: BLE001 - one bad line must not end the stream, nor pass for an answer
+        return {"error": f"{type(problem).__name__}: the line could not be judged"}
+
+
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+    """Lines, of which one too long comes as its beginning only: it is refused, and memory stays bounded."""
+    while line := source.readline(MAX_LINE + 1):
+        yield line
+        while len(line) > MAX_LINE and not line.endswith(b"\n"):
+            line = source.readline(MAX_LINE + 1)
+
+
+def print_json(value: Any) -> None:
+    """``value`` as indented JSON."""
+    import orjson  # noqa: PLC0415 - help needs none
+
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+
+
+def wrapped(first: str, rest: str, text: str) -> Sequence[str]:
+    """``text`` at 80 columns, the first line after ``first``, further ones after ``rest``."""
+    import textwrap  # noqa: PLC0415 - help needs none
+
+    return textwrap.wrap(text, 80, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False) or [first]

@@ -1,0 +1,96 @@
+"""``interlock demo``: the example project's tasks, run for real in a fresh repository of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interlock.surfaces.cli.common import console, me
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_DEFAULT = "success"
+
+
+def demo(
+    project: Annotated[Path, typer.Argument(help="The example project.")] = Path("examples/clubhouse"),
+    task: Annotated[str, typer.Option("--task", help="One of its tasks (tasks/NAME.yaml).")] = _DEFAULT,
+    every: Annotated[bool, typer.Option("--all", help="All of its tasks, one after the other.")] = False,
+    into: Annotated[Path, typer.Option("--into", help="Where the fresh repository is made.")] = Path(".interlock/demo"),
+) -> None:
+    """Run the example project's tasks in a fresh copy and show every step; exit 1 when one ends other than expected."""
+    from interlock.errors import UsageError, did_you_mean  # noqa: PLC0415
+
+    tasks = {path.stem: path for path in sorted((project / "tasks").glob("*.yaml"))}
+    if not tasks:
+        raise UsageError(f"{project} has no tasks; run it from Interlock's own directory, or name the example project")
+    if task not in tasks:
+        raise UsageError(f"there is no task {task!r}: {did_you_mean(task, tasks) or ', '.join(tasks)}")
+    out = console()
+    surprises = [name for name in (tasks if every else [task]) if not _play(out, project, tasks[name], into)]
+    if surprises:
+        raise UsageError(f"not as expected: {', '.join(surprises)}")
+
+
+def _play(out: Console, project: Path, file: Path, into: Path) -> bool:
+    """One task; whether it ended as its file says."""
+    import yaml  # noqa: PLC0415
+
+    wanted: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    place = fresh_repository(project, into / file.stem)
+    for command in wanted.get("prepare", ()):
+        _run([sys.executable if word == "{python}" else word for word in command], place)
+    out.rule(f"[bold]{file.stem}[/]: expected to end as [bold]{wanted['expected']}[/]")
+    out.print(f"project: {place}\ntask:    {wanted['text'].strip()}", markup=False, style="dim")
+    ended = _execute(place, wanted)
+    good = ended == wanted["expected"]
+    out.print(f"ended as {ended}, as expected" if good else f"ended as {ended}, expected {wanted['expected']}",
+              style="green" if good else "red")  # fmt: skip
+    return good
+
+
+def _execute(place: Path, wanted: dict[str, Any]) -> str:
+    from interlock.app import build  # noqa: PLC0415
+    from interlock.config import load_settings  # noqa: PLC0415
+    from interlock.model.plan import Task  # noqa: PLC0415
+    from interlock.surfaces.cli.run import WAITING, follow  # noqa: PLC0415
+
+    service = build(load_settings(place))
+    try:
+        service.start()
+        run = service.submit(Task(text=wanted["text"], submitter=me()))
+        while follow(service, run.id) == WAITING and wanted.get("approve"):
+            for approval in service.approvals():
+                console().print(f"the demo says yes to {approval.id}, as its task file tells it to", style="yellow")
+                service.vote(approval.id, "demo", approve=True, note="told so by the demo's task file")
+        ended = service.find_run(run.id)
+        return ended.outcome.kind if ended.outcome else ended.state
+    finally:
+        service.close()
+
+
+def fresh_repository(project: Path, place: Path) -> Path:
+    """A copy of the project as a repository of its own with one commit; an older copy is thrown away."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(project, place, ignore=shutil.ignore_patterns("__pycache__", "var", ".interlock"))
+    place = place.resolve()
+    _run(["git", "init", "--quiet", "--initial-branch", "main"], place)
+    _run(["git", "add", "--all"], place)
+    who = ["-c", "user.name=Clubhouse", "-c", "user.email=club@example.org"]
+    _run(["git", *who, "commit", "--quiet", "--message", "The clubhouse as it is"], place)
+    _run([sys.executable, "-m", "clubhouse.seed"], place)
+    return place
+
+
+def _run(command: list[str], place: Path) -> None:
+    from interlock.errors import UsageError  # noqa: PLC0415
+
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()[-500:]}")

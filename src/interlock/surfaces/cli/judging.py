@@ -1,0 +1,159 @@
+"""What `check` and `policy` share: rows to actions, actions to decisions, decisions to JSON and to the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.errors import UsageError, did_you_mean
+from interlock.model.action import Action, Scope, Surface
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from interlock.decide.policy import PolicySet
+    from interlock.model.decision import Decision
+
+_ALIASES = {
+    "tool_call_shell": (Surface.TOOL_CALL, "shell"),
+    "tool_call_sql": (Surface.TOOL_CALL, "sql"),
+    "tool_output": (Surface.TOOL_RESULT, ""),
+}
+_KEYS = frozenset({"surface", "tool", "text", "args", "agent", "actor", "environment"})
+_COLOURS = {"allow": "green", "confirm": "yellow", "block": "red"}
+EXIT_CODES = {"allow": 0, "confirm": 4, "block": 3}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """What is needed to judge: the policies, the scope, the environment."""
+
+    policies: PolicySet
+    scope: Scope
+    environment: str
+
+
+def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
+    """What is needed to judge, from the project around the working directory or from a configuration file.
+
+    Raises:
+        ConfigError: when the configuration or a policy is not usable.
+    """
+    from interlock.config import find_project, load_settings  # noqa: PLC0415 - slow to import, and help needs none
+    from interlock.policies import load_policies  # noqa: PLC0415 - the same
+
+    project = config.resolve().parent if config else find_project(Path.cwd())
+    settings = load_settings(project, env=env, file=config)
+    files = [project / name for name in settings.policies.files]
+    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    scope = Scope(
+        workspace=str(project),
+        protected=(*settings.workspace.protected, *settings.policies.files),
+        hosts=settings.scope.hosts,
+        dialect=settings.scope.dialect,
+    )
+    return Bench(policies=policies, scope=scope, environment=settings.environment)
+
+
+def surface_and_tool(word: str, tool: str) -> tuple[Surface, str]:
+    """The surface and tool that a word such as ``tool_call_shell`` means.
+
+    Raises:
+        UsageError: for an unknown word.
+    """
+    if word in _ALIASES:
+        surface, implied = _ALIASES[word]
+        return surface, tool or implied
+    if word not in tuple(Surface):
+        known = [*Surface, *_ALIASES]
+        raise UsageError(f"unknown surface {word!r}: {did_you_mean(word, known) or 'one of ' + ', '.join(known)}")
+    return Surface(word), tool
+
+
+def action_of(row: Any, *, environment: str) -> Action:
+    """The action that a row of JSON describes.
+
+    Raises:
+        UsageError: when it describes none.
+    """
+    if not isinstance(row, Mapping):
+        raise UsageError("an action is a JSON object with `surface` and `text` or `args`")
+    if ("text" in row) == ("args" in row):
+        raise UsageError("give either `text` or `args`")
+    words = {key: row.get(key, "") for key in ("surface", "tool", "agent", "actor", "environment")}
+    for key, value in words.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"`{key}` is text, not {type(value).__name__}")
+    surface, tool = surface_and_tool(words["surface"] or "tool_call", words["tool"] or "")
+    args = row.get("args", {"text": row.get("text")})
+    if not isinstance(args, Mapping):
+        raise UsageError("`args` is a JSON object")
+    if "text" in row and not isinstance(row["text"], str):
+        raise UsageError("`text` is text")
+    return Action(
+        kind=surface,
+        tool=tool,
+        args=args,
+        actor=words["actor"] or "user",
+        agent=words["agent"] or "",
+        environment=words["environment"] or environment,
+    )
+
+
+def decide(action: Action, bench: Bench) -> Decision:
+    """Read the action and judge it."""
+    from interlock.decide.judge import judge  # noqa: PLC0415 - the readers load parsers, and help needs none
+    from interlock.reading.read import read  # noqa: PLC0415 - the same
+
+    return judge(action, read(action, bench.scope), bench.policies, environment=bench.environment)
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    """The answer as the design's contract has it. Evidence is as the readers give it: redacted."""
+    return {
+        "verdict": str(decision.verdict),
+        "risk": str(decision.risk),
+        "findings": [
+            {
+                "detector": finding.detector,
+                "kind": finding.kind,
+                "severity": str(finding.severity),
+                "evidence": finding.evidence,
+                "reason": finding.reason,
+                "span": None if finding.span is None else [finding.span.start, finding.span.end, str(finding.span.of)],
+            }
+            for finding in decision.findings
+        ],
+        "rules": list(decision.rule_ids),
+        "reason": decision.reason,
+        "warnings": list(decision.warnings),
+        "quorum": decision.quorum,
+    }
+
+
+def show(decision: Decision, console: Console) -> None:
+    """The answer for a person: verdict, why, the danger, the rules."""
+    from rich.text import Text  # noqa: PLC0415 - rich is slow to import
+
+    colour = _COLOURS[decision.verdict]
+    head = Text(f" {decision.verdict.upper()} ", style=f"bold white on {colour}") + Text(f"  risk {decision.risk}")
+    if decision.verdict == "confirm" and decision.quorum > 1:
+        head += Text(f", {decision.quorum} people must agree")
+    console.print(head)
+    for reason in decision.reasons:
+        console.print(Text("  why   ", style=colour) + Text(reason))
+    for finding in decision.findings:
+        line = Text("  saw   ", style="cyan") + Text(f"{finding.kind} ({finding.severity})")
+        console.print(line + Text(f"  {finding.evidence}", style="dim"))
+    _line(console, "rules", decision.rule_ids)
+    for warning in decision.warnings:
+        console.print(Text("  note  ", style="yellow") + Text(warning))
+
+
+def _line(console: Console, name: str, words: Sequence[str]) -> None:
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    if words:
+        console.print(Text(f"  {name:<6}", style="cyan") + Text(", ".join(words)))

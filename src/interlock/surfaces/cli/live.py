@@ -1,0 +1,133 @@
+"""A run, live: a table of its agents on a terminal, one line per event in a pipe; questions asked where somebody can answer."""
+
+from __future__ import annotations
+
+
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from interlock.model.approval import Approval, ApprovalState
+from interlock.model.run import Attempt, AttemptState, RunState
+from interlock.surfaces.cli.common import at_terminal, console, me
+from interlock.surfaces.cli.run import QUEUED, WAITING
+from interlock.surfaces.cli.story import sentence
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from interlock.engine.service import RunView, Service
+
+_REFRESH = 8
+_MARKS = {
+    AttemptState.READY: ("·", "dim"), AttemptState.ADMITTED: ("·", "cyan"), AttemptState.RUNNING: ("▸", "cyan"),
+    AttemptState.WAITING: ("?", "yellow"), AttemptState.ENDED: ("✓", "green"),
+}  # fmt: skip
+
+
+class Watcher:
+    """Shows one run until it has ended or nobody here can help it on."""
+
+    def __init__(self, service: Service, run_id: str, *, quiet: bool) -> None:
+        self._service = service
+        self._run_id = run_id
+        self._quiet = quiet
+        self._out = console(stderr=quiet)
+        self._live: Any = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._out.is_terminal:
+            from rich.live import Live  # noqa: PLC0415
+
+            self._live = Live(console=self._out, refresh_per_second=_REFRESH, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def watch(self, *, no_wait: bool = False, ask: bool = True) -> int:
+        """Follow the run. Returns 0 when it has ended, else the exit code for what it waits for."""
+        for entry in self._service.follow(self._run_id):
+            if entry is not None:
+                self._tell(*sentence(entry))
+                continue
+            view = self._service.view(self._run_id)
+            if view.run.state is RunState.ENDED:
+                continue
+            waiting = self._help_on(view, no_wait=no_wait, ask=ask)
+            if waiting:
+                return waiting
+            if self._live is not None:
+                self._live.update(self._table(view))
+        return 0
+
+    def _tell(self, text: str, style: str) -> None:
+        if text and not self._quiet:
+            from rich.text import Text  # noqa: PLC0415
+
+            self._out.print(Text(f"{self._elapsed():>6}  {text}", style=style))
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._began:.1f}s"
+
+    def _help_on(self, view: RunView, *, no_wait: bool, ask: bool) -> int:
+        """Ask the person here; 4 when nobody can be asked, 5 when it is queued and must not wait."""
+        asked = next((each for each in view.approvals if each.state is ApprovalState.PENDING), None)
+        if asked is not None:
+            return self._ask(asked) if ask and at_terminal() and not self._quiet else WAITING
+        queued = bool(view.attempts) and all(
+            each.state in {AttemptState.READY, AttemptState.ENDED} for each in view.attempts
+        )
+        waits = any(each.state is AttemptState.READY for each in view.attempts)
+        return QUEUED if no_wait and queued and waits and self._service.queue() else 0
+
+    def _ask(self, approval: Approval) -> int:
+        from interlock.errors import ApprovalError  # noqa: PLC0415
+        from interlock.surfaces.cli.question import put  # noqa: PLC0415
+
+        if self._live is not None:
+            self._live.stop()
+        try:
+            answer = put(self._out, approval)
+            if answer is None:
+                return WAITING
+            approve, note = answer
+            after = self._service.vote(approval.id, me(), approve=approve, note=note)
+        except ApprovalError as refused:
+            self._out.print(f"[red]your answer does not count:[/] {refused}")
+            return WAITING
+        finally:
+            if self._live is not None:
+                self._live.start()
+        if after.state is ApprovalState.PENDING:
+            self._out.print(f"{after.quorum - len(after.votes)} more person(s) must agree")
+            return WAITING
+        return 0
+
+    def _table(self, view: RunView) -> Table:
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table(box=None, pad_edge=False, show_header=False, expand=False)
+        for attempt in sorted(view.attempts, key=lambda each: (each.phase, each.assigned, each.number)):
+            mark, style = ("✗", "red") if attempt.error else _MARKS[attempt.state]
+            table.add_row(
+                f"[{style}]{mark}[/]", f"phase {attempt.phase + 1}", attempt.agent, f"[{style}]{attempt.state}[/]",
+                _took(attempt),
+            )  # fmt: skip
+        running = self._elapsed()
+        waits = f" · waits for {view.waits_for}" if view.waits_for else ""
+        table.add_row("", "", f"[dim]{view.run.state} {running}{waits}[/]")
+        return table
+
+
+def _took(attempt: Attempt) -> str:
+    if attempt.started_at is None:
+        return ""
+    end = attempt.ended_at or datetime.now(UTC)
+    return f"{(end - attempt.started_at).total_seconds():.1f}s"
+
+

@@ -1,0 +1,265 @@
+"""``interlock policy``: lint, test, explain and compare policies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interlock.errors import InterlockError, UsageError
+from interlock.surfaces.cli.judging import Bench, action_of, as_json, decide, make_bench
+
+if TYPE_CHECKING:
+    from interlock.decide.policy_load import PolicyCase, PolicyFile
+
+app = typer.Typer(help="Safety policies: list, show, lint, test, explain and compare them.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Env = Annotated[str | None, typer.Option(help="The environment to judge for.")]
+_Config = Annotated[Path | None, typer.Option(help="The configuration file.")]
+
+
+@app.command("list")
+def list_(*, json: _Json = False) -> None:
+    """List the packs that ship, and their policies."""
+    from interlock.policies import DEFAULT_PACKS, PACKS, read_pack  # noqa: PLC0415 - help needs none
+
+    rows: list[dict[str, Any]] = [
+        {
+            "pack": pack,
+            "default": pack in DEFAULT_PACKS,
+            "policies": {policy.name: len(policy.rules) for policy in read_pack(pack).policies},
+        }
+        for pack in PACKS
+    ]
+    if json:
+        _print_json(rows)
+        return
+    for row in rows:
+        held = ", ".join(f"{name} ({count} rules)" for name, count in row["policies"].items())
+        typer.echo(f"{row['pack']:<22}{'on by default  ' if row['default'] else '               '}{held}")
+
+
+@app.command()
+def show(pack: Annotated[str, typer.Argument(help="The pack's name.")]) -> None:
+    """Print a pack as the YAML that it is."""
+    from interlock.policies import pack_text  # noqa: PLC0415 - help needs none
+
+    with _Errors():
+        typer.echo(pack_text(pack), nl=False)
+
+
+@app.command()
+def lint(
+    files: Annotated[list[Path], typer.Argument(help="Policy files.")],
+    *,
+    json: _Json = False,
+    strict: Annotated[bool, typer.Option(help="Fail on warnings too.")] = False,
+) -> None:
+    """Check policy files: words, types, patterns, conditions, rules that can never change anything."""
+    from interlock.decide.policy import PolicySet, complaints  # noqa: PLC0415 - help needs none
+    from interlock.policies import examine_file  # noqa: PLC0415 - the same
+
+    errors: list[str] = []
+    warnings: list[str] = []
+    sound: list[PolicyFile] = []
+    for file in files:
+        found, wrong = examine_file(file)
+        errors += [str(problem) for problem in wrong]
+        sound.append(found)
+    policies = [policy for found in sound for policy in found.policies]
+    places = {rule: f"{found.file}:{line}: " for found in sound for rule, line in found.lines.items()}
+    try:
+        PolicySet.compile(policies)
+    except InterlockError as problem:
+        errors.append(str(problem))
+    else:
+        warnings += [f"{places.get(it.rule_id, '')}{it.rule_id}: {it.message}" for it in complaints(policies)]
+    if json:
+        _print_json({"errors": errors, "warnings": warnings, "rules": sum(len(policy.rules) for policy in policies)})
+    else:
+        for line in errors:
+            typer.secho(f"error    {line}", fg="red")
+        for line in warnings:
+            typer.secho(f"warning  {line}", fg="yellow")
+        typer.echo(f"{len(policies)} policies, {len(errors)} errors, {len(warnings)} warnings")
+    if errors or (strict and warnings):
+        raise typer.Exit(1)
+
+
+@app.command("test")
+def run_cases(
+    file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: _Json = False
+) -> None:
+    """Run the cases that stand beside a policy; the file's own policies alone are in force."""
+    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
+    from interlock.model.action import Scope  # noqa: PLC0415 - the same
+    from interlock.policies import read_file  # noqa: PLC0415 - the same
+
+    with _Errors():
+        found = read_file(file)
+        bench = Bench(policies=PolicySet.compile(found.policies), scope=Scope(), environment="development")
+        if not found.cases:
+            raise UsageError(
+                f'{file} holds no `tests`: add cases such as {{surface: tool_call, tool: shell, text: "…", expect: block}}'
+            )
+        results = [(case, decide(action_of(_case_row(case), environment="development"), bench)) for case in found.cases]
+    failed = [(case, got) for case, got in results if got.verdict is not case.expect]
+    if json:
+        _print_json(
+            {
+                "cases": len(results),
+                "failed": [{**_case_row(c), "expect": c.expect, **as_json(got)} for c, got in failed],
+            }
+        )
+    else:
+        for case, got in failed:
+            place = f"{file}:{case.line}: " if case.line else ""
+            typer.secho(
+                f"FAILED  {place}expected {case.expect}, got {got.verdict}: {got.reason or 'nothing matched'}", fg="red"
+            )
+        typer.echo(f"{len(results) - len(failed)} of {len(results)} cases hold")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    action: Annotated[str, typer.Argument(help="An action as JSON, or a text.")],
+    *,
+    surface: Annotated[str, typer.Option(help="The surface of a text.")] = "tool_call",
+    tool: Annotated[str, typer.Option(help="The tool of a text.")] = "shell",
+    env: _Env = None,
+    config: _Config = None,
+    json: _Json = False,
+) -> None:
+    """Show every rule that was considered for an action, and why it matched or did not."""
+    with _Errors():
+        bench = make_bench(config=config, env=env)
+        row = _loads(action) if action.lstrip().startswith("{") else {"surface": surface, "tool": tool, "text": action}
+        decision, considered = _explained(row, bench)
+    if json:
+        rules = [
+            {"rule": it.rule.id, "enforcement": it.enforcement, "matched": it.matched, "why": it.why}
+            for it in considered
+        ]
+        _print_json({**as_json(decision), "considered": rules})
+        return
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+
+    from interlock.surfaces.cli.judging import show as show_decision  # noqa: PLC0415 - the same
+
+    show_decision(decision, Console())
+    for it in sorted(considered, key=lambda it: not it.matched):
+        mark = typer.style("matched", fg="yellow") if it.matched else "-      "
+        typer.echo(f"{mark}  {it.rule.id} [{it.rule.action}, {it.enforcement}]: {it.why}")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The policy file in force.")],
+    new: Annotated[Path, typer.Argument(help="The policy file to come.")],
+    *,
+    actions: Annotated[Path, typer.Option(help="Recorded actions, one JSON object a line.")],
+    json: _Json = False,
+) -> None:
+    """Replay recorded actions: which decisions would change with the new policies. Exit code 0 either way."""
+    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
+    from interlock.model.action import Scope  # noqa: PLC0415 - the same
+    from interlock.policies import read_file  # noqa: PLC0415 - the same
+
+    with _Errors():
+        benches = [
+            Bench(policies=PolicySet.compile(read_file(file).policies), scope=Scope(), environment="development")
+            for file in (old, new)
+        ]
+        try:
+            rows = [_loads(line) for line in actions.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as problem:
+            raise UsageError(f"{actions} cannot be read: {problem}") from problem
+        changes = changed_decisions(rows, benches[0], benches[1])
+    if json:
+        _print_json({"actions": len(rows), "changed": changes})
+        return
+    for change in changes:
+        colour = "red" if change["tighter"] else "yellow"
+        typer.secho(
+            f"{change['old']} -> {change['new']}  {change['tool'] or change['surface']}  {change['what']}", fg=colour
+        )
+        typer.echo(f"    {change['why']}")
+    typer.echo(f"{len(changes)} of {len(rows)} decisions would change")
+
+
+def changed_decisions(rows: Sequence[Any], old: Bench, new: Bench) -> list[dict[str, Any]]:
+    """The rows whose verdict or quorum differs, with both answers."""
+    from interlock.reading.secrets import redact  # noqa: PLC0415 - help needs none
+
+    changes = []
+    for number, row in enumerate(rows, start=1):
+        action = action_of(row, environment=old.environment)
+        before, after = decide(action, old), decide(action, new)
+        if (before.verdict, before.quorum) == (after.verdict, after.quorum):
+            continue
+        changes.append(
+            {
+                "line": number,
+                "surface": str(action.kind),
+                "tool": action.tool,
+                "what": redact(action.text or str(dict(action.args)))[:120],
+                "old": str(before.verdict),
+                "new": str(after.verdict),
+                "tighter": after.verdict > before.verdict or after.quorum > before.quorum,
+                "why": (after if after.verdict >= before.verdict else before).reason,
+            }
+        )
+    return changes
+
+
+def _explained(row: Any, bench: Bench) -> tuple[Any, Any]:
+    from interlock.decide.matching import Facts  # noqa: PLC0415 - help needs none
+    from interlock.reading.read import read  # noqa: PLC0415 - the same
+
+    action = action_of(row, environment=bench.environment)
+    reading = read(action, bench.scope)
+    facts = Facts(action, reading, reading.findings, bench.environment)
+    return decide(action, bench), bench.policies.explain(facts)
+
+
+def _case_row(case: PolicyCase) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "surface": str(case.surface),
+        "tool": case.tool,
+        "agent": case.agent,
+        "environment": case.environment,
+    }
+    return {**row, "args": dict(case.args)} if case.args is not None else {**row, "text": case.text or ""}
+
+
+def _loads(text: str) -> Any:
+    import orjson  # noqa: PLC0415 - help needs none
+
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as problem:
+        raise UsageError(f"the action is not JSON: {problem}") from problem
+
+
+def _print_json(value: Any) -> None:
+    import orjson  # noqa: PLC0415 - help needs none
+
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+class _Errors:
+    """Errors that are raised on purpose end the command with their sentence and exit code."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        if isinstance(problem, InterlockError):
+            typer.echo(f"interlock: {problem}", err=True)
+            raise typer.Exit(problem.exit_code) from problem

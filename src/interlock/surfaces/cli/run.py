@@ -1,0 +1,132 @@
+"""``interlock run``, ``resume``, ``cancel``: a task under way, live."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console, me, opened, say_json
+
+if TYPE_CHECKING:
+    from interlock.engine.service import Service
+    from interlock.model.run import Run
+
+_CODES = {
+    "succeeded": 0, "blocked": 3, "denied": 3, "expired": 3, "failed": 1, "rolled_back": 1, "escalated": 1, "cancelled": 1,
+}  # fmt: skip
+WAITING, QUEUED = 4, 5
+
+
+def run(
+    task: Annotated[str, typer.Argument(help="What is to be done, in words.")],
+    agent: Annotated[list[str] | None, typer.Option("--agent", "-a", help="Insist on this agent; may be repeated.")] = None,
+    priority: Annotated[str | None, typer.Option("--priority", help="low, medium, high or critical.")] = None,
+    key: Annotated[str, typer.Option("--key", help="Idempotency key: the same key is the same run.")] = "",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for a place in the queue: exit 5.")] = False,
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Have a task done safely: assessed, planned, asked about, executed, checked, delivered for review.
+
+    Exit code 0 done, 1 failed or undone, 3 blocked or denied, 4 waiting for a person, 5 queued.
+    """
+    from interlock.model.agent import Priority  # noqa: PLC0415
+    from interlock.model.plan import Task  # noqa: PLC0415
+
+    urgency = _priority(priority, Priority) if priority else None
+    with opened(env, config, execute=True) as service:
+        made = Task(text=task, submitter=me(), agents=tuple(agent or ()), priority=urgency, idempotency_key=key)
+        submitted = service.submit(made)
+        code = follow(service, submitted.id, as_json=as_json, no_wait=no_wait)
+    raise typer.Exit(code)
+
+
+def _priority(word: str, kind: type) -> object:
+    from interlock.errors import UsageError, did_you_mean  # noqa: PLC0415
+
+    known = [each.value for each in kind]  # type: ignore[attr-defined]
+    if word not in known:
+        raise UsageError(f"there is no priority {word!r}; {did_you_mean(word, known) or 'known: ' + ', '.join(known)}")
+    return kind(word)
+
+
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN]", help="A run; without one, every run that has not ended.")] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with runs that a crash, a closed terminal or a wait for a person has left."""
+    code = 0
+    with opened(env, config, execute=True) as service:
+        left = [service.find_run(run_id)] if run_id else service.unfinished()
+        if not left and not as_json:
+            console().print("nothing is left to resume")
+        for each in left:
+            code = max(code, follow(service, each.id, as_json=as_json))
+    raise typer.Exit(code)
+
+
+def cancel(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """End a run cleanly: agents ended, effects undone, target untouched."""
+    with opened(env, config, execute=True) as service:
+        cancelled = service.cancel(run_id, me())
+        code = follow(service, cancelled.id, as_json=as_json)
+    raise typer.Exit(0 if code == 1 else code)
+
+
+def follow(service: Service, run_id: str, *, as_json: bool = False, no_wait: bool = False) -> int:
+    """Show a run until it has ended or waits for somebody who is not here; returns the exit code."""
+    from interlock.surfaces.cli.live import Watcher  # noqa: PLC0415
+
+    watcher = Watcher(service, run_id, quiet=as_json)
+    try:
+        with watcher:
+            waiting = watcher.watch(no_wait=no_wait)
+    except KeyboardInterrupt:
+        waiting = _cancelled(service, run_id, quiet=as_json)
+    view = service.view(run_id)
+    if as_json:
+        say_json({"run": view.run, "attempts": view.attempts, "waits_for": view.waits_for})
+    elif waiting:
+        _say_how_to_go_on(service, view.run, waiting)
+    else:
+        from interlock.surfaces.cli.ending import print_outcome  # noqa: PLC0415
+
+        print_outcome(service, view)
+    if waiting:
+        return waiting
+    return _CODES[view.run.outcome.kind] if view.run.outcome else 1
+
+
+def _cancelled(service: Service, run_id: str, *, quiet: bool) -> int:
+    """Ctrl-C: cancel, and wait for the clean end; a second one leaves it to ``interlock resume``."""
+    from interlock.errors import UsageError  # noqa: PLC0415
+    from interlock.surfaces.cli.live import Watcher  # noqa: PLC0415
+
+    if not quiet:
+        sys.stderr.write("\ncancelling: ending agents and undoing what they did (again Ctrl-C: leave at once)\n")
+    with contextlib.suppress(UsageError):
+        service.cancel(run_id, me())
+    with Watcher(service, run_id, quiet=quiet) as watcher:
+        return watcher.watch(ask=False)
+
+
+def _say_how_to_go_on(service: Service, run: Run, waiting: int) -> None:
+    out = console()
+    if waiting == QUEUED:
+        place = next((each for each in service.queue() if each.run_id == run.id), None)
+        where = f" at place {place.position}: {place.reason}" if place else ""
+        out.print(f"\n[bold]{run.id}[/] is queued{where}\n  go on:  interlock resume {run.id}")
+        return
+    asked = [each for each in service.approvals() if each.run_id == run.id]
+    out.print(f"\n[bold]{run.id}[/] waits for a person; nothing runs and nothing is lost meanwhile")
+    for approval in asked:
+        out.print(f"  look:   interlock approvals show {approval.id}")
+        out.print(f"  answer: interlock approvals approve {approval.id}   (or: deny)")
+    out.print(f"  go on:  interlock resume {run.id}")
+
