@@ -219,6 +219,8 @@ class RecoverySettings(Section):
     """Another agent changed the same lines: once more on the new base, then a person."""
     validation: RecoveryRule = _rule(Strategy.ROLLBACK)
     """A declared validator failed and names no action of its own."""
+    circuit_open: RecoveryRule = _rule(Strategy.FALLBACK, 20)
+    """The agent's breaker did not admit it: whoever may replace it, then a person."""
     blocked: RecoveryRule = _rule(Strategy.ROLLBACK)
     """A policy forbade what the agent wanted. Only ``rollback`` or ``manual``: another agent is no way round a policy."""
     denied: RecoveryRule = _rule(Strategy.ROLLBACK)

@@ -17,7 +17,14 @@ from interlock.model.run import AgentError, ErrorKind
 
 _LONGEST_DOUBLING = 32
 _NOT_THE_AGENTS_FAULT = frozenset(
-    {ErrorKind.BLOCKED, ErrorKind.DENIED, ErrorKind.CANCELLED, ErrorKind.CONFLICT, ErrorKind.UNKNOWN_EFFECT}
+    {
+        ErrorKind.BLOCKED,
+        ErrorKind.DENIED,
+        ErrorKind.CANCELLED,
+        ErrorKind.CONFLICT,
+        ErrorKind.CIRCUIT_OPEN,
+        ErrorKind.UNKNOWN_EFFECT,
+    }
 )
 
 

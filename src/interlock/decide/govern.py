@@ -1,8 +1,8 @@
 """Admission: which waiting attempt starts next, why do the others wait, and how long will it take?
 
 The order: waiting counts for each attempt, and each class of priority is worth ``ageing_s`` seconds of it; so everything
-gets to the head in the end and nothing starves. An attempt that only waits for an excluded agent to
-end keeps later attempts of that agent back, or they could take turns for ever.
+gets to the head in the end. An attempt that only waits for others to end keeps later ones of its own agent and of agents
+that it excludes back, or they could take turns for ever. Together: nothing starves.
 """
 
 from __future__ import annotations
@@ -116,24 +116,22 @@ def pick(
     """
     chosen: Waiting | None = None
     reasons: dict[str, str] = {}
-    ahead: list[Waiting] = []
+    ahead: dict[tuple[str, frozenset[str]], Waiting] = {}
     full = _full(running, limits, recent_starts, now)
     for item in ordered(waiting, limits):
         own = _own_reason(item, limits, refused or {}, held or {}, now)
-        clash = _clash(item, running)
-        before = next((other for other in ahead if _exclude(item, other)), None)
         if own:
             reasons[item.attempt_id] = own
             continue
-        if clash:
-            ahead.append(item)
-            reasons[item.attempt_id] = f"{clash.agent} is at work, and the two must not run at the same time"
+        others = _waits_for_others(item, running, limits)
+        before = next((other for other in ahead.values() if other.agent == item.agent or _exclude(item, other)), None)
+        if others:
+            ahead.setdefault((item.agent, item.excludes), item)
+            reasons[item.attempt_id] = others
         elif full:
             reasons[item.attempt_id] = full
         elif before:
-            reasons[item.attempt_id] = f"{before.agent} waits before it, and the two must not run at the same time"
-        elif (busy := sum(other.agent == item.agent for other in running)) >= limits.cap(item.agent):
-            reasons[item.attempt_id] = f"{item.agent} is at its limit: {busy} of {limits.cap(item.agent)} at work"
+            reasons[item.attempt_id] = f"{before.agent} waits before it, and the two must not take turns"
         elif chosen is None:
             chosen = item
         else:
@@ -168,8 +166,15 @@ def _full(running: Sequence[Running], limits: Limits, recent_starts: Sequence[da
     return ""
 
 
-def _clash(item: Waiting, running: Sequence[Running]) -> Running | None:
-    return next((other for other in running if _exclude(item, other)), None)
+def _waits_for_others(item: Waiting, running: Sequence[Running], limits: Limits) -> str:
+    """Which attempts at work keep this one from starting."""
+    clash = next((other for other in running if _exclude(item, other)), None)
+    if clash:
+        return f"{clash.agent} is at work, and the two must not run at the same time"
+    busy = sum(other.agent == item.agent for other in running)
+    if busy >= limits.cap(item.agent):
+        return f"{item.agent} is at its limit: {busy} of {limits.cap(item.agent)} at work"
+    return ""
 
 
 def _exclude(one: Waiting, other: Waiting | Running) -> bool:
