@@ -349,5 +349,5 @@ class BreakerMachine(RuleBasedStateMachine):
         assert len(self.real.probes) <= self.rates.probes
 
 
-BreakerMachine.TestCase.settings = hypothesis_settings(max_examples=200, stateful_step_count=60, deadline=None)
+BreakerMachine.TestCase.settings = hypothesis_settings(max_examples=120, stateful_step_count=50, deadline=None)
 TestBreakerAgainstTheReference = BreakerMachine.TestCase
