@@ -35,6 +35,8 @@ MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
 
 _TICK_S = 0.1
+_GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
+"""What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
 
 
 class Lost(BaseException):
@@ -235,6 +237,8 @@ class AttemptLine:
             return agent.result()
         except Exception as error:
             declared = getattr(error, "kind", "")
+            if gate.refusal is not None and declared in _GAVE_UP:
+                raise Failure(gate.refusal.kind, gate.refusal.message) from error
             name = f"{type(error).__module__}.{type(error).__qualname__}"
             raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
 

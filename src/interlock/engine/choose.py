@@ -25,7 +25,7 @@ class Chooser:
         self._settings = settings
         self._catalogue = tuple(catalogue.values())
         directory = Path(settings.project, settings.agents_dir)
-        self._matrices: tuple[Matrix, ...] = load_matrices(directory, settings.matrix)
+        self._matrices: tuple[Matrix, ...] = load_matrices(directory if directory.exists() else None, settings.matrix)
         self._memory: Memory | None = load_memory(settings.project / MEMORY_FILE)
 
     def assess(self, task: Task) -> RiskAssessment:

@@ -94,6 +94,8 @@ class Scope:
 
     workspace: str = ""
     """The directory that may be written to, absolute; empty when unknown."""
+    granted: tuple[str, ...] = ()
+    """Globs of absolute paths outside of the workspace that the project lets its agents use, such as its database."""
     protected: tuple[str, ...] = ()
     """Globs, relative to the workspace, of files that only people change."""
     hosts: tuple[str, ...] | None = None

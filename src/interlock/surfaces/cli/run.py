@@ -13,6 +13,7 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console,
 if TYPE_CHECKING:
     from interlock.engine.service import Service
     from interlock.model.run import Run
+    from interlock.surfaces.cli.live import Answer
 
 _CODES = {
     "succeeded": 0, "blocked": 3, "denied": 3, "expired": 3, "failed": 1, "rolled_back": 1, "escalated": 1, "cancelled": 1,
@@ -79,11 +80,13 @@ def cancel(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: J
     raise typer.Exit(0 if code == 1 else code)
 
 
-def follow(service: Service, run_id: str, *, as_json: bool = False, no_wait: bool = False) -> int:
+def follow(
+    service: Service, run_id: str, *, as_json: bool = False, no_wait: bool = False, answer: Answer | None = None
+) -> int:
     """Show a run until it has ended or waits for somebody who is not here; returns the exit code."""
     from interlock.surfaces.cli.live import Watcher  # noqa: PLC0415
 
-    watcher = Watcher(service, run_id, quiet=as_json)
+    watcher = Watcher(service, run_id, quiet=as_json, answer=answer)
     try:
         with watcher:
             waiting = watcher.watch(no_wait=no_wait)
