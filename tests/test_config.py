@@ -112,6 +112,16 @@ def test_the_catalogue_can_tell_agents_that_the_file_names_from_built_in_ones(wr
     assert settings.agents["database-schema-agent"].keywords == ("index",)
 
 
+def test_what_an_agents_settings_do_not_say_stays_as_defined(write: Write) -> None:
+    settings = load_settings(
+        write("agents:\n  mine: {}\n  database-schema-agent: {keywords: [index]}\n"), env="production"
+    )
+    said_of = {name: agent.model_dump(exclude_unset=True) for name, agent in settings.agents.items()}
+    assert said_of["mine"] == {}
+    assert set(said_of["database-schema-agent"]) == {"keywords", "max_concurrent", "timeout_s", "priority"}
+    assert set(said_of["analytics-visualization-agent"]) == {"timeout_s", "priority"}
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
 )
 
@@ -261,7 +262,7 @@ class BreakerMachine(RuleBasedStateMachine):
     attempts: Bundle[tuple[str, int]] = Bundle("attempts")
 
     @initialize(
-        threshold=st.integers(1, 4), window=st.integers(1, 6), percent=st.integers(1, 100), probes=st.integers(1, 3)
+        threshold=st.integers(1, 3), window=st.integers(1, 6), percent=st.integers(1, 100), probes=st.integers(1, 2)
     )
     def start(self, threshold: int, window: int, percent: int, probes: int) -> None:
         self.rates = BreakerSettings(
@@ -287,7 +288,6 @@ class BreakerMachine(RuleBasedStateMachine):
             assert self.now <= refusal.retry_at <= self.now + timedelta(seconds=35)
         return multiple()
 
-    @rule(attempt=consumes(attempts), result=st.sampled_from(Result))
     def end(self, attempt: tuple[str, int], result: Result) -> None:
         self.real = record(self.real, attempt[0], attempt[1], result, self.now, self.rates)
         if result is Result.IGNORED:
@@ -296,16 +296,44 @@ class BreakerMachine(RuleBasedStateMachine):
             self.model.tell(attempt[0], attempt[1], result is Result.SUCCESS, self.now)
 
     @rule(attempt=consumes(attempts))
+    def fail(self, attempt: tuple[str, int]) -> None:
+        self.end(attempt, Result.FAILURE)
+
+    @rule(attempt=consumes(attempts))
+    def succeed(self, attempt: tuple[str, int]) -> None:
+        self.end(attempt, Result.SUCCESS)
+
+    @rule(attempt=consumes(attempts))
+    def cancel(self, attempt: tuple[str, int]) -> None:
+        self.end(attempt, Result.IGNORED)
+
+    @rule(attempt=consumes(attempts))
     def lose(self, attempt: tuple[str, int]) -> None:
         self.real = release(self.real, attempt[0])
         self.model.back(attempt[0])
 
-    @rule(seconds=st.integers(-100, 40))
+    @precondition(lambda self: self.model.word == "closed")
+    @rule()
+    def bad_time(self) -> None:
+        for _ in range(3):
+            asked = self.ask()
+            if isinstance(asked, tuple):
+                self.fail(asked)
+
+    @rule(seconds=st.sampled_from([-100, -5, 1, 5, 10, 20, 35]))
     def clock(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @rule(what=st.sampled_from(Force))
-    def operator(self, what: Force) -> None:
+    @precondition(lambda self: self.model.word == "open")
+    @rule(target=attempts)
+    def probe_after_the_cool_down(self) -> tuple[str, int] | MultipleResults[tuple[str, int]]:
+        self.now += timedelta(seconds=35)
+        return self.ask()
+
+    @rule(what=st.sampled_from(Force), lot=st.integers(0, 7))
+    def operator(self, what: Force, lot: int) -> None:
+        if lot and not self.model.word.startswith("forced"):
+            return  # operators are rare, or the breaker would hardly ever be left to itself
         self.real = force(self.real, what, "test", self.now)
         if what is Force.RESET:
             self.model.close(self.now)
@@ -320,5 +348,5 @@ class BreakerMachine(RuleBasedStateMachine):
         assert len(self.real.probes) <= self.rates.probes
 
 
-BreakerMachine.TestCase.settings = hypothesis_settings(max_examples=150, stateful_step_count=40, deadline=None)
+BreakerMachine.TestCase.settings = hypothesis_settings(max_examples=200, stateful_step_count=60, deadline=None)
 TestBreakerAgainstTheReference = BreakerMachine.TestCase

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -221,19 +221,20 @@ def test_no_limit_is_ever_exceeded_and_everything_that_may_start_does(
     assert able <= set(world.ended)
 
 
-@hypothesis_settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=20, deadline=None)
+@example(stream=[("b", Priority.LOW, frozenset(), length) for length in (19, 23, 29)], places=3, per_agent=3)
 @given(st.lists(WORK, min_size=1, max_size=3), st.integers(1, 3), st.integers(1, 2))
 def test_low_priority_never_starves_under_a_stream_of_critical_work(
     stream: list[tuple[str, Priority, frozenset[str], int]], places: int, per_agent: int
 ) -> None:
     world = World(Limits(max_concurrent=places, per_agent=per_agent, per_minute=100, ageing=timedelta(seconds=10)))
     patient = world.submit("a", Priority.LOW, frozenset({"b"}), 5)
-    for _ in range(600):
+    for _ in range(900):
         if patient in world.ended:
             return
-        for agent, _, excludes, _ in stream:
+        for agent, _, excludes, length in stream:
             if sum(item.agent == agent for item in world.waiting) < 3:
-                world.submit(agent, Priority.CRITICAL, excludes, 20)
+                world.submit(agent, Priority.CRITICAL, excludes, min(length, 30))
         world.turn()
     pytest.fail("it starved")
 

@@ -125,7 +125,7 @@ def test_a_fallback_has_retries_of_its_own_and_never_leads_back() -> None:
     assert step(ErrorKind.TIMEOUT, ("a", "a", "a", "b", "b", "b"), fallbacks=("a", "b", "c")) == Fallback(
         agent="c", reason="timeout: it broke"
     )
-    assert isinstance(step(ErrorKind.RENDERING_FAILURE, ("b",), fallbacks=("a",)), Escalate), (
+    assert isinstance(step(ErrorKind.TIMEOUT, ("b", "b", "b"), fallbacks=("a",)), Escalate), (
         "the assigned one is no way back"
     )
 

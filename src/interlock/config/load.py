@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from interlock.config.explain import OF_THE_FILE, dotted, explain, shown
 from interlock.config.ladder import BUILT_IN, ORDER, looser, without_looser
-from interlock.config.settings import PART, Sections, Settings, source_of
+from interlock.config.settings import BUILT_IN_AGENTS, PART, Sections, Settings, source_of
 from interlock.config.text import MAX_BYTES, Tree, read_yaml
 from interlock.config.text import Path as Way
 from interlock.errors import ConfigError, did_you_mean
@@ -320,6 +320,7 @@ def _merged(
     base = str(layers.get(name, {}).get("extends", name))
     sources: dict[str, str] = {"environment": source}
     values = Sections().model_dump()
+    values["agents"] = {agent: said.model_dump(exclude_unset=True) for agent, said in BUILT_IN_AGENTS.items()}
     _put(values, BUILT_IN[base], sources, lambda _way: f"environment {base} (built in)")
     _put(values, without_looser(base, layers[""]), sources, draft.place(()))
     for entry in dict.fromkeys((base, name)):

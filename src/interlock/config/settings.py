@@ -289,8 +289,16 @@ class ValidatorSettings(Section):
 
 
 class AgentSettings(Section):
-    """What the project adds to an agent's definition."""
+    """What the project adds to an agent's definition; what it does not say stays as defined."""
 
+    description: str = ""
+    """What the agent is for, where it has no definition or another one is wanted."""
+    instructions: str = ""
+    """The same for its instructions."""
+    tools: tuple[Word, ...] = ()
+    """Tools that it may use."""
+    model: str = ""
+    """The model that it uses."""
     keywords: tuple[Word, ...] = ()
     """Words of tasks that are this agent's."""
     capabilities: tuple[Word, ...] = ()
