@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -338,6 +337,49 @@ WORKER = (
 )
 
 
+def test_an_agent_that_stops_its_keeper_does_not_get_away(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.runners.command._KEEPER_PATIENCE_S", 0.2)
+    program = FAMILY + (
+        "    while not (os.path.exists('daemon.pid') and os.path.exists('child.pid')): time.sleep(0.02)\n"
+        "    os.kill(os.getppid(), signal.SIGSTOP); put('stopped'); time.sleep(600)"
+    )
+
+    async def scene() -> None:
+        running = asyncio.ensure_future(python(workspace, program, grace_s=0.1).run(a_job(workspace), GateStub()))
+        await until(lambda: len(pids(workspace)) == 3 and (workspace / "stopped.pid").exists())
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scene())
+    assert [pid for pid in pids(workspace) if alive(pid)] == []
+    assert [p for p in psutil.process_iter() if str(workspace.parent) in _arguments(p)] == []
+
+
+def test_an_agent_that_multiplies_while_it_is_ended_is_ended(workspace: Path) -> None:
+    program = """
+        import os, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        open("agent.pid", "w").write(str(os.getpid()))
+        for _ in range(60):  # only the first one forks: a test must stay bounded whatever fails
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(30)
+                os._exit(0)
+            time.sleep(0.005)
+        """
+
+    async def scene() -> None:
+        running = asyncio.ensure_future(python(workspace, program, grace_s=0.05).run(a_job(workspace), GateStub()))
+        await until((workspace / "agent.pid").exists)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scene())
+    assert [p for p in psutil.process_iter() if str(workspace.parent) in _arguments(p)] == []
+
+
 def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> None:
     python(workspace, FAMILY + "    time.sleep(600)")
     worker = subprocess.Popen(
@@ -571,11 +613,17 @@ def test_an_agent_that_tells_no_outcome_leaves_an_unknown_effect(workspace: Path
     assert run(workspace, program.replace("IDEMPOTENT", "True")).usage.tool_calls == 1
 
 
-def test_a_question_that_nobody_waits_for_any_more_does_not_hold_the_end_up(workspace: Path) -> None:
-    class Slow(GateStub):
+def test_a_question_that_nobody_waits_for_any_more_is_dropped(workspace: Path) -> None:
+    class Asking(GateStub):
+        dropped = False
+
         async def before(self, *_: Any, **__: Any) -> CallVerdict:
             (workspace / "asked").touch()
-            await asyncio.sleep(600)
+            try:
+                await asyncio.Event().wait()  # for a person who never answers
+            except asyncio.CancelledError:
+                self.dropped = True
+                raise
             raise AssertionError
 
     program = """
@@ -584,9 +632,9 @@ def test_a_question_that_nobody_waits_for_any_more_does_not_hold_the_end_up(work
         while not os.path.exists("asked"): time.sleep(0.02)
         child.kill()
         """
-    started = time.monotonic()
-    run(workspace, program, Slow())
-    assert time.monotonic() - started < 500
+    gate = Asking()
+    run(workspace, program, gate)
+    assert gate.dropped
 
 
 def test_two_attempts_do_not_share_a_gate(tmp_path: Path) -> None:

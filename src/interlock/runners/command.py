@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,7 @@ _OPTIONS = ("command", "env", "grace_s")
 _CHUNK = 1 << 16
 _KEEPER_PATIENCE_S = 25.0
 _LAST_LINES = 15
+_PLACE = re.compile(r"\{(?:python|project|workspace)\}")
 _MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 
 _log = logging.getLogger(__name__)
@@ -123,10 +125,10 @@ class CommandRunner:
             _remove(places)
 
     async def _to_the_end(self, job: Job, places: _Places) -> tuple[int, _Printed]:
-        argv, env = self._argv(job), self._environment(places)
+        argv: Sequence[str] = filled(self._command, project=job.project, workspace=job.workspace)
+        env: Mapping[str, str] = self._environment(places)
         if self._wrap is not None:
-            wrapped, changed = self._wrap(argv, env)
-            argv, env = list(wrapped), dict(changed)
+            argv, env = self._wrap(argv, env)
         printed = _Printed()
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
@@ -158,8 +160,10 @@ class CommandRunner:
         if process.returncode is None and process.stdin is not None:
             process.stdin.close()
             pumps = [_pump(stream, Captured(0)) for stream in (process.stdout, process.stderr)]
-            with suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(asyncio.gather(process.wait(), *pumps), self._grace + _KEEPER_PATIENCE_S)
+            except TimeoutError:
+                await _killed(process)
         left: list[psutil.Process] = []
         for _ in range(100):
             left = _leftovers(process.pid, places.job)
@@ -172,15 +176,6 @@ class CommandRunner:
             await asyncio.sleep(0.05)
         else:
             _log.error("processes of an agent could not be ended: %s", [one.pid for one in left])
-
-    def _argv(self, job: Job) -> list[str]:
-        places = {"{python}": sys.executable, "{project}": str(job.project), "{workspace}": str(job.workspace)}
-        argv = []
-        for word in self._command:
-            for name, value in places.items():
-                word = word.replace(name, value)  # noqa: PLW2901 - filled in, one name after the other
-            argv.append(word)
-        return argv
 
     def _environment(self, places: _Places) -> dict[str, str]:
         env = {
@@ -200,6 +195,12 @@ class CommandRunner:
             "INTERLOCK_RESULT": str(places.result),
             "INTERLOCK_GATE": str(places.socket),
         }
+
+
+def filled(command: Sequence[str], *, project: Path, workspace: Path) -> tuple[str, ...]:
+    """A configured command with ``{python}``, ``{project}`` and ``{workspace}`` filled in; other braces stay."""
+    places = {"{python}": sys.executable, "{project}": str(project), "{workspace}": str(workspace)}
+    return tuple(_PLACE.sub(lambda found: places[found[0]], word) for word in command)
 
 
 def _words(value: Any, name: str) -> tuple[str, ...]:
@@ -248,6 +249,22 @@ async def _without_interruption(work: Any) -> None:
     if cancelled is not None:
         raise cancelled
     task.result()
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    """End a keeper that does not do its work (stopped by its agent, say), and before it everything below it."""
+    _log.warning("the keeper of an agent does not answer: killing it with all its processes")
+    with suppress(psutil.Error, ProcessLookupError):
+        keeping = psutil.Process(process.pid)
+        while below := keeping.children(recursive=True):
+            for one in below:
+                with suppress(psutil.Error):
+                    one.kill()
+            if all(one.status() == psutil.STATUS_ZOMBIE for one in keeping.children(recursive=True)):
+                break
+            await asyncio.sleep(0.01)
+        process.kill()
+    await process.wait()
 
 
 def _leftovers(session: int, marker: Path) -> list[psutil.Process]:
