@@ -480,7 +480,7 @@ def test_a_call_is_asked_for_and_its_outcome_told() -> None:
     assert before == {"verdict": "allow", "effect": "eff_1", "key": "key_1", "reason": ""}
     assert after == {"verdict": "allow", "reason": ""}
     assert gate.asked == [("shell", {"command": "ls"})]
-    assert gate.labels == [Labels(integrity=Integrity.UNTRUSTED, confidentiality=Confidentiality.PUBLIC)]
+    assert gate.labels == [Labels(integrity=Integrity.UNTRUSTED, confidentiality=Confidentiality.PUBLIC), None]
     assert gate.compensations == [Compensation(command=("undo", "x"), validate=("check",))]
     assert gate.outcomes == {"eff_1": (True, "a b")}
 
