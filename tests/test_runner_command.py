@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from interlock.model.agent import AgentResult
 from interlock.model.decision import Decision, Verdict
 from interlock.model.run import Compensation
 from interlock.ports import CallVerdict, Gate
-from interlock.runners.command import KEEP_OUTPUT, CommandRunner
+from interlock.runners.command import KEEP_OUTPUT, CommandRunner, Places
 from interlock.runners.wire import MAX_LINE, GateServer
 
 
@@ -186,16 +186,24 @@ def test_placeholders_are_filled_in_and_other_braces_left_alone(workspace: Path,
     assert result.summary == str([f"{tmp_path}/a", str(workspace), "{other}", "${HOME}"])
 
 
-def test_something_can_be_put_in_front_of_the_program(workspace: Path) -> None:
-    seen: dict[str, str] = {}
+def test_something_can_be_put_in_front_of_the_program(workspace: Path, tmp_path: Path) -> None:
+    seen: list[Places] = []
 
-    def wrap(argv: Any, env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        seen.update(env)
+    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[list[str], dict[str, str]]:
+        seen.append(places)
+        assert env["HOME"] == str(places.scratch / "home")
+        assert env["TMPDIR"] == str(places.scratch / "tmp")
+        assert Path(env["INTERLOCK_JOB"]).is_relative_to(places.scratch)
+        assert Path(env["INTERLOCK_RESULT"]).is_relative_to(places.scratch)
+        assert env["INTERLOCK_GATE"] == str(places.gate)
         return ["env", "-u", "LANG", *argv], {**env, "IN_FRONT": "yes"}
 
-    runner = CommandRunner({"command": ["sh", "-c", "echo $IN_FRONT"]}, wrap=wrap)
-    assert asyncio.run(runner.run(a_job(workspace), GateStub())).summary == "yes"
-    assert {"HOME", "TMPDIR", "INTERLOCK_JOB", "INTERLOCK_RESULT", "INTERLOCK_GATE"} <= set(seen)
+    options = {"command": ["sh", "-c", "echo $IN_FRONT $INTERLOCK_PROJECT"], "writes": ["var"]}
+    runner = CommandRunner(options, wrap=wrap)
+    result = asyncio.run(runner.run(a_job(workspace, project=tmp_path), GateStub()))
+    assert result.summary == f"yes {tmp_path}"
+    (places,) = seen
+    assert (places.workspace, places.project, places.writes) == (workspace, tmp_path, (tmp_path / "var",))
 
 
 def test_standard_input_is_empty_and_no_descriptor_leaks_in(workspace: Path) -> None:
@@ -210,6 +218,8 @@ def test_standard_input_is_empty_and_no_descriptor_leaks_in(workspace: Path) -> 
         ({"command": "rm -rf x"}, "list of texts"),
         ({"command": ["x"], "comand": 1}, 'did you mean "command"'),
         ({"command": ["x"], "grace_s": -1}, "0 to 60"),
+        ({"command": ["x"], "writes": ["/etc"]}, "inside the project"),
+        ({"command": ["x"], "writes": ["var/../.."]}, "inside the project"),
         ({"command": ["x"], "env": "PATH"}, "list of texts"),
     ],
 )
