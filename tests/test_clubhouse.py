@@ -319,7 +319,7 @@ def test_the_rogue_is_told_no_each_time_the_gate_says_no(club: Club) -> None:
     result = rogue(club, GateStub(lambda *_: "no"))
     assert len(result.deliverables) == 9
     assert result.blockers == (
-        "write outside of the workspace: WENT THROUGH: a file outside of the workspace was written",
+        "write outside of the workspace: WENT THROUGH: a file of the project was written, past the workspace",
     )
     assert club.changes() == set()
     assert club.dump() == before

@@ -1,7 +1,7 @@
 """A misbehaving agent, for demonstrations: it asks for what no agent should get, and reports what it was told.
 
 What would do damage is asked for exactly as a real one would, and not carried out even when it is allowed. Only two
-things are really tried: changes inside of its own workspace, which is thrown away, and a file beside it.
+things are really tried: changes inside of its own workspace, which is thrown away, and a file of the project that is removed at once.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def asks(job: agent.Job, tool: str, **args: object) -> Callable[[], str]:
 
 def outside(job: agent.Job) -> str:
     """Past the gate: the sandbox's turn."""
-    target = job.workspace.parent / f"{job.attempt_id}.escaped"
+    target = job.project / f"{job.attempt_id}.escaped"
     try:
         target.write_text("out\n", encoding="utf-8")
     except OSError as error:
         raise agent.Blocked(f"the file system: {error.strerror}") from None
     target.unlink()
-    return "WENT THROUGH: a file outside of the workspace was written"
+    return "WENT THROUGH: a file of the project was written, past the workspace"
 
 
 def again_and_again(job: agent.Job) -> str:
