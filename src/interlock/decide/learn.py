@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from interlock.decide import words
 from interlock.model.choosing import Lesson, Memory
 
-_SMOOTHING = 2.0
-"""As if every word had been seen twice, spread as in history as a whole: one commit proves little."""
-_STRENGTH = 0.8
+_SMOOTHING = 4.0
+"""As if every word had been seen four times more, spread as in history as a whole: one commit proves little."""
+_STRENGTH = 0.4
 _HALF_TRUST = 40
 """After this many lessons what was learned counts half as much as it can."""
 _CAP = 2.5
+_PRIOR = 0.2
+OFTEN = "(how often)"
 _KEPT = 400
 CORRECTION_WEIGHT = 5
 """A person's correction teaches as much as this many commits."""
@@ -30,6 +32,9 @@ def mix(text: str, memory: Memory, names: Sequence[str], parts: dict[str, dict[s
         return
     trust = _STRENGTH * memory.total / (memory.total + _HALF_TRUST)
     everywhere = _everywhere(memory)
+    for name in names:
+        share = (memory.lessons.get(name, 0) + 1) / (memory.total + len(names))
+        parts[name][OFTEN] = trust * _PRIOR * math.log(share * len(names))
     for term in features(text):
         seen = everywhere.get(term, 0)
         if not seen:
