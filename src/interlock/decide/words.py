@@ -40,6 +40,37 @@ def stem(word: str) -> str:
 _WEAK = frozenset(stem(word) for word in FUNCTION_WORDS | WORK_WORDS) | FUNCTION_WORDS | WORK_WORDS
 
 
+_SAYINGS = tuple(
+    (re.compile(rf"\b(?:{said})\b", re.IGNORECASE), meant)
+    for said, meant in (
+        (r"log(?:s|ged|ging)?[ -](?:in|on)(?:to)?|sign(?:s|ed|ing)?[ -](?:in|on)(?:to)?", "login"),
+        (r"log(?:s|ged|ging)?[ -]out|sign(?:s|ed|ing)?[ -]out", "logout"),
+        (r"sign(?:s|ed|ing)?[ -]up", "signup"),
+        (r"from v?\d+(?:\.\d+)+ to v?\d+(?:\.\d+)+", "version upgrade"),
+        (r"(?:two|2|multi)[ -]factor", "mfa"),
+        (r"e-mail(s?)", r"email\1"),
+        (r"end[ -]to[ -]end", "e2e"),
+        (r"roll(?:s|ed|ing)?(?: [\w.]+){0,4} out", "rollout"),
+        (r"pull[ -]requests?", "pullrequest"),
+        (r"(?:feature|release)[ -](?:flag|toggle)(s?)", r"featureflag\1"),
+        (r"machine[ -]learning", "ml"),
+        (r"dark[ -]mode", "darkmode"),
+        (r"lazy[ -]load\w*", "lazyloading"),
+        (r"screen[ -]readers?", "screenreader"),
+        (r"social[ -]media", "socialmedia"),
+        (r"smart[ -]contracts?", "smartcontract"),
+    )
+)
+"""What is written as several words and meant as one. Only where no telling word is lost."""
+
+
+def plain_words(text: str) -> list[str]:
+    """:func:`raw_words` after sayings are put as one word."""
+    for said, meant in _SAYINGS:
+        text = said.sub(meant, text)
+    return raw_words(text)
+
+
 def raw_words(text: str) -> list[str]:
     """The words of ``text`` in order, identifiers split into their parts."""
     found: list[str] = []
@@ -56,7 +87,7 @@ def stems(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The stems that can tell whose work it is, in order: no function words, no words of work, no single letters."""
-    return [found for found in stems(text) if len(found) > 1 and found not in _WEAK and not found.isdigit()]
+    return [found for found in map(stem, plain_words(text)) if len(found) > 1 and found not in _WEAK and not found.isdigit()]
 
 
 _PREPOSITIONS = frozenset(
@@ -69,7 +100,7 @@ def heads(text: str) -> set[str]:
     found = set()
     for part in re.split(r"[,;:.!?()]\s|$", text):
         last = ""
-        for word in raw_words(part):
+        for word in plain_words(part):
             if word in _PREPOSITIONS:
                 if last:
                     break
