@@ -28,7 +28,6 @@ LONGEST = 262_144
 """Characters that are read; what lies beyond is said to be unread, and a person is asked."""
 _NOTED = 6
 _EVIDENCE = 100
-_DEEPEST = 2
 
 _AT = {
     Surface.TOOL_RESULT: "R",
@@ -49,7 +48,7 @@ _ROLE = re2.compile(
     r"|(?:^|[\n.\]>:{;\"'])\s*(?:system(?:\s+(?:message|prompt|note|override|alert|notice|update|instruction))?|assistant|admin(?:istrator)?(?: override| message)?|systeme|sistema|note to (?:the )?(?:ai|llm|assistant|model|agent)s?)\s*:"
 )
 _ROLE_BOUND = 6
-_ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona"})
+_ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
 _CODE_DANGER = re2.compile(
     r"(?i)requests\.(?:post|put|get)|urlopen|urlretrieve|socket\.socket|\.sendall\(|\.sendto\(|fetch\(|paramiko|smtplib|yagmail|sendmail|rsync|\bscp\b|http\.client|\bcurl\b|\bwget\b|rmtree|os\.(?:remove|unlink|system|popen|kill|fork)|\.terminate\(|\.kill\(|subprocess|\bPopen\b|\bspawn\(|\bexec\(|\beval\(|/etc/|/boot/|C:\\\\Windows|\bAES\b|Fernet|pyperclip|pynput|keyboard\.|ImageGrab|x11grab|mss\(|winreg|ctypes|scapy|crontab|nmap|pexpect|ftplib|telnetlib|webbrowser\.|selenium|pyautogui|cv2\.VideoCapture|sounddevice|pyaudio|psutil|getpass|environ|sudo |chmod |iptables|shutdown"
 )
@@ -121,7 +120,7 @@ def _orders(raw: str, plain: str, surface: Surface, of: SpanKind) -> list[Findin
             if finding.severity > RiskLevel.MEDIUM
         ]
     for how, decoded in _decoded(plain, raw):
-        inner = normalise(encodable(decoded))
+        inner = normalise(decoded)
         extra = [Signal("decode", 8, "it asks to decode something and obey it", 0, 0)] if wants_decoding else []
         findings += [
             replace(finding, span=None)
@@ -134,10 +133,11 @@ def _orders(raw: str, plain: str, surface: Surface, of: SpanKind) -> list[Findin
 
 
 def _decoded(plain: str, raw: str) -> Iterator[tuple[str, str]]:
-    for how, decoded in views(plain if plain == raw else f"{plain}{_tags_only(raw)}"):
+    for how, found in views(plain if plain == raw else f"{plain}{_tags_only(raw)}"):
+        decoded = encodable(found)
         yield how, decoded
         for further, again in views(decoded):
-            yield f"{how}.{further}", again
+            yield f"{how}.{further}", encodable(again)
 
 
 def _tags_only(raw: str) -> str:
@@ -175,6 +175,8 @@ def _with_structure(text: str, at: str) -> list[Signal]:
         pieces += (text[done : role.start], ".".ljust(role.end - role.start))
         done = role.end
     found = signals("".join((*pieces, text[done:])), at) + roles
+    if (command := _COMMAND.search(text)) and at != "T":
+        found.append(Signal("command", 3, "it holds a command", *command.span()))
     code = [signal for signal in found if signal.name == "code"]
     if code and (match := _CODE_DANGER.search(text, code[0].start)) and match.start() - code[0].start < 2000:  # noqa: PLR2004 - the code follows at once
         found.append(Signal("dangerous_code", 5, "the code acts on the system or the network", code[-1].end, code[-1].end))
