@@ -29,7 +29,8 @@ _ROT13 = frozenset(codecs.encode(word, "rot13") for word in _TELLTALE)
 _BACKWARDS = frozenset(word[::-1] for word in _TELLTALE[:-2])
 _TURNED = re2.compile(r"(?i)\b(?:" + "|".join(sorted(_ROT13 | _BACKWARDS)) + r")\b")
 # No word of prose has 32 letters, four words of one letter in a row, or four in a row that mix letters and digits.
-_ODD = re.compile(r"\S{32}|(?:\b\w\b[\W_]{1,3}){4}|(?:\b(?:[A-Za-z]+\d|\d+[A-Za-z])[A-Za-z0-9]*\W{1,3}){4}")
+_ODD = re2.compile(r"\S{32}|(?:\b\w\b[\W_]{1,3}){4}|(?:\b(?:[A-Za-z]+\d|\d+[A-Za-z])[A-Za-z0-9]*\W{1,3}){4}")
+_MAY_HOLD = re2.compile(r"\S{20}|(?:\b\w\b[\W_]{1,3}){4}|(?:[0-9A-Fa-f]{2}[ :,]){12}")
 _ENTITIES = 4
 _FOREIGN_WORDS = 2
 
@@ -44,7 +45,8 @@ def views(text: str) -> Iterator[tuple[str, str]]:
         yield "escapes", _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST])
     if not text.isascii() and (tags := tag_text(text)):
         yield "tags", tags[:_LONGEST]
-    yield from _blobs(text)
+    if _MAY_HOLD.search(text) is not None:
+        yield from _blobs(text)
     yield from _rearranged(text[:_LONGEST])
 
 
