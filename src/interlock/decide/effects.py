@@ -24,8 +24,8 @@ _BY_TOOL_WORD: dict[str, set[str]] = {}
 for _effect, _words in _TOOL_WORDS.items():
     for _word in _words.split():
         _BY_TOOL_WORD.setdefault(_word, set()).add(_effect)
-_READING_WORDS = frozenset("get list read search find fetch show view describe query lookup check count".split())
-_LOCAL_TOOLS = frozenset("shell bash sql read edit write grep glob ls patch notebook todo plan think python".split())
+_READING_WORDS = frozenset("get list read search find fetch show view describe query lookup check count".split())  # noqa: SIM905 - a list of words reads as words
+_LOCAL_TOOLS = frozenset("shell bash sql read edit write grep glob ls patch notebook todo plan think python".split())  # noqa: SIM905 - a list of words reads as words
 
 # Programs and forms of shell commands; word boundaries only, since the shell reader does the exact work.
 _COMMANDS = tuple(
@@ -42,11 +42,20 @@ _COMMANDS = tuple(
         ("disable_check", r"--no-verify\b|--no-gpg-sign\b|\bset\s+\+e\b|\|\|\s{0,2}true\b|\bcore\.hooksPath\b|\bSKIP=|\bHUSKY=0|\bgh\b[^\n]{0,200}(?:protection|rulesets)|--force-with-lease|\bsystemctl\s+(?:stop|disable|mask)|\bsetenforce\s+0|\bufw\s+disable|iptables\s+-F|\bauditctl\s+-[eD]|--(?:skip|no|disable)-(?:checks?|tests?|verify|validation|hooks?|lint|audit|scan)\b"),
     )
 )  # fmt: skip
-_CHECK_FILES = re.compile(r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|\.circleci/|Jenkinsfile|\.pre-commit-config|\.husky/|CODEOWNERS|azure-pipelines|\.drone\.yml)")
-_CHECK_REMOVED = re.compile(r"continue-on-error:\s*true|if:\s*false|#\s*noqa|eslint-disable|skip\s*=\s*True|allow_failure:\s*true|verify\s*=\s*False|rejectUnauthorized:\s*false", re.IGNORECASE)
-_CREDENTIAL_FILE = re.compile(r"(?:^|/)(?:\.env(?:\.[\w-]+)?|\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|credentials(?:\.\w+)?|secrets?\.(?:ya?ml|json|toml|env)|[\w.-]+\.(?:pem|key|p12|pfx|jks|keystore|kdbx)|shadow|\.htpasswd|service[_-]account[\w-]*\.json|kubeconfig|environ)$|/\.(?:ssh|aws|gnupg|kube|docker|azure)/|/var/run/secrets/|/run/secrets/")
+_CHECK_FILES = re.compile(
+    r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|\.circleci/|Jenkinsfile|\.pre-commit-config|\.husky/|CODEOWNERS|azure-pipelines|\.drone\.yml)"
+)
+_CHECK_REMOVED = re.compile(
+    r"continue-on-error:\s*true|if:\s*false|#\s*noqa|eslint-disable|skip\s*=\s*True|allow_failure:\s*true|verify\s*=\s*False|rejectUnauthorized:\s*false",
+    re.IGNORECASE,
+)
+_CREDENTIAL_FILE = re.compile(
+    r"(?:^|/)(?:\.env(?:\.[\w-]+)?|\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|credentials(?:\.\w+)?|secrets?\.(?:ya?ml|json|toml|env)|[\w.-]+\.(?:pem|key|p12|pfx|jks|keystore|kdbx)|shadow|\.htpasswd|service[_-]account[\w-]*\.json|kubeconfig|environ)$|/\.(?:ssh|aws|gnupg|kube|docker|azure)/|/var/run/secrets/|/run/secrets/"
+)
 
-CONSEQUENTIAL = frozenset({"send", "publish", "push", "delete", "pay", "run_fetched", "grant", "write_outside", "disable_check"})
+CONSEQUENTIAL = frozenset(
+    {"send", "publish", "push", "delete", "pay", "run_fetched", "grant", "write_outside", "disable_check"}
+)
 """Effects that others feel or that cannot be taken back."""
 OUTWARD = frozenset({"send", "publish", "push"})
 """Effects that take data out of the house."""
@@ -61,7 +70,11 @@ def effects(action: Action, reading: Reading | None = None, workspace: str = "")
     text = action.text if action.tool in {"shell", "bash", "", "python"} else ""
     found.update(effect for effect, pattern in _COMMANDS if text and pattern.search(text))
     kinds = " ".join(finding.kind for finding in reading.findings)
-    if "delete" in kinds or "drop" in kinds or any(word.startswith(("delete", "drop", "truncate")) for word in reading.statements):
+    if (
+        "delete" in kinds
+        or "drop" in kinds
+        or any(word.startswith(("delete", "drop", "truncate")) for word in reading.statements)
+    ):
         found.add("delete")
     paths = (*reading.paths, *_paths(action))
     if any(_CREDENTIAL_FILE.search(path) for path in paths):
@@ -117,10 +130,18 @@ def _of_tool(action: Action) -> set[str]:
 
 
 def _paths(action: Action) -> list[str]:
-    return [value for name in ("path", "file_path", "file", "filename", "target", "destination") if isinstance(value := action.args.get(name), str)]
+    return [
+        value
+        for name in ("path", "file_path", "file", "filename", "target", "destination")
+        if isinstance(value := action.args.get(name), str)
+    ]
 
 
 def _outside(path: str, workspace: str) -> bool:
     if path.startswith(("~", "$HOME")) or ".." in path.split("/"):
         return True
-    return path.startswith("/") and not (workspace and (path == workspace or path.startswith(workspace.rstrip("/") + "/"))) and not path.startswith("/tmp/")  # noqa: S108 - scratch space is nobody's
+    return (
+        path.startswith("/")
+        and not (workspace and (path == workspace or path.startswith(workspace.rstrip("/") + "/")))
+        and not path.startswith("/tmp/")  # noqa: S108 - scratch space is nobody's
+    )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from interlock.decide.effects import CONSEQUENTIAL, OUTWARD, effects, holds_credentials, is_local, texts
 from interlock.model.action import Action, Confidentiality, Finding, Integrity, Labels, Reading, Scope, Surface
@@ -31,26 +32,41 @@ _TOKEN = re.compile(
     r"|(?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}\b)|(?P<account>\b[a-z]{2}\d{12,30}\b|\b0x[0-9a-f]{16,64}\b)|(?P<path>(?:~|\.{0,2})/[\w.@+-]{1,80}(?:/[\w.@+-]{1,80}){0,20})|(?P<word>\b[\w-]{14,100}\b)"
 )
 _LINE = 16
-_FILE_LIKE = re.compile(r"\.(?:py|js|ts|tsx|jsx|md|txt|json|ya?ml|toml|html|css|go|rs|java|rb|c|h|cpp|sql|csv|lock|cfg|ini|xml|svg|png|jpe?g|pdf|log)$")
-_HOUSE = re.compile(r"^(?:localhost|127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|\[?::1)|\.(?:local|internal|localhost)$")
-_DESTINATION = re.compile(r"(?:https?|ftp|wss?|ssh|s3|gs)://(?:[^\s/@\"']{1,100}@)?([^\s/:\"'?#]{1,253})|[\w.+-]{1,64}@([a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8})", re.IGNORECASE)
+_FILE_LIKE = re.compile(
+    r"\.(?:py|js|ts|tsx|jsx|md|txt|json|ya?ml|toml|html|css|go|rs|java|rb|c|h|cpp|sql|csv|lock|cfg|ini|xml|svg|png|jpe?g|pdf|log)$"
+)
+_HOUSE = re.compile(
+    r"^(?:localhost|127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|\[?::1)|\.(?:local|internal|localhost)$"
+)
+_DESTINATION = re.compile(
+    r"(?:https?|ftp|wss?|ssh|s3|gs)://(?:[^\s/@\"']{1,100}@)?([^\s/:\"'?#]{1,253})|[\w.+-]{1,64}@([a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8})",
+    re.IGNORECASE,
+)
 
 
-def label_result(tool: str, args: dict[str, object] | object, reading: Reading) -> Labels:
+def label_result(tool: str, args: Mapping[str, Any], reading: Reading) -> Labels:
     """The labels of what ``tool`` returns. ``reading`` joins what was read in the call and in its result.
 
     The web, mail, issues, chats and MCP servers that nobody vouches for are untrusted; stores and files of credentials are
     secret, as is a result that holds a secret; everything of the workspace is internal.
     """
-    action = Action(kind=Surface.TOOL_CALL, tool=tool, args=args if isinstance(args, dict) else {})
+    action = Action(kind=Surface.TOOL_CALL, tool=tool, args=args)
     does = effects(action, reading)
     strange = bool(does & {"fetch", "outside", "run_fetched"}) or not is_local(tool)
-    strange = strange or any(finding.kind.startswith("text.") and finding.severity >= RiskLevel.HIGH for finding in reading.findings)
+    strange = strange or any(
+        finding.kind.startswith("text.") and finding.severity >= RiskLevel.HIGH for finding in reading.findings
+    )
     secret = "read_secret" in does or any(map(holds_credentials, reading.paths))
-    secret = secret or any(finding.kind.startswith("secret.") and finding.severity >= RiskLevel.HIGH for finding in reading.findings)
+    secret = secret or any(
+        finding.kind.startswith("secret.") and finding.severity >= RiskLevel.HIGH for finding in reading.findings
+    )
     return Labels(
         integrity=Integrity.UNTRUSTED if strange else Integrity.TRUSTED,
-        confidentiality=Confidentiality.SECRET if secret else Confidentiality.PUBLIC if strange else Confidentiality.INTERNAL,
+        confidentiality=Confidentiality.SECRET
+        if secret
+        else Confidentiality.PUBLIC
+        if strange
+        else Confidentiality.INTERNAL,
     )
 
 
@@ -61,11 +77,10 @@ def begin(task: str) -> History:
 
 def join(first: History, second: History) -> History:
     """The history of an agent that got results from two others. Nothing becomes more trusted, nothing is forgotten."""
-    both = set(first.trusted) & set(second.trusted) if first.trusted and second.trusted else set(first.trusted) | set(second.trusted)
     return History(
         labels=first.labels.join(second.labels),
         untrusted=_pack(_unpack(first.untrusted) | _unpack(second.untrusted)),
-        trusted=tuple(sorted(both)),
+        trusted=tuple(sorted(set(first.trusted) & set(second.trusted))),
         counts={kind: max(first.count(kind), second.count(kind)) for kind in sorted({*first.counts, *second.counts})},
     )
 
@@ -78,25 +93,29 @@ def after_call(history: History, action: Action, reading: Reading, result_text: 
         bits = _bits(_tokens(result_text))
     does = effects(action, reading)
     if does & {"fetch", "run_fetched"}:  # what was saved from outside is as strange as what was shown
-        bits |= _bits(token for text in texts(dict(action.args)) for token in _tokens(text) if not _FILE_LIKE.search(token) or "/" in token)
+        bits |= _bits(
+            token
+            for text in texts(dict(action.args))
+            for token in _tokens(text)
+            if not _FILE_LIKE.search(token) or "/" in token
+        )
         bits |= _bits(re.findall(r"[\w.-]+\.(?:sh|py|js|pl|rb|exe|bin|run|whl|deb|rpm|tgz|zip)\b", action.text.lower()))
     counts = dict(history.counts)
     for kind in does:
         counts[kind] = counts.get(kind, 0) + (max(1, len(reading.paths)) if kind == "delete" else 1)
     counts["calls"] = counts.get("calls", 0) + 1
     counts["blocks_in_a_row"] = 0
-    return replace(history, labels=labels, untrusted=_pack(_unpack(history.untrusted) | bits) if bits else history.untrusted, counts=counts)
+    return replace(
+        history,
+        labels=labels,
+        untrusted=_pack(_unpack(history.untrusted) | bits) if bits else history.untrusted,
+        counts=counts,
+    )
 
 
-def after_block(history: History) -> History:
-    """The history after a call was blocked."""
-    counts = dict(history.counts)
-    for kind in ("blocks", "blocks_in_a_row"):
-        counts[kind] = counts.get(kind, 0) + 1
-    return replace(history, counts=counts)
-
-
-def flow(action: Action, history: History, reading: Reading | None = None, scope: Scope | None = None) -> tuple[Finding, ...]:
+def flow(
+    action: Action, history: History, reading: Reading | None = None, scope: Scope | None = None
+) -> tuple[Finding, ...]:
     """What is wrong with where this call's data comes from and goes to.
 
     Critical: secrets on their way outside. High: a consequential call by an agent that has read untrusted text, and a
@@ -107,12 +126,26 @@ def flow(action: Action, history: History, reading: Reading | None = None, scope
     labels = history.labels.join(action.labels)
     found: list[Finding] = []
     held = list(texts(dict(action.args)))
-    outward = does & OUTWARD and _leaves(held, reading, scope, does)
+    outward = does & OUTWARD and _leaves(held, reading, scope)
     if outward and any(finding.severity >= RiskLevel.CRITICAL for text in held for finding in find_secrets(text)):
-        found.append(_finding("flow.secret_to_outside", RiskLevel.CRITICAL, "a secret in the arguments", "a secret would leave the house"))
+        found.append(
+            _finding(
+                "flow.secret_to_outside",
+                RiskLevel.CRITICAL,
+                "a secret in the arguments",
+                "a secret would leave the house",
+            )
+        )
     elif outward and (labels.confidentiality is Confidentiality.SECRET or "read_secret" in does):
         severity = RiskLevel.CRITICAL if does & {"send", "publish"} else RiskLevel.HIGH
-        found.append(_finding("flow.secret_to_outside", severity, ", ".join(sorted(does & OUTWARD)), "the agent has read secrets, and this call sends data outside"))
+        found.append(
+            _finding(
+                "flow.secret_to_outside",
+                severity,
+                ", ".join(sorted(does & OUTWARD)),
+                "the agent has read secrets, and this call sends data outside",
+            )
+        )
     if history.untrusted:
         found += _provenance(held, history, consequential=bool(does & CONSEQUENTIAL))
     if labels.integrity is Integrity.UNTRUSTED and does & CONSEQUENTIAL:
@@ -139,12 +172,17 @@ def _provenance(held: list[str], history: History, *, consequential: bool) -> li
                 strangers[name] = None
     severity = RiskLevel.HIGH if consequential else RiskLevel.MEDIUM
     return [
-        _finding("flow.destination_from_untrusted", severity, redact(token[:80]), "this came word for word out of text that anyone could have written")
+        _finding(
+            "flow.destination_from_untrusted",
+            severity,
+            redact(token[:80]),
+            "this came word for word out of text that anyone could have written",
+        )
         for token in list(strangers)[:_MOST_SAID]
     ]
 
 
-def _leaves(held: list[str], reading: Reading, scope: Scope, does: frozenset[str]) -> bool:
+def _leaves(held: list[str], reading: Reading, scope: Scope) -> bool:
     """Whether data would leave the house: some destination is not the machine, the private network or an allowed host."""
     places = [place.lower() for place in reading.destinations]
     for text in held:
@@ -173,6 +211,8 @@ def _tokens(text: str) -> Iterable[str]:
             seen[token] = None
         elif match.lastgroup == "path" and token.count("/") < 2:  # noqa: PLR2004 - "/" alone names nothing
             continue
+        elif match.lastgroup == "word" and not any(char.isdigit() or char == "_" for char in token):
+            continue  # long, but a word of the language
         seen[token] = None
     for line in plain.splitlines():
         stripped = " ".join(line.split())
