@@ -52,6 +52,18 @@ RARE_DIALECTS = (
     "presto",
 )
 _MYSQL = frozenset({"mysql", "mariadb", "singlestore", "doris", "starrocks", "tidb"})
+_BACKSLASH = _MYSQL | {
+    "bigquery",
+    "snowflake",
+    "spark",
+    "spark2",
+    "hive",
+    "databricks",
+    "clickhouse",
+    "athena",
+    "drill",
+}
+"""Dialects in which a backslash escapes a quote in every literal."""
 _PLAIN_NAMES = re.compile(r'"[A-Za-z_][\w ]*"|`[\w ]*`')
 _ALIASES = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql", "sqlserver": "tsql", "sqlite3": "sqlite"}
 _AMBIGUOUS = re.compile(r"[\\\"`#$\[@]|--|/\*|\|\|")
@@ -149,9 +161,8 @@ def _disguised(notes: Notes, text: str, reason: str) -> None:
 
 def _read(text: str, dialect: str, depth: int) -> Notes:
     hashes = dialect in _MYSQL
-    ways = [words_of(text, hash_comments=hashes)]
-    if "\\" in text:
-        ways.append(words_of(text, backslash=True, hash_comments=hashes))
+    escapes = {False} if "\\" not in text else {dialect in _BACKSLASH} if dialect else {False, True}
+    ways = [words_of(text, backslash=escape, hash_comments=hashes) for escape in sorted(escapes)]
     notes = Notes(text)
     if not any(ways):
         return notes
@@ -263,7 +274,11 @@ def _is_bare_command(trees: list[exp.Expr]) -> bool:
 
 def _parse_as(text: str, dialect: str) -> list[exp.Expr] | None:
     try:
-        return [tree for tree in Dialect.get_or_raise(dialect).parse(text) if tree is not None]
+        return [
+            tree
+            for tree in Dialect.get_or_raise(dialect).parse(text)
+            if tree is not None and not isinstance(tree, exp.Semicolon)
+        ]
     except (SqlglotError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         return None  # not this dialect; whatever no dialect reads is judged by its words
 

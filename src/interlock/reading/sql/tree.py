@@ -19,7 +19,7 @@ from interlock.reading.sql.words import words_of
 def judge_tree(root: exp.Expr, notes: Notes) -> None:
     """Note what the statement ``root`` and all statements in it do."""
     if not isinstance(root, _ROOTS):
-        judge(words_of(notes.text), notes)
+        _words_of_all(root, notes)
     for node in root.walk():
         handler = _HANDLERS.get(type(node))
         if handler is not None:
