@@ -22,8 +22,14 @@ _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(r"&#x?[0-9A-Fa-f]{1,6};?|&[a-z]{2,6};")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\u\{([0-9a-fA-F]{1,6})\}")
 _SPACED = re.compile(r"(?:(?<![^\W_])[^\W_][^\w\n]{1,2}){8,}")
-_ROT13 = frozenset(codecs.encode("ignore previous instructions system prompt reveal forget the and secret password follow send tenant", "rot13").split())
-_BACKWARDS = frozenset(word[::-1] for word in "ignore previous instructions system prompt reveal forget secret password".split())
+_ROT13 = frozenset(
+    codecs.encode(
+        "ignore previous instructions system prompt reveal forget the and secret password follow send tenant", "rot13"
+    ).split()
+)
+_BACKWARDS = frozenset(
+    word[::-1] for word in "ignore previous instructions system prompt reveal forget secret password".split()
+)
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _ENTITIES = 4
 _FOREIGN_WORDS = 2
@@ -36,7 +42,10 @@ def views(text: str) -> Iterator[tuple[str, str]]:
     if "&" in text and len(_ENTITY.findall(text[:_LONGEST])) >= _ENTITIES:
         yield "entities", html.unescape(text[:_LONGEST])
     if "\\" in text and len(_UNICODE.findall(text[:_LONGEST])) >= _ENTITIES:
-        yield "escapes", _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST])
+        yield (
+            "escapes",
+            _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST]),
+        )
     if not text.isascii() and (tags := tag_text(text)):
         yield "tags", tags[:_LONGEST]
     yield from _blobs(text)

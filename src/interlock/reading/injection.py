@@ -28,7 +28,17 @@ _TOKEN = re.compile(
     r"|(?P<word>[a-z0-9]+(?:'[a-z]{1,2}\b)?)|(?P<para>\n\s*\n)|(?P<end>[.?;](?=\s|$|[\"')*])|[.。！？])|(?P<bang>!+)|(?P<line>\n)|(?P<colon>:)|(?P<quote>[\"'`])"
     r"|(?P<open>[(\[<>|*#-])"
 )  # fmt: skip
-_GROUPS = {"X": "X", "f": "f", "para": ".", "end": ".", "bang": "!", "line": "/", "colon": ":", "quote": '"', "open": "("}
+_GROUPS = {
+    "X": "X",
+    "f": "f",
+    "para": ".",
+    "end": ".",
+    "bang": "!",
+    "line": "/",
+    "colon": ":",
+    "quote": '"',
+    "open": "(",
+}
 _START = r"""(?:^|[.:/"!(p&])[pqi!]{0,2}"""
 _LITTLE = "wqz&"
 _LEET = str.maketrans("013457", "oleast"), str.maketrans("013457", "oieast")
@@ -65,7 +75,9 @@ def signals(text: str, at: str) -> list[Signal]:
         for match in pattern.of.finditer(shape):
             if match.end() > match.start():
                 found.append(
-                    Signal(pattern.name, pattern.weight, pattern.what, places[match.start()][0], places[match.end() - 1][1])
+                    Signal(
+                        pattern.name, pattern.weight, pattern.what, places[match.start()][0], places[match.end() - 1][1]
+                    )
                 )
                 if len(found) > _MOST_HITS:
                     return found
@@ -139,7 +151,9 @@ _TELLING = re.compile(r"[OVSALegrJjGxvuTcNk]")
 
 @cache
 def _lexicon() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(resources.files(__package__).joinpath("rules/injection.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+    loaded: dict[str, Any] = yaml.load(
+        resources.files(__package__).joinpath("rules/injection.yaml").read_text("utf-8"), Loader=_LOADER
+    )  # noqa: S506 - a safe loader
     return loaded
 
 
@@ -158,7 +172,13 @@ def _words() -> dict[str, str]:
 @cache
 def _patterns(at: str) -> tuple[_Pattern, ...]:
     return tuple(
-        _Pattern(row["name"], row["weight"], row["at"], row["what"], re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)))
+        _Pattern(
+            row["name"],
+            row["weight"],
+            row["at"],
+            row["what"],
+            re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)),
+        )
         for row in _lexicon()["signals"]
         if at in row["at"]
     )
