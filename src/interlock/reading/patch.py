@@ -1,0 +1,410 @@
+"""File changes to findings: what a change takes away and what it brings in.
+
+Reads unified diffs, git's extensions of them, the ``*** Begin Patch`` form that coding agents write, and whole new
+contents. Lines are judged by which side they are on; a word that a file loses and gets back is no loss.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from interlock.model.action import Finding, Reading, Scope
+from interlock.model.risk import RiskLevel
+from interlock.reading import patch_rules as rules
+from interlock.reading.path_places import MANIFEST
+from interlock.reading.paths import read_path
+from interlock.reading.sql import read_sql
+
+LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
+
+LONGEST = 4_000_000
+"""Characters of a whole change; a longer one is blocked."""
+LONGEST_FILE = 400_000
+"""Characters of one file's changed lines that are read; the rest asks a person."""
+HUGE = 3_000
+"""Changed lines after which nobody reviews well; noted."""
+
+Secrets = Callable[[str], tuple[Finding, ...]]
+
+
+@dataclass(kw_only=True, slots=True)
+class FileChange:
+    """The changed lines of one file."""
+
+    path: str
+    old_path: str = ""
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    around: list[str] = field(default_factory=list)
+    """Context and added lines in order: the file as it will be, as far as it is shown."""
+    new: bool = False
+    deleted: bool = False
+    binary: bool = False
+    mode: str = ""
+
+
+def read_patch(diff: str, scope: Scope, *, path: str = "", secrets: Secrets | None = None) -> Reading:
+    """What a change would take away, bring in and touch.
+
+    ``diff`` is a patch, or with ``path`` the whole new content of that file. ``secrets`` finds secrets in added lines.
+    Severity: a check, limit, log or constraint taken away or switched off asks a person (high); programs, ``eval``,
+    dependencies and skipped tests are noted (medium); an ordinary change has no finding above medium. What is added in
+    tests counts one step less. A text that is no patch is high, one over ``LONGEST`` characters critical.
+    """
+    if len(diff) > LONGEST:
+        return Reading(findings=(_finding("patch.too_long", CRITICAL, path, f"is longer than {LONGEST} characters"),))
+    if path:
+        lines = diff.splitlines()
+        files = [FileChange(path=path, added=lines, around=lines)]
+        whole: list[Finding] = []
+    else:
+        files = parse_patch(diff)
+        whole = (
+            [_finding("patch.unparsed", HIGH, diff, "is no patch, so which files it changes cannot be told")]
+            if not files and diff.strip()
+            else []
+        )
+        if not files:
+            files = [FileChange(path="", added=diff.splitlines())]
+    reading = Reading(findings=tuple(whole))
+    taken_in = Counter(line.strip() for change in files for line in change.added)
+    for change in files:
+        reading += _read_file(change, scope, secrets, taken_in)
+    if sum(len(change.added) + len(change.removed) for change in files) > HUGE:
+        reading += Reading(
+            findings=(_finding("patch.huge", MEDIUM, "", f"changes more than {HUGE} lines: nobody reviews that well"),)
+        )
+    return Reading(findings=_once(reading.findings), paths=reading.paths)
+
+
+def _read_file(change: FileChange, scope: Scope, secrets: Secrets | None, taken_in: Counter[str]) -> Reading:
+    found: list[Finding] = []
+    paths: tuple[str, ...] = ()
+    for path in dict.fromkeys(path for path in (change.path, change.old_path) if path):
+        place = read_path(path, scope, write=True)
+        found += place.findings
+        paths += place.paths
+    low = change.path.lower()
+    found += _about_the_file(change, low, scope)
+    added, removed = "\n".join(change.added), "\n".join(change.removed)
+    if len(added) + len(removed) > LONGEST_FILE and not rules.GENERATED_FILES.search(low):
+        found.append(_finding("patch.unread", HIGH, change.path, "is too long to be read to its end"))
+    added, removed = added[:LONGEST_FILE], removed[:LONGEST_FILE]
+    if secrets is not None and added:
+        found += secrets(added)
+    found += _hidden(added, change.path)
+    if not rules.PROSE_FILES.search(low) and not rules.GENERATED_FILES.search(low):
+        found += _added(added, low)
+        if not change.deleted:
+            found += _removed(removed, added, low, taken_in)
+            found += _numbers(change)
+            found += _always_yes(change)
+    return Reading(findings=tuple(found), paths=paths)
+
+
+def _about_the_file(change: FileChange, low: str, scope: Scope) -> list[Finding]:
+    found = []
+    if change.binary:
+        found.append(_finding("patch.binary", MEDIUM, change.path, "changes a binary file, which nobody can review"))
+    if change.deleted:
+        guards = re.search(
+            r"auth|security|permission|audit|csrf|acl\b|policy|middleware", low
+        ) and not rules.TEST_FILES.search(low)
+        kind = "patch.file.deleted.security" if guards else "patch.file.deleted"
+        found.append(_finding(kind, HIGH if guards else MEDIUM, change.path, "deletes a file"))
+        if rules.TEST_FILES.search(low):
+            found.append(_finding("patch.test.removed", MEDIUM, change.path, "deletes tests"))
+    if MANIFEST.search(low):
+        found.append(
+            _finding("patch.dependency", MEDIUM, change.path, "changes which dependencies are used, or how it is built")
+        )
+    if change.mode.startswith("120"):
+        for target in change.added:
+            directory = change.path.rpartition("/")[0]
+            aim = target if target.startswith("/") else f"{directory}/{target}".lstrip("/")
+            led = read_path(aim, scope, write=True)
+            found += led.findings
+            found.append(
+                _finding(
+                    "patch.symlink",
+                    led.severity.at_least(MEDIUM),
+                    f"{change.path} -> {target}",
+                    "makes a symbolic link",
+                )
+            )
+    elif change.mode.startswith("160"):
+        found.append(_finding("patch.submodule", MEDIUM, change.path, "takes in another repository"))
+    elif change.mode.endswith("755") and not change.new:
+        found.append(_finding("patch.executable", MEDIUM, change.path, "makes a file executable"))
+    return found
+
+
+def _code(text: str) -> str:
+    """``text`` without whole-line comments: a check that is commented out is gone."""
+    return "\n".join(line for line in text.split("\n") if not _COMMENT.match(line))
+
+
+_COMMENT = re.compile(r"\s*(?:#(?!\[|include|define|if|!)|//|\*(?!\s*/?\s*\S+\s*\()|/\*|<!--|--\s|;;|\"\"\"|REM\s)")
+
+
+def _added(text: str, low: str) -> list[Finding]:
+    found = []
+    code = _code(text)
+    in_tests = rules.TEST_FILES.search(low) is not None
+    for rule in rules.ADDED:
+        if rule.files is not None and not rule.files.search(low):
+            continue
+        match = rule.pattern.search(text if rule.kind == "patch.check.silenced" else code)
+        if match is not None:
+            severity = MEDIUM if in_tests and rule.severity is HIGH else rule.severity
+            found.append(_finding(rule.kind, severity, _line(code, match), rule.reason))
+    if low.endswith(".sql") and code.strip():
+        for finding in read_sql(code).findings:
+            if finding.severity >= HIGH and not finding.kind.startswith(
+                ("sql.unparsed", "sql.unknown_root", "sql.exec")
+            ):
+                kind = f"patch.{finding.kind}"
+                found.append(_finding(kind, HIGH, finding.evidence, f"holds a statement that {finding.reason}"))
+    return found
+
+
+def _removed(removed: str, added: str, low: str, taken_in: Counter[str]) -> list[Finding]:
+    """Words that the file loses. One that comes in elsewhere as the same line was moved: noted only."""
+    found = []
+    gone, come = _code(removed), _code(added)
+    for rule in rules.REMOVED:
+        if rule.files is not None and not rule.files.search(low):
+            continue
+        lost = Counter(match.group().lower() for match in rule.pattern.finditer(gone))
+        lost.subtract(Counter(match.group().lower() for match in rule.pattern.finditer(come)))
+        words = [word for word, count in lost.items() if count > 0]
+        if not words:
+            continue
+        line = _first_use(rule.pattern, gone, words)
+        if line:
+            severity = MEDIUM if taken_in[line] or rules.TEST_FILES.search(low) else rule.severity
+            found.append(_finding(rule.kind, severity, line, rule.reason))
+    return found
+
+
+_IMPORT = re.compile(r"(?:from\s+\S+\s+)?import\b|(?:const|let|var)\s.*\brequire\(|use\s|#include\b|using\s")
+
+
+def _first_use(pattern: re.Pattern[str], text: str, words: list[str]) -> str:
+    """The first line with a lost word that is no import: an import alone guards nothing."""
+    for match in pattern.finditer(text):
+        line = _line(text, match)
+        if match.group().lower() in words and not _IMPORT.match(line):
+            return line
+    return ""
+
+
+_NUMBER = re.compile(r"\d[\d_]*")
+
+
+def _numbers_in(line: str) -> list[int]:
+    """The first numbers of a line; what has more than 18 digits is no limit."""
+    return [int(number.replace("_", "")[:18]) for number in _NUMBER.findall(line)[:16]]
+
+
+def _numbers(change: FileChange) -> list[Finding]:
+    """Limits that were made laxer: the same line with another number."""
+    before: dict[str, list[int]] = {}
+    for line in change.removed:
+        before.setdefault(_NUMBER.sub("0", line.strip()), _numbers_in(line))
+    found = []
+    for line in change.added:
+        old, new = before.get(_NUMBER.sub("0", line.strip())), _numbers_in(line)
+        if not old or len(old) != len(new) or old == new:
+            continue
+        fell = any(n < o for o, n in zip(old, new, strict=True))
+        rose = any(n > o for o, n in zip(old, new, strict=True))
+        if (fell and rules.LOWERED.search(line)) or (rose and rules.RAISED.search(line)):
+            found.append(_finding("patch.limit.weakened", HIGH, line, "makes a limit laxer that keeps attackers out"))
+    return found
+
+
+def _always_yes(change: FileChange) -> list[Finding]:
+    """An added ``return True`` right below a function that decides who may do what."""
+    added = {line.strip() for line in change.added}
+    for place, line in enumerate(change.around):
+        if not rules.YES_FUNCTIONS.search(line) or not re.search(
+            r"\b(?:def|function|func|fn|public|private|const|async|static)\b|=>", line
+        ):
+            continue
+        for following in change.around[place : place + 3]:
+            says = re.search(r"(?:\breturn|=>)\s*(?:true|True|1|nil|next\(\))\s*[;})]*\s*$", following)
+            if says and following.strip() in added:
+                return [_finding("patch.auth.bypass", HIGH, following, "makes a check always say yes")]
+    return []
+
+
+def _hidden(text: str, path: str) -> list[Finding]:
+    if text.isascii():
+        return []
+    if re.search("[\u202a-\u202e\u2066-\u2069]", text):
+        return [_finding("patch.hidden.bidi", HIGH, path, "holds characters that make code look like other code")]
+    if re.search("[\u200b\u2060\ufeff\U000e0000-\U000e007f]", text):
+        return [_finding("patch.hidden.invisible", MEDIUM, path, "holds characters that nobody sees")]
+    return []
+
+
+# --- parsing --------------------------------------------------------------------------------------------------------
+
+
+def parse_patch(diff: str) -> list[FileChange]:
+    """The changes of each file; empty when ``diff`` is no patch."""
+    return _Parser().parse(diff)
+
+
+class _Parser:
+    """Goes through a patch line by line; hunk headers say how many lines belong to a hunk, so that content is never a header."""
+
+    def __init__(self) -> None:
+        self.files: list[FileChange] = []
+        self.left_old = 0
+        self.left_new = 0
+        self.agent_form = False
+
+    def parse(self, diff: str) -> list[FileChange]:
+        for line in diff.split("\n"):
+            if self.left_old > 0 or self.left_new > 0:
+                self._hunk_line(line)
+            elif line.startswith("***") and self._agent_header(line):
+                continue
+            elif self.agent_form and line[:1] in {"+", "-", " "}:
+                self._content(line)
+            else:
+                self._header(line.rstrip("\r"))
+        return self.files
+
+    def _hunk_line(self, line: str) -> None:
+        mark = line[:1]
+        if mark == "\\":
+            return
+        if mark not in {"+", "-", " ", ""}:
+            self.left_old = self.left_new = 0  # the counts lie; what follows is read as headers again
+            self._header(line)
+            return
+        self.left_old -= mark != "+"
+        self.left_new -= mark != "-"
+        self._content(line)
+
+    def _content(self, line: str) -> None:
+        if not self.files:
+            return
+        change = self.files[-1]
+        text = line[1:].rstrip("\r")
+        if line[:1] == "+":
+            change.added.append(text)
+            change.around.append(text)
+        elif line[:1] == "-":
+            change.removed.append(text)
+        else:
+            change.around.append(text)
+
+    def _header(self, line: str) -> None:
+        hunk = re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@(.*)", line)
+        if hunk and self.files:
+            self.left_old, self.left_new = int(hunk[1] or 1), int(hunk[2] or 1)
+            self.files[-1].around.append(hunk[3])
+        elif line.startswith("diff --git "):
+            self._git(line)
+        elif line.startswith("--- "):
+            self._old(_name(line[4:]))
+        elif line.startswith("+++ "):
+            self._new(_name(line[4:]))
+        elif self.files:
+            self._extended(line)
+            if line[:1] in {"+", "-"}:
+                self._content(line)  # lines past the end of a hunk still count
+
+    def _git(self, line: str) -> None:
+        names = re.match(r'diff --git (?:"?a/(.*?)"?) (?:"?b/(.*?)"?)$', line)
+        self.files.append(
+            FileChange(path=_name(names[2]) if names else line[11:], old_path=_name(names[1]) if names else "")
+        )
+
+    def _old(self, name: str) -> None:
+        fresh = not self.files or bool(self.files[-1].added or self.files[-1].removed or self.files[-1].around)
+        if fresh or (self.files[-1].old_path not in {name, ""} and name):
+            self.files.append(FileChange(path=name))
+        self.files[-1].old_path = name
+        self.files[-1].new = self.files[-1].new or not name
+
+    def _new(self, name: str) -> None:
+        if not self.files:
+            self.files.append(FileChange(path=name))
+        change = self.files[-1]
+        change.deleted = change.deleted or not name
+        change.path = name or change.old_path
+
+    def _extended(self, line: str) -> None:
+        change = self.files[-1]
+        if line.startswith("new file mode"):
+            change.new, change.mode = True, line.rsplit(maxsplit=1)[-1]
+        elif line.startswith("deleted file mode"):
+            change.deleted = True
+        elif line.startswith("new mode"):
+            change.mode = line.rsplit(maxsplit=1)[-1]
+        elif line.startswith(("rename to ", "copy to ")):
+            change.path = _name(line.split(" to ", 1)[-1])
+        elif line.startswith(("rename from ", "copy from ")):
+            change.old_path = _name(line.split(" from ", 1)[-1])
+        elif line.startswith(("GIT binary patch", "Binary files ")):
+            change.binary = True
+
+    def _agent_header(self, line: str) -> bool:
+        match = re.match(
+            r"\*\*\* (Begin Patch|End Patch|End of File|(Add|Update|Delete) File: (.+)|Move to: (.+))", line
+        )
+        if match is None:
+            return False
+        if match[2]:
+            self.agent_form = True
+            self.files.append(FileChange(path=match[3].strip(), new=match[2] == "Add", deleted=match[2] == "Delete"))
+        elif match[4] and self.files:
+            self.files[-1].old_path, self.files[-1].path = self.files[-1].path, match[4].strip()
+        elif match[1] == "End Patch":
+            self.agent_form = False
+        return True
+
+
+def _name(raw: str) -> str:
+    """A path of a header: without ``a/`` or ``b/``, time stamp and quotes; empty for ``/dev/null``."""
+    name = raw.split("\t", 1)[0].strip()
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8) & 0xFF]), name[1:-1].encode()).decode(
+            errors="replace"
+        )
+    if name == "/dev/null":
+        return ""
+    return name[2:] if name.startswith(("a/", "b/")) else name
+
+
+# --- writing down ---------------------------------------------------------------------------------------------------
+
+
+def _line(text: str, match: re.Match[str]) -> str:
+    begin = text.rfind("\n", 0, match.start()) + 1
+    end = text.find("\n", match.end())
+    return text[begin : end if end >= 0 else len(text)].strip()
+
+
+def _finding(kind: str, severity: RiskLevel, evidence: str, reason: str) -> Finding:
+    short = " ".join(re.sub(r"([\"'])[^\"'\n]{12,}\1", r"\1…\1", evidence[:300]).split())[:100]
+    return Finding(detector="patch", kind=kind, severity=severity, evidence=short, reason=f"The change {reason}.")
+
+
+def _once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """One finding per kind and evidence at most three times, worst first."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for finding in sorted(findings, key=lambda finding: -finding.severity.rank):
+        seen[finding.kind] += 1
+        if seen[finding.kind] <= 3:  # noqa: PLR2004 - more of the same says nothing new
+            kept.append(finding)
+    return tuple(kept)
