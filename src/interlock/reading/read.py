@@ -10,6 +10,7 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
@@ -103,13 +104,13 @@ def read(action: Action, scope: Scope, *, expired: Expired | None = None) -> Rea
 
     Args:
         action: what is about to happen.
-        scope: what is known of the place.
+        scope: what is known of the place; paths inside its workspace come out relative to it, others as they are.
         expired: asked between readers; when it says yes, the reading ends as failed.
 
     Never raises: what goes wrong is a critical finding ``gate.failed`` with the reason.
     """
     try:
-        return _Dispatch(scope, expired).read(action)
+        return _located(_Dispatch(scope, expired).read(action), scope.workspace)
     except RecursionError:
         return Reading(findings=(failure("it is nested too deeply to be read"),))
     except Exception as problem:  # noqa: BLE001 - closed on failure: what cannot be read is not harmless
@@ -119,6 +120,14 @@ def read(action: Action, scope: Scope, *, expired: Expired | None = None) -> Rea
             else f"{type(problem).__name__} in a reader"
         )
         return Reading(findings=(failure(why),))
+
+
+def _located(reading: Reading, workspace: str) -> Reading:
+    if not reading.paths:
+        return reading
+    root = workspace.rstrip("/") + "/" if workspace else ""
+    paths = (path.removeprefix(root) if root else path for path in reading.paths)
+    return replace(reading, paths=tuple(dict.fromkeys(path for path in paths if path != _UNNAMED)))
 
 
 def together(readings: Sequence[Reading]) -> Reading:
