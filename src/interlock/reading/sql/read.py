@@ -11,6 +11,7 @@ from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
 
 from interlock.model.action import Finding, Reading
+from interlock.reading.lookalikes import folded
 from interlock.reading.sql.lexical import first_word, judge, scan, scan_calls
 from interlock.reading.sql.notes import Notes, note
 from interlock.reading.sql.tree import judge_tree
@@ -18,7 +19,6 @@ from interlock.reading.sql.vocabulary import ASKED_LEADS, CHANGING_LEADS, CRITIC
 from interlock.reading.sql.words import (
     Token,
     depth_of,
-    folded,
     joined,
     statements_of,
     without_executable_comments,
