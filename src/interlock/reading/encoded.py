@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+import re2
+
 from interlock.reading.hidden import tag_text
 
 _MOST_BLOBS = 16
@@ -22,15 +24,12 @@ _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(r"&#x?[0-9A-Fa-f]{1,6};?|&[a-z]{2,6};")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\u\{([0-9a-fA-F]{1,6})\}")
 _SPACED = re.compile(r"(?:(?<![^\W_])[^\W_][^\w\n]{1,2}){8,}")
-_ROT13 = frozenset(
-    codecs.encode(
-        "ignore previous instructions system prompt reveal forget the and secret password follow send tenant", "rot13"
-    ).split()
-)
-_BACKWARDS = frozenset(
-    word[::-1] for word in "ignore previous instructions system prompt reveal forget secret password".split()
-)
-_WORD = re.compile(r"[A-Za-z]{3,}")
+_TELLTALE = "ignore previous instructions system prompt reveal forget secret password follow send the and".split()
+_ROT13 = frozenset(codecs.encode(word, "rot13") for word in _TELLTALE)
+_BACKWARDS = frozenset(word[::-1] for word in _TELLTALE[:-2])
+_TURNED = re2.compile(r"(?i)\b(?:" + "|".join(sorted(_ROT13 | _BACKWARDS)) + r")\b")
+# No word of prose has 32 letters, four words of one letter in a row, or four in a row that mix letters and digits.
+_ODD = re.compile(r"\S{32}|(?:\b\w\b[\W_]{1,3}){4}|(?:\b(?:[A-Za-z]+\d|\d+[A-Za-z])[A-Za-z0-9]*\W{1,3}){4}")
 _ENTITIES = 4
 _FOREIGN_WORDS = 2
 
@@ -42,10 +41,7 @@ def views(text: str) -> Iterator[tuple[str, str]]:
     if "&" in text and len(_ENTITY.findall(text[:_LONGEST])) >= _ENTITIES:
         yield "entities", html.unescape(text[:_LONGEST])
     if "\\" in text and len(_UNICODE.findall(text[:_LONGEST])) >= _ENTITIES:
-        yield (
-            "escapes",
-            _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST]),
-        )
+        yield "escapes", _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST])
     if not text.isascii() and (tags := tag_text(text)):
         yield "tags", tags[:_LONGEST]
     yield from _blobs(text)
@@ -55,12 +51,7 @@ def views(text: str) -> Iterator[tuple[str, str]]:
 def squashed(text: str) -> str:
     """Letters and digits only, when ``text`` looks as if its spaces were moved or taken out; else empty."""
     head = text[:_LONGEST]
-    words = head.split()
-    if not words:
-        return ""
-    longest = max(map(len, words))
-    odd = sum(1 for word in words if len(word) == 1 or (any(map(str.isdigit, word)) and any(map(str.isalpha, word))))
-    if longest < 32 and odd * 2 < len(words):  # noqa: PLR2004 - the longest words of prose have under 30 letters
+    if _ODD.search(head) is None:
         return ""
     return "".join(filter(str.isalnum, head)).lower()
 
@@ -103,7 +94,9 @@ def _readable(decode) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001 - 
 def _rearranged(text: str) -> Iterator[tuple[str, str]]:
     if _SPACED.search(text):
         yield "spaced", re.sub(r"(?<=\S)[ ](?=\S)", "", re.sub(r"[ ]{2,}", "\x00", text)).replace("\x00", " ")
-    words = set(_WORD.findall(text.lower()))
+    if _TURNED.search(text) is None:
+        return
+    words = {match[0].lower() for match in _TURNED.finditer(text)}
     if len(words & _ROT13) >= _FOREIGN_WORDS:
         yield "rot13", codecs.encode(text, "rot13")
     if words & _BACKWARDS:

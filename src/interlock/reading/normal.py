@@ -23,26 +23,9 @@ _LOOKALIKES = {
 _PLAIN = {alike: plain for plain, every in _LOOKALIKES.items() for alike in every}
 del _PLAIN["`"]
 
-_SQUARED = (
-    (0x1F130, 26),
-    (0x1F150, 26),
-    (0x1F170, 26),
-    (0x1F1E6, 26),
-)  # squared and circled capitals without a decomposition
+_SQUARED = ((0x1F130, 26), (0x1F150, 26), (0x1F170, 26), (0x1F1E6, 26))  # squared and circled capitals without a decomposition
 _INVISIBLE = frozenset(
-    [
-        0x00AD,
-        0x034F,
-        0x115F,
-        0x1160,
-        0x17B4,
-        0x17B5,
-        0x3164,
-        0xFFA0,
-        0xFEFF,
-        *range(0x180B, 0x1810),
-        *range(0x200B, 0x2010),
-    ]
+    [0x00AD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0xFEFF, *range(0x180B, 0x1810), *range(0x200B, 0x2010)]
     + [*range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10), *range(0xFFF9, 0xFFFC)]
 )
 

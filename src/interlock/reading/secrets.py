@@ -43,18 +43,12 @@ _WEAK = frozenset(
     " localhost default hidden masked mypassword my_password real_key login qwerty letmein welcome token key value text pw pswd"
     " newpassword oldpassword currentpassword confirmpassword changeit sample rabbitmq mongo minio minioadmin mariadb sa".split()
 )
-_CODE = re2.compile(
-    r"^[A-Za-z_$@&][\w$]*(?:(?:\.|->|::|\?\.)[\w$]+)+|^[A-Za-z_$][\w$.]*[(\[]|=>|^[A-Za-z_$]+$|^[&|=!<>+?:]"
-)
+_CODE = re2.compile(r"^[A-Za-z_$@&][\w$]*(?:(?:\.|->|::|\?\.)[\w$]+)+|^[A-Za-z_$][\w$.]*[(\[]|=>|^[A-Za-z_$]+$|^[&|=!<>+?:]")
 _NOT_SECRET_NAME = re2.compile(
     r"(?i)(?:public|foreign|primary|cache|sort|partition|index|object|s3|hash|turn|mon|don|tur|hot|short|press|lookup|group|storage|query|row|column|col|map|dict|json|route|translation|i18n|message|event|state|redis|react|data|item|label|field|feature|flag|config|setting|registry|host|known|csrf|page|next_page|nextpage|continuation|pagination|cursor|bos|eos|pad|unk|mask|sep|cls|stop|start|end|special|max|min|num|total|prompt|completion|input|output|cancel|cancellation|design|syntax|jsx|idempotency|unique|natural|composite|surrogate|business|config)[_.-]?(?:key|tokens?|keys)$|tokenizer$|(?:^|[_.-])author$"
 )
-_SHAPELESS = re2.compile(
-    r"^[A-Za-z]+$|^[\d.,:-]+$|^[a-z]+(?:[_.\-/][a-z]+)+$|^[A-Z]+(?:[_.-][A-Z]+)+$|^v?\d+(?:\.\d+)+|^[a-z]+(?:[A-Z][a-z]+)+$|^(?:[A-Z][a-z]+)+$|^[a-z]{1,6}[_-]\d+=?$"
-)
-_PATH = re2.compile(
-    r"^(?:\.{0,2}/|[A-Za-z]:\\|~/|https?://|[a-z]+://|sha\d+:|[\w.-]+\.(?:com|org|net|io|json|ya?ml|pem|key|txt|ts|js|py|go|md|xml|properties|env|crt)\b)"
-)
+_SHAPELESS = re2.compile(r"^[A-Za-z]+$|^[\d.,:-]+$|^[a-z]+(?:[_.\-/][a-z]+)+$|^[A-Z]+(?:[_.-][A-Z]+)+$|^v?\d+(?:\.\d+)+|^[a-z]+(?:[A-Z][a-z]+)+$|^(?:[A-Z][a-z]+)+$|^[a-z]{1,6}[_-]\d+=?$")
+_PATH = re2.compile(r"^(?:\.{0,2}/|[A-Za-z]:\\|~/|https?://|[a-z]+://|sha\d+:|[\w.-]+\.(?:com|org|net|io|json|ya?ml|pem|key|txt|ts|js|py|go|md|xml|properties|env|crt)\b)")
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -207,11 +201,7 @@ def _random_case(text: str) -> bool:
     """Whether letters change case as dice would: words and camelCase have humps of three letters and more."""
     if len(text) < 8 or not text.isalpha() or text.islower() or text.isupper():  # noqa: PLR2004 - too short to tell
         return False
-    humps = sum(
-        1
-        for before, char in zip("a" + text, text, strict=False)
-        if char.isupper() or (before.isupper() and not char.isupper())
-    )
+    humps = sum(1 for before, char in zip("a" + text, text, strict=False) if char.isupper() or (before.isupper() and not char.isupper()))
     return len(text) / max(humps, 1) < _HUMP
 
 
