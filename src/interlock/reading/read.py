@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
+import re2
+
 from interlock.model.action import Action, Reading, Scope, Surface
 from interlock.reading.failed import failure
 from interlock.reading.http import read_http
@@ -89,6 +91,7 @@ _DIFF = re.compile(r"^(?:diff --git |--- |\*\*\* (?:Begin Patch|Update File|Add 
 
 
 _MEANINGFUL = _PATH_NAMES | _COMMAND_NAMES | _SQL_NAMES
+_CLIMBING = re2.compile(r"""[^\s"';|&<>]*\.\.\\[^\s"';|&<>]*""")
 _UNNAMED = "unnamed"
 _LONGEST_NAME = 64
 _BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
@@ -198,7 +201,10 @@ class _Dispatch:
         return reading, frozenset(found)
 
     def _command(self, command: str) -> Reading:
-        return self._run(read_shell, command, self.scope, sql=read_sql)
+        """A command line, as bash reads it; and paths that climb with backslashes, which only Windows' shells see."""
+        climbing = _CLIMBING.findall(command) if "..\\" in command else ()
+        paths = [self._run(read_path, path, self.scope, write=False) for path in climbing]
+        return together([self._run(read_shell, command, self.scope, sql=read_sql), *paths])
 
     def _edit(self, action: Action) -> tuple[Reading, frozenset[str]]:
         args = action.args
