@@ -1,12 +1,19 @@
-"""`interlock check` and `interlock policy`, run as programs."""
+"""`interlock check` and `interlock policy`: what people and programs get from them."""
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from interlock.surfaces.cli.check import check
+from interlock.surfaces.cli.policy import app as policy
 
 MAIN = """
 import typer
@@ -43,10 +50,27 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(where: Path, *words: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", MAIN, *words], cwd=where, input=said, text=True, capture_output=True, check=False
-    )
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+main = typer.Typer()
+main.command()(check)
+main.add_typer(policy, name="policy")
+
+
+def run(where: Path, *words: str, said: str | None = None) -> Done:
+    before = Path.cwd()
+    os.chdir(where)
+    try:
+        result = CliRunner().invoke(main, words, input=said)
+    finally:
+        os.chdir(before)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 def rows(where: Path, *lines: Any, more: tuple[str, ...] = ()) -> tuple[int, list[Any]]:
@@ -158,6 +182,17 @@ def test_an_input_beyond_every_limit_is_blocked(project: Path) -> None:
     for answer in (long, deep):
         assert answer["verdict"] == "block"
         assert answer["findings"][0]["kind"] == "gate.failed"
+
+
+def test_the_program_itself_ends_with_the_verdicts_code(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "check", "DROP TABLE users", "--tool", "sql", "--json"],
+        cwd=project,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (3, "block")
 
 
 def test_help_comes_without_loading_the_readers(project: Path) -> None:
