@@ -16,7 +16,7 @@ _CODE_FLAGS = {
     "python": ("-c",), "pypy": ("-c",), "perl": ("-e", "-E"), "ruby": ("-e",), "node": ("-e", "--eval", "-p", "--print", "-pe"),
     "deno": ("eval",), "bun": ("-e", "--eval"), "php": ("-r", "-B", "-R", "-E"), "lua": ("-e",), "luajit": ("-e",),
     "Rscript": ("-e",), "R": ("-e",), "julia": ("-e", "-E"), "groovy": ("-e",), "scala": ("-e",), "tclsh": (), "jjs": (),
-    "jrunscript": ("-e",), "irb": (), "ghc": ("-e",), "elixir": ("-e",), "erl": ("-eval",), "osascript": ("-e",),
+    "jrunscript": ("-e",), "irb": ("-e",), "ghc": ("-e",), "elixir": ("-e",), "erl": ("-eval",), "osascript": ("-e",),
     "ipython": ("-c",), "guile": ("-c",), "gdb": ("-ex", "-eval-command"), "emacs": ("--eval", "-eval"), "expect": ("-c",),
     "octave": ("--eval",), "sage": ("-c",), "swift": ("-e",), "mongosh": ("--eval",), "mongo": ("--eval",), "pwsh-code": (),
 }  # fmt: skip

@@ -13,6 +13,9 @@ from interlock.reading.shell.rules import has_flag, matches
 
 _VERSIONED = re.compile(r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$")
 _EXEC_FLAG = re.compile(r"^(?:-c|-e|-x|-S|--?(?:exec|eval|command|cmd|run|shell|script|execute|call)(?:-?\w*)?)$")
+_KEYWORDS = frozenset({"!", "then", "do", "else", "elif", "{", "if", "while", "until"})
+_ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_COUNTS = frozenset({"let", "test", "read", "printf", "unset", "declare", "typeset", "export"})
 _HELP = frozenset({"--help", "--version"})
 _FLAG_VERB = re.compile(
     r"^--(?:delete|remove|purge|destroy|drop|wipe|erase|uninstall|terminate|reset-offsets|nuke|format|truncate)(?:-\w+)*$"
@@ -33,7 +36,7 @@ def canonical(word: str, machine: Machine) -> str:
 
 def execute(machine: Machine, argv: list[str], stdin: str | None) -> str:
     """Run one simple command in the abstract shell; returns what it would print."""
-    while argv and not argv[0].strip():
+    while argv and (not argv[0].strip() or argv[0] in _KEYWORDS):
         argv = argv[1:]
     if not argv:
         return ""
@@ -156,6 +159,10 @@ def _unknown(machine: Machine, call: Call) -> None:
 
 
 def _suspicious_words(machine: Machine, call: Call) -> None:
+    if call.name in _COUNTS and any("[" in word and _ARITHMETIC.search(word) for word in call.args):
+        machine.report(
+            "shell.unresolved.arithmetic", RiskLevel.CRITICAL, call.text, "An index that is a command: arithmetic runs it."
+        )
     if call.name in machine.rules.sets["mention"] or call.name in machine.rules.sets["patterns_first"]:
         return
     for word in call.argv:

@@ -39,6 +39,8 @@ _WELL_KNOWN = {
 _POSITIONAL = frozenset("123456789@*")
 _SECRET_NAME = re.compile(r"(?i)(?:secret|token|passw(?:or)?d|api_?key|access_?key|private_?key|credential)")
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
+_BACKWARDS = re.compile(r"(?:^|[\s\\/])\.{2,}\\[\\./\w]\S*")
+_ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
 _GLOB = re.compile(r"[*?\[]")
 
 Out = str
@@ -201,6 +203,16 @@ class Machine:
             else:
                 self.arrays["@"] = self.arrays["*"] = arguments
 
+    def run_again(self, text: str) -> Out:
+        """Read a text that this same shell would execute, with its variables."""
+        if holes.open_in(text):
+            return self._run_open(text)
+        self.depth += 1
+        try:
+            return self.run(text)
+        finally:
+            self.depth -= 1
+
     def _run_open(self, text: str) -> Out:
         """A text with holes: what is known of it is read, and the hole is said."""
         if holes.DOWNLOAD in text:
@@ -243,7 +255,11 @@ class Machine:
 
     def capture(self, node: Node) -> str:
         """What a command substitution prints, trailing newlines removed as the shell does."""
-        self.last_captured = self.source(node).lstrip("$(`").rstrip("`) ")
+        text = self.source(node)
+        self.last_captured = text.lstrip("$(`").rstrip("`) ")
+        if text.startswith("`") and "\\" in text:  # inside backticks a backslash protects the inner ones
+            with self._apart():
+                return self.run_again(re.sub(r"\\([$`\\])", r"\1", text[1:-1])).rstrip("\n")
         with self._apart():
             printed = "".join(
                 self.walk(child, None) if child.type not in _REDIRECTS else self._input(child)
@@ -271,6 +287,11 @@ class Machine:
                 self.process(child)
             elif child.named_child_count:
                 self.visit(child)
+
+    def prompt(self, text: str) -> None:
+        """Judge a value that is expanded again, as ``${x@P}`` does."""
+        if "$" in text or "`" in text or holes.open_in(text):
+            self.report("shell.unresolved.code", RiskLevel.CRITICAL, text, "A value would be expanded as commands.")
 
     @contextmanager
     def _apart(self) -> Iterator[None]:
@@ -442,12 +463,15 @@ class Machine:
 
     # -- commands --------------------------------------------------------------------------------------------------
 
-    def _worlds(self, node: Node) -> Iterator[dict[str, str]]:
+    def _worlds(self, *nodes: Node) -> Iterator[dict[str, str]]:
         """Each combination of the values that the variables in a command may have."""
-        if not self.variables and "$" not in self.source(node):
+        text = " ".join([self.source(node) for node in nodes])
+        if "\\" in text and (found := _BACKWARDS.search(text)) is not None:
+            self.report("shell.path.traversal", RiskLevel.HIGH, found[0], "A path climbs out in another system's spelling.")
+        if "$" not in text:
             yield {}
             return
-        names = {match[1] for match in _REFERENCE.finditer(self.source(node))}
+        names = {match[1] for match in _REFERENCE.finditer(text)}
         choices: list[list[tuple[str, str]]] = []
         for name in sorted(names):
             values = self.variables.get(name, ())
@@ -465,22 +489,22 @@ class Machine:
         for combination in combinations:
             yield dict(combination)
 
-    def _command(self, node: Node, stdin: str | None) -> Out:
+    def _command(self, node: Node, stdin: str | None, extra: Sequence[Node] = ()) -> Out:
         printed: dict[str, None] = {}
         outer = self._world
-        for world in self._worlds(node):
+        for world in self._worlds(node, *extra):
             self._world = {**outer, **world} if world or outer else outer
             try:
-                printed[self._command_once(node, stdin)] = None
+                printed[self._command_once(node, stdin, extra)] = None
             finally:
                 self._world = outer
         return next(iter(printed)) if len(printed) == 1 else "\n".join(printed)
 
-    def _command_once(self, node: Node, stdin: str | None) -> Out:
+    def _command_once(self, node: Node, stdin: str | None, extra: Sequence[Node]) -> Out:
         argv: list[str] = []
         settings: list[tuple[str, str]] = []
         redirects: list[Node] = []
-        for child in node.children:
+        for child in (*node.children, *self._extra(node.children), *extra):
             kind = child.type
             if kind == "word":
                 argv.extend(words.fields(child, self))
@@ -490,6 +514,9 @@ class Machine:
                 redirects.append(child)
             elif kind == "command_name":
                 argv.extend(self._name(child))
+            elif kind == "subshell":
+                self.report("shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "This is not a shell command.")
+                self.walk(child, None)
             else:
                 argv.extend(words.fields(child, self))
         if redirects:
@@ -573,7 +600,9 @@ class Machine:
         self.assign(name, text)
 
     def setting(self, name: str, value: str) -> None:
-        """Judge an environment variable that programs act on."""
+        """Judge a variable that programs, or the shell itself, act on."""
+        if "[" in value and _ARITHMETIC.search(value):
+            self.report("shell.unresolved.arithmetic", RiskLevel.HIGH, value, "An index that is a command: arithmetic runs it.")
         rule = self.rules.tables["environment"].get(name)
         if rule is None:
             return
@@ -609,18 +638,41 @@ class Machine:
 
     def _redirected(self, node: Node, stdin: str | None) -> Out:
         body = node.child_by_field_name("body")
-        redirects = [child for child in node.named_children if child.type in _REDIRECTS]
+        return self._with(body, [child for child in node.named_children if child.type in _REDIRECTS], stdin)
+
+    def _with(self, body: Node | None, redirects: list[Node], stdin: str | None) -> Out:
+        """The grammar hangs a redirection on a whole list or pipeline; to bash it belongs to the last command."""
+        if body is not None and body.type in {"list", "pipeline"}:
+            first, last = body.named_children[:-1], body.named_children[-1]
+            if body.type == "list":
+                printed = "".join([self.walk(child, stdin) for child in first])
+                with self._maybe():
+                    return printed + self._with(last, redirects, stdin)
+            flowing = stdin
+            for child in first:
+                flowing = self.walk(child, flowing)
+            with self._apart():
+                return self._with(last, redirects, flowing)
+        if body is not None and body.type == "negated_command":
+            return self._with(body.named_children[-1], redirects, stdin)
         extra = [child for redirect in redirects for child in redirect.children_by_field_name("argument")]
 
         def start(given: str | None) -> Out:
             if body is None:
                 return ""
-            if extra and body.type == "command":
-                argv = [text for child in (*body.children, *extra) for text in words.fields(child, self)]
-                return self._start(body, argv, [], given)
-            return self.walk(body, given)
+            return self._command(body, given, [*self._extra(redirects), *extra]) if body.type == "command" else self.walk(body, given)
 
         return self._redirected_by(redirects, stdin, start)
+
+    @staticmethod
+    def _extra(redirects: list[Node]) -> list[Node]:
+        """Words after a redirection's target: the grammar counts them to it, to bash they are arguments."""
+        found: list[Node] = []
+        for redirect in redirects:
+            for one in (redirect, *redirect.named_children):
+                if one.type == "file_redirect":
+                    found += one.children_by_field_name("destination")[1:]
+        return found
 
     def _redirected_by(self, redirects: list[Node], stdin: str | None, start: Callable[[str | None], Out]) -> Out:
         outputs: list[tuple[str, str]] = []
@@ -657,7 +709,7 @@ class Machine:
         operator = next((child.type for child in node.children if not child.is_named), "")
         descriptor = node.child_by_field_name("descriptor")
         destinations = node.children_by_field_name("destination")
-        found = [text for child in destinations for text in words.fields(child, self)]
+        found = [text for child in destinations[:1] for text in words.fields(child, self)]
         target = found[0] if found else ""
         if operator in {">&", "<&"} and (target.isdigit() or target in {"", "-"}):
             return "<&", target

@@ -19,7 +19,7 @@ _REMOTE_PATH = re.compile(r"^(?:([\w.-]+)@)?([\w.-]{2,}|\[[0-9a-f:]+\]):(?!//)(.
 _DATA_FLAGS = ("-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--data-urlencode", "--json", "-F", "--form", "--form-string", "--post-data", "--body-data", "--url-query", "-b", "--cookie")
 _UPLOAD_FLAGS = ("-T", "--upload-file", "--post-file", "--body-file", "--input-file")
 _DESTRUCTIVE_URL = re.compile(
-    r"(?i)(?:/|_|:|\b)(?:delete|destroy|purge|drop|truncate|terminate|uninstall|wipe|shutdown)(?:[-_/?&=\w]*)$|_delete_by_query|/_close\b|/_shutdown\b|/delete[-_/]"
+    r"(?i)(?:/|_|:|\b)(?:do)?(?:delete|destroy|purge|drop|truncate|terminate|uninstall|wipe|shutdown|clean|flush|reset|revoke|kill|restart|exit|quiet(?:down)?|saferestart|disable)(?:[-_/?&=\w]*)$|_delete_by_query|/_close\b|/_shutdown\b|/delete[-_/]|_cluster/(?:settings|reroute)|/_settings\b"
 )
 _INTERPRETERS = re.compile(r"(?:^|[\s/'\"])(?:ba|z|da|k|c|tc|fi|pwsh)?sh\b|cmd(?:\.exe)?|powershell", re.IGNORECASE)
 
@@ -54,7 +54,7 @@ def _values(call: Call, *options: str) -> list[str]:
                     found.append(arg[len(option) + 1 :])
             elif len(arg) > 2 and arg[0] == "-" and arg[1] != "-":  # noqa: PLR2004 - a cluster or an attached value
                 letter = arg.find(option[1], 1)
-                if letter > 0 and arg[1:letter].isalpha() and not any("-" + one in call.options.valued for one in arg[1:letter]):
+                if letter > 0 and (letter == 1 or arg[1:letter].isalnum()) and not any("-" + one in call.options.valued for one in arg[1:letter]):
                     rest = arg[letter + 1 :]
                     found.append(rest or (args[place + 1] if place + 1 < len(args) else ""))
     return found

@@ -232,6 +232,8 @@ def traverses(word: str) -> str | None:
     """Why a word looks like a way out of a directory; None when it does not."""
     if ".." not in word and "%" not in word:
         return None
+    if "%00" in word and "/" in word:
+        return "A path is cut short by a zero byte."
     if "%" in word or "0x" in word:
         if _ENCODED.search(word) and (re.search(r"(?i)%2e|%25|%c0|%c1|%e0|%u|%5c|%2f|%00|0x", word)):
             return "A path climbs out of its directory in an encoded form."

@@ -88,13 +88,7 @@ def evaluate(machine: Machine, call: Call) -> str:
     if text == holes.OUTPUT and machine.last_captured is not None and texts.prints_settings(machine.last_captured):
         machine.report("shell.opaque.settings", RiskLevel.MEDIUM, call.text, "Settings that a program prints are taken over.")
         return ""
-    if holes.open_in(text):
-        return machine.run_inside(text)
-    machine.depth += 1
-    try:
-        return machine.run(text)
-    finally:
-        machine.depth -= 1
+    return machine.run_again(text)
 
 
 @handles("source", ".")

@@ -13,6 +13,7 @@ from interlock.reading.shell.execute import execute
 from interlock.reading.shell.machine import MAX_BYTES, Machine, TooMuchError
 
 _SQL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|DROP|ALTER|CREATE|GRANT|REVOKE|TRUNCATE|WITH|MERGE|REPLACE)\s+[\w*(\"`]")
+_CONTINUED = re.compile(r"\S\\\n\S")
 _STRANGE = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]|\r(?!\n)")
 
 
@@ -52,6 +53,8 @@ def _read(machine: Machine, text: str) -> None:
         return
     windows.judge(machine, text)
     machine.run(text)
+    if _CONTINUED.search(text) is not None:  # the parser splits a word there, bash joins it: both are read
+        machine.run(text.replace("\\\n", ""))
 
 
 def _refused(kind: str, evidence: str, reason: str) -> Reading:

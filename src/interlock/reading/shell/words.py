@@ -72,6 +72,10 @@ class Values(Protocol):
         """Judge the commands inside an expression whose value does not matter."""
         ...
 
+    def prompt(self, text: str) -> None:
+        """Judge a value that is expanded again, as ``${x@P}`` does."""
+        ...
+
 
 def fields(node: Node, values: Values) -> list[str]:
     """The arguments that one word of the source becomes."""
@@ -194,6 +198,9 @@ def _parameter(node: Node, values: Values) -> str | list[str]:
     value = _element(name, index, values)
     if isinstance(value, list):
         return value if not operation else [_operate(text, operation) for text in value]
+    if operation.startswith("@P"):
+        values.prompt(value)
+        return holes.OUTPUT
     if prefix == "!":
         value = values.lookup(value) if re.fullmatch(r"\w+", value) else holes.VARIABLE
     return _operate(value, operation, name)
