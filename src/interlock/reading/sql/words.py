@@ -40,7 +40,7 @@ _COMMENT = {False: r"--[^\n]*|/\*.*?\*/", True: r"--[^\n]*|\#[^\n]*|/\*.*?\*/"}
 def _lexer(*, backslash: bool, hash_comments: bool) -> re.Pattern[str]:
     return re.compile(
         rf"(?P<skip>\s+|{_COMMENT[hash_comments]})"
-        rf"|(?P<string>(?:[EBXNeRbxnr]|[Uu]&)?{_STRING[backslash]}|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
+        rf"|(?P<string>[Ee]{_STRING[True]}|(?:[BXNRbxnr]|[Uu]&)?{_STRING[backslash]}|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
         r'|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)'
         r"|(?P<number>\d[\d.]*(?:[eE][+-]?\d+)?(?!\w)|0[xX][0-9a-fA-F]+)"
         r"|(?P<word>[^\W\d][\w$]*)"
