@@ -25,18 +25,28 @@ _LONG_SHAPE = 2_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Bounded or single-class repeats only, so that both are linear; the wider one only where an address may be.
 _PLAIN_TOKEN = (
-    r"(?P<word>[a-z0-9]+(?:'[a-z]{1,2}\b)?)|(?P<para>\n\s*\n)|(?P<end>[.?;](?=\s|$|[\"')*])|[。！？])|(?P<bang>!+)|(?P<line>\n)|(?P<colon>:)|(?P<quote>[\"'`])"
+    r"(?P<word>[a-z0-9]+(?:'[a-z]{1,2}\b)?)|(?P<para>\n\s*\n)|(?P<end>[.?;](?=\s|$|[\"')*])|[。！？])|(?P<bang>!+)|(?P<line>\n)|(?P<colon>:)|(?P<quote>[\"'`])"  # noqa: S105 - tokens of text, not of access
     r"|(?P<open>[(\[<>|*#-])"
 )
 _ADDRESS_TOKEN = (
-    r"(?P<X>https?://[^\s\"'<>)\]]+|www\.[^\s\"'<>)\]]+|[a-z0-9_.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{2,}|\b\d{1,3}(?:\.\d{1,3}){3}\b)"
+    r"(?P<X>https?://[^\s\"'<>)\]]+|www\.[^\s\"'<>)\]]+|[a-z0-9_.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{2,}|\b\d{1,3}(?:\.\d{1,3}){3}\b)"  # noqa: S105 - tokens of text, not of access
     r"|(?P<f>~?/?\.(?:ssh|aws|kube|gnupg|netrc|npmrc|env|cursor|docker)\b[\w./-]*|\bid_(?:rsa|ed25519)\b|/etc/(?:passwd|shadow)|\bmcp\.json)|"
 )
 _TOKEN = re.compile(_PLAIN_TOKEN)
 _TOKEN_OR_ADDRESS = re.compile(_ADDRESS_TOKEN + _PLAIN_TOKEN)
 _ADDRESS_HINT = re.compile(r"@|://|www\.|/etc/|id_|mcp\.|(?:^|[\s/~\"'`(])\.[a-z]|\d\.\d+\.\d")
 _ACCOUNT = re.compile(r"[a-z]{2}\d{12,30}$")
-_GROUPS = {"X": "X", "f": "f", "para": ".", "end": ".", "bang": "!", "line": "/", "colon": ":", "quote": '"', "open": "("}
+_GROUPS = {
+    "X": "X",
+    "f": "f",
+    "para": ".",
+    "end": ".",
+    "bang": "!",
+    "line": "/",
+    "colon": ":",
+    "quote": '"',
+    "open": "(",
+}
 _START = r"""(?:^|[.:/"!(pQ&W4])[pqi!]{0,2}"""
 _LITTLE = "wqz&s"
 _LEET = str.maketrans("013457", "oleast"), str.maketrans("013457", "oieast")
@@ -73,7 +83,9 @@ def signals(text: str, at: str) -> list[Signal]:
         for match in pattern.of.finditer(shape):
             if match.end() > match.start():
                 found.append(
-                    Signal(pattern.name, pattern.weight, pattern.what, places[match.start()][0], places[match.end() - 1][1])
+                    Signal(
+                        pattern.name, pattern.weight, pattern.what, places[match.start()][0], places[match.end() - 1][1]
+                    )
                 )
                 if len(found) > _MOST_HITS:
                     return found
@@ -130,8 +142,10 @@ def _vocative(text: str, start: int, end: int) -> bool:
     return not before or before[-1] in ".!?:,;\n\"'(>[-" or before.rsplit(None, 1)[-1] in _GREETINGS
 
 
-_SPOKEN_TO = frozenset("assistant ai llm llms model agent agents chatbot chatgpt claude copilot gpt bot asistente assistente assistent ki ia".split())
-_GREETINGS = frozenset("hello hi hey dear attention ok okay the to for my note".split())
+_SPOKEN_TO = frozenset(
+    "assistant ai llm llms model agent agents chatbot chatgpt claude copilot gpt bot asistente assistente assistent ki ia".split()  # noqa: SIM905 - a list of words reads as words
+)
+_GREETINGS = frozenset("hello hi hey dear attention ok okay the to for my note".split())  # noqa: SIM905 - a list of words reads as words
 
 
 def _unleet(word: str, words: dict[str, str]) -> str:
@@ -159,13 +173,16 @@ def _blank(sentence: str) -> str:
     return _QUOTED.sub(lambda match: '"' + "w" * (len(match[0]) - 2) + '"', sentence)
 
 
-_QUOTED = re.compile(r'"[^"Xf]{1,%d}"' % _QUOTE)
+_QUOTED = re.compile(r'"[^"Xf]{1,%d}"' % _QUOTE)  # noqa: UP031 - braces are part of the pattern
 _TELLING = re.compile(r"[OVSALegrJjGxvuTcNkHd8423M]")
 
 
 @cache
 def _lexicon() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(resources.files(__package__).joinpath("rules/injection.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+    loaded: dict[str, Any] = yaml.load(
+        resources.files(__package__).joinpath("rules/injection.yaml").read_text("utf-8"),
+        Loader=_LOADER,  # noqa: S506 - a safe loader, in C where there is one
+    )
     return loaded
 
 
@@ -195,7 +212,13 @@ def _patterns(at: str) -> tuple[tuple[_Pattern, ...], Any]:
     options.log_errors = False
     together = re2.Set.SearchSet(options)
     patterns = tuple(
-        _Pattern(row["name"], row["weight"], row["at"], row["what"], re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)))
+        _Pattern(
+            row["name"],
+            row["weight"],
+            row["at"],
+            row["what"],
+            re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)),
+        )
         for row in _lexicon()["signals"]
         if at in row["at"]
     )

@@ -23,16 +23,35 @@ _LOOKALIKES = {
 _PLAIN = {alike: plain for plain, every in _LOOKALIKES.items() for alike in every}
 del _PLAIN["`"]
 
-_SQUARED = ((0x1F130, 26), (0x1F150, 26), (0x1F170, 26), (0x1F1E6, 26))  # squared and circled capitals without a decomposition
+_ASCII = 0x80
+_PLANE_14 = 0xE0000  # tags and further variation selectors
+_SQUARED = (
+    (0x1F130, 26),
+    (0x1F150, 26),
+    (0x1F170, 26),
+    (0x1F1E6, 26),
+)  # squared and circled capitals without a decomposition
 _INVISIBLE = frozenset(
-    [0x00AD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0xFEFF, *range(0x180B, 0x1810), *range(0x200B, 0x2010)]
+    [  # noqa: RUF005 - two lists read better
+        0x00AD,
+        0x034F,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x17B5,
+        0x3164,
+        0xFFA0,
+        0xFEFF,
+        *range(0x180B, 0x1810),
+        *range(0x200B, 0x2010),
+    ]
     + [*range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10), *range(0xFFF9, 0xFFFC)]
 )
 
 
 def is_invisible(code: int) -> bool:
     """Whether the character of this code point shows nothing: zero-width, bidi control, selector, filler, tag."""
-    return code in _INVISIBLE or 0xE0000 <= code <= 0xE0FFF
+    return code in _INVISIBLE or _PLANE_14 <= code < _PLANE_14 + 0x1000
 
 
 def normalise(text: str) -> str:
@@ -78,7 +97,7 @@ class _Strip(dict[int, str]):
 
 def _looks_like(code: int) -> str:
     char = chr(code)
-    if code < 0x80 or char in _PLAIN:
+    if code < _ASCII or char in _PLAIN:
         return _PLAIN.get(char, char)
     if is_invisible(code):
         return ""
