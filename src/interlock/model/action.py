@@ -76,7 +76,8 @@ class Action:
     @property
     def digest(self) -> str:
         """What an approval binds to: any changed byte of tool or arguments is another digest."""
-        return digest({"kind": self.kind, "tool": self.tool, "args": _exact(self.args), "agent": self.agent})
+        plain = {"agent": self.agent, "args": _exact(self.args), "kind": self.kind.value, "tool": self.tool}
+        return digest(plain)
 
     @property
     def text(self) -> str:
