@@ -42,9 +42,7 @@ def build(
     """
     clock = clock or SystemClock()
     functions = dict(functions or {})
-    catalogue = {spec.name: spec for spec in load_agents(settings)}
-    for name, function in functions.items():
-        catalogue.setdefault(name, AgentSpec(name=name, description=inspect.getdoc(function) or ""))
+    catalogue = {spec.name: spec for spec in load_agents(settings, functions)}
     files = [Path(settings.project, file) for file in settings.policies.files]
     policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
     _make_state_dir(settings.state_dir)
@@ -84,12 +82,16 @@ def _make_state_dir(place: Path) -> None:
         ignore.write_text("*\n", encoding="utf-8")
 
 
-def load_agents(settings: Settings) -> tuple[AgentSpec, ...]:
-    """The catalogue: the team's definitions with what the configuration adds."""
+def load_agents(
+    settings: Settings, functions: Mapping[str, AgentFunction] | None = None
+) -> tuple[AgentSpec, ...]:
+    """The catalogue: the team's definitions and functions, with what the configuration adds."""
     directory: Path | None = Path(settings.project, settings.agents_dir)
     if directory and not directory.exists() and settings.source("agents_dir") == "default":
         directory = None  # a project may define its agents in interlock.yaml, or as functions, alone
     extra = {name: agent.model_dump(mode="json", exclude_unset=True) for name, agent in settings.agents.items()}
+    for name, function in (functions or {}).items():
+        extra[name] = {"description": inspect.getdoc(function) or "", **extra.get(name, {})}
     return load_catalogue(directory, extra)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from interlock.decide.chain import noted_block, should_stop
+from interlock.decide.chain import noted_block, sequence, should_stop
 from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.decide.reach import Reach, reach
@@ -69,7 +69,9 @@ class Gate:
         """The decision on one action. Never raises: an error is a block."""
         try:
             reading = read(action, scope)
-            flowing = (*self._declared(action), *(flow(action, history) if history is not None else ()))
+            flowing = self._declared(action)
+            if history is not None:
+                flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
             decision = judge(
                 action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from interlock.decide import breaker as breakers
+from interlock.decide.taint import begin
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.worker import Worker, is_dead
@@ -100,6 +101,7 @@ class Service:
             if known is not None:
                 return known
             rows.insert_run(conn, run)
+            rows.save_history(conn, run.id, rows.text_of(begin(task.text)))
             self._means.ledger.append(
                 conn, run.id, "task.submitted",
                 {"task": task.text, "environment": run.environment, "agents": list(task.agents)}, actor=task.submitter,
