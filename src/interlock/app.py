@@ -82,9 +82,7 @@ def _make_state_dir(place: Path) -> None:
         ignore.write_text("*\n", encoding="utf-8")
 
 
-def load_agents(
-    settings: Settings, functions: Mapping[str, AgentFunction] | None = None
-) -> tuple[AgentSpec, ...]:
+def load_agents(settings: Settings, functions: Mapping[str, AgentFunction] | None = None) -> tuple[AgentSpec, ...]:
     """The catalogue: the team's definitions and functions, with what the configuration adds."""
     directory: Path | None = Path(settings.project, settings.agents_dir)
     if directory and not directory.exists() and settings.source("agents_dir") == "default":

@@ -23,7 +23,7 @@ from interlock.ports import Gate, Job
 from interlock.store.database import Database
 
 PROJECT = Path(sys.argv[1])
-CRASH = sys.argv[3] if len(sys.argv) > 3 else ""  # noqa: PLR2004
+CRASH = sys.argv[3] if len(sys.argv) > 3 else ""
 OUTSIDE = PROJECT.parent / "outside.log"
 
 

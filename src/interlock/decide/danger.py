@@ -62,7 +62,9 @@ _HELD = (
     category("people")
     | category("money")
     | category("structure")
-    | stem_set("data record backup snapshot bucket volume history column everything server cluster order event audit queue")
+    | stem_set(
+        "data record backup snapshot bucket volume history column everything server cluster order event audit queue"
+    )
 )
 """Things that are missed when somebody merely removes, clears or resets them."""
 _DROPS = re.compile(

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from interlock.config import ToolSettings, Undo
 from interlock.decide.chain import noted_block, sequence, should_stop
 from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
@@ -22,7 +22,6 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
-from interlock.config import ToolSettings, Undo
 from interlock.model.action import Action, Finding, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
@@ -72,9 +71,7 @@ class Gate:
             flowing = self._declared(action)
             if history is not None:
                 flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
-            decision = judge(
-                action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment
-            )
+            decision = judge(action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment)
         except Exception as error:  # noqa: BLE001 - closed on failure: whatever broke, the answer is block
             return Judged(decision=_failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
         return Judged(decision=decision, reading=reading)
@@ -90,7 +87,11 @@ class Gate:
         reason = f"What {action.tool} does cannot be undone."
         return (
             Finding(
-                detector="reach", kind="reach.irreversible", severity=RiskLevel.HIGH, evidence=action.tool, reason=reason
+                detector="reach",
+                kind="reach.irreversible",
+                severity=RiskLevel.HIGH,
+                evidence=action.tool,
+                reason=reason,
             ),
         )
 
@@ -125,7 +126,8 @@ class AttemptGate:
         environment: str,
         requester: str,
         stop: Callable[[str], None],
-        paused: Callable[[bool], None],
+        pause: Callable[[], None],
+        go_on: Callable[[], None],
     ) -> None:
         self._gate = gate
         self._database = database
@@ -139,7 +141,8 @@ class AttemptGate:
         self._environment = environment
         self._requester = requester
         self._stop = stop
-        self._paused = paused
+        self._pause = pause
+        self._go_on = go_on
         self._calls: dict[str, tuple[Action, Reading]] = {}
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
@@ -192,11 +195,11 @@ class AttemptGate:
         if await asyncio.to_thread(self._write, lambda conn: self._use(conn, action)):
             return _granted(judged)
         approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged.decision))
-        self._paused(True)
+        self._pause()
         try:
             state = await self._answer(approval_id)
         finally:
-            self._paused(False)
+            self._go_on()
         if state is not ApprovalState.APPROVED:
             return _refused(judged, f"{_ASKED}{state}")
         again = await asyncio.to_thread(self._judge_call, action)
@@ -225,15 +228,16 @@ class AttemptGate:
         return approval.id
 
     async def _answer(self, approval_id: str) -> ApprovalState:
-        """Poll until the question is answered, then until the attempt has a permit again."""
-        while True:
+        """Poll the store (the answer comes from another process), then until the attempt has a permit again."""
+        state = ApprovalState.PENDING
+        while state is ApprovalState.PENDING:
+            await asyncio.sleep(_POLL_S)
             state = await asyncio.to_thread(self._write, lambda conn: self._approvals.state(conn, approval_id))
-            if state is not ApprovalState.PENDING:
-                break
-            await asyncio.sleep(_POLL_S)
         await asyncio.to_thread(self._write, lambda conn: self._governor.step_back(conn, self._attempt))
-        while not await asyncio.to_thread(self._take_permit):
+        back = False
+        while not back:
             await asyncio.sleep(_POLL_S)
+            back = await asyncio.to_thread(self._take_permit)
         return state
 
     def _take_permit(self) -> bool:
@@ -380,5 +384,3 @@ def _refused(judged: Judged, why: str) -> Judged:
 def _history(conn: sa.Connection, run_id: str) -> History:
     text = rows.history_of(conn, run_id)
     return rows.noun_of(History, text) if text else History()
-
-

@@ -123,9 +123,7 @@ class Orchestrator:
         self, task: str, *, agents: Sequence[str] = (), priority: Priority | None = None, key: str = ""
     ) -> Run:
         """Take a task on, durably, and return at once."""
-        made = Task(
-            text=task, submitter=self._submitter, agents=tuple(agents), priority=priority, idempotency_key=key
-        )
+        made = Task(text=task, submitter=self._submitter, agents=tuple(agents), priority=priority, idempotency_key=key)
         return await asyncio.to_thread(self.service.submit, made)
 
     async def outcome(self, run_id: str) -> Outcome:

@@ -11,7 +11,9 @@ from interlock.reading.shell.machine import Call, Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
 from interlock.reading.shell.rules import has_flag, matches
 
-_VERSIONED = re.compile(r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$")
+_VERSIONED = re.compile(
+    r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$"
+)
 _EXEC_FLAG = re.compile(r"^(?:-c|-e|-x|-S|--?(?:exec|eval|command|cmd|run|shell|script|execute|call)(?:-?\w*)?)$")
 _KEYWORDS = frozenset({"!", "then", "do", "else", "elif", "{", "if", "while", "until"})
 _ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
@@ -126,7 +128,11 @@ def _verbs(machine: Machine, call: Call) -> None:
     if {"--dry-run", "--dryrun", "--what-if", "--check"} & call.form.excuses:
         return
     pattern = machine.rules.patterns["verb"]
-    places = [call.name.rsplit(".", 1)[-1], *call.form.words[:_VERB_PLACES]] if "." in call.name else call.form.words[:_VERB_PLACES]
+    places = (
+        [call.name.rsplit(".", 1)[-1], *call.form.words[:_VERB_PLACES]]
+        if "." in call.name
+        else call.form.words[:_VERB_PLACES]
+    )
     for word in places:
         if pattern.search(word):
             machine.report(
@@ -135,12 +141,16 @@ def _verbs(machine: Machine, call: Call) -> None:
             )  # fmt: skip
             return
     if any(_FLAG_VERB.match(flag.partition("=")[0]) for flag in call.form.flags):
-        machine.report("shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something.")
+        machine.report(
+            "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
+        )
 
 
 def _unknown(machine: Machine, call: Call) -> None:
     """A program that nobody told us about: noted, and its arguments are tried as commands."""
-    machine.report("shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here.")
+    machine.report(
+        "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
+    )
     programs_known = machine.rules.programs
     with machine.trial() as aside:
         for place, arg in enumerate(call.args, 1):
@@ -154,14 +164,19 @@ def _unknown(machine: Machine, call: Call) -> None:
                 known(machine, call.argv[place:], call.stdin)
                 break
     for finding in aside:
-        if finding.severity >= RiskLevel.HIGH and not finding.kind.startswith(("shell.unresolved.syntax", "shell.unresolved.name")):
+        if finding.severity >= RiskLevel.HIGH and not finding.kind.startswith(
+            ("shell.unresolved.syntax", "shell.unresolved.name")
+        ):
             machine.seen.findings[finding] = None
 
 
 def _suspicious_words(machine: Machine, call: Call) -> None:
     if call.name in _COUNTS and any("[" in word and _ARITHMETIC.search(word) for word in call.args):
         machine.report(
-            "shell.unresolved.arithmetic", RiskLevel.CRITICAL, call.text, "An index that is a command: arithmetic runs it."
+            "shell.unresolved.arithmetic",
+            RiskLevel.CRITICAL,
+            call.text,
+            "An index that is a command: arithmetic runs it.",
         )
     if call.name in machine.rules.sets["mention"] or call.name in machine.rules.sets["patterns_first"]:
         return
@@ -215,7 +230,17 @@ def _option_paths(call: Call) -> list[str]:
     found = []
     for place, arg in enumerate(call.args):
         before = call.args[place - 1] if place else ""
-        if before in {"-i", "--identity", "--key", "--private-key", "--cert", "--cacert", "--env-file", "-E", "--kubeconfig"}:
+        if before in {
+            "-i",
+            "--identity",
+            "--key",
+            "--private-key",
+            "--cert",
+            "--cacert",
+            "--env-file",
+            "-E",
+            "--kubeconfig",
+        }:
             continue
         if "=" in arg:
             found.append(arg.split("=", 1)[1].lstrip("@"))
@@ -228,7 +253,20 @@ def _carried(machine: Machine, call: Call) -> None:
     """Options and arguments of a program that hold a command of their own."""
     for option in machine.rules.carried.get(call.name, ()):
         value = _carried_value(call, option)
-        if value and value not in {"less", "cat", "more", "ssh", "gzip", "zstd", "pigz", "xz", "bzip2", "true", "pbzip2", "lz4"}:
+        if value and value not in {
+            "less",
+            "cat",
+            "more",
+            "ssh",
+            "gzip",
+            "zstd",
+            "pigz",
+            "xz",
+            "bzip2",
+            "true",
+            "pbzip2",
+            "lz4",
+        }:
             programs.hidden_command(machine, call, value)
     escape = machine.rules.escapes.get(call.name)
     if escape is None:

@@ -51,7 +51,7 @@ def _play(out: Console, project: Path, file: Path, into: Path) -> bool:
     out.rule(f"[bold]{file.stem}[/]: expected to end as [bold]{wanted['expected']}[/]")
     out.print(f"project: {place}\ntask:    {wanted['text'].strip()}", markup=False, style="dim")
     ended = _execute(place, wanted)
-    good = ended == wanted["expected"]
+    good = ended == str(wanted["expected"])
     out.print(f"ended as {ended}, as expected" if good else f"ended as {ended}, expected {wanted['expected']}",
               style="green" if good else "red")  # fmt: skip
     return good

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
@@ -53,7 +52,9 @@ class Watcher:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -137,5 +138,3 @@ def _took(attempt: Attempt) -> str:
         return ""
     end = attempt.ended_at or datetime.now(UTC)
     return f"{(end - attempt.started_at).total_seconds():.1f}s"
-
-

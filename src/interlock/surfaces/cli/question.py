@@ -36,7 +36,11 @@ def show(out: Console, approval: Approval) -> None:
     line(out, "where", str(shown.get("environment", "")))
     others = f"{approval.quorum} people" if approval.quorum > 1 else "one person"
     apart = f", not {approval.requester} who asked for it" if approval.separate else ""
-    line(out, "who", f"needs {others}{apart}; {len(approval.votes)} answered; until {approval.expires_at:%Y-%m-%d %H:%M} UTC")
+    line(
+        out,
+        "who",
+        f"needs {others}{apart}; {len(approval.votes)} answered; until {approval.expires_at:%Y-%m-%d %H:%M} UTC",
+    )
     line(out, "covers", f"exactly this, once ({approval.digest[:19]}…)", "dim")
     out.print(Text())
 
