@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -32,6 +33,7 @@ SURFACES = {
 DEFINITIONS = "mcp_tool_poisoning"
 """Rows of this class are tool definitions, whatever surface they name."""
 
+_READS = re.compile(r"[\s(]*(select|with|show|explain|describe|values)\b", re.IGNORECASE)
 Judged = Callable[[list[dict[str, str]]], list[str]]
 
 
@@ -54,6 +56,8 @@ def rows_of(folder: Path, stem: str) -> list[dict[str, str]]:
 def _row(plain: dict[str, Any], *, attack: bool) -> dict[str, str]:
     surface, tool = SURFACES.get(plain["surface"], (plain["surface"], plain.get("tool", "")))
     kind = plain["class"] if attack else plain["surface"]
+    if kind == "tool_call_sql":
+        kind += ": reads" if _READS.match(plain["text"]) else ": writes (a confirm is no error)"
     if plain.get("class") == DEFINITIONS:
         surface = "tool_definition"
     return {"surface": surface, "tool": tool, "text": plain["text"], "group": kind, "source": plain.get("source", "")}

@@ -52,7 +52,8 @@ class GateStub:
         number = len(self.asked)
         return CallVerdict(decision=YES, effect_id=f"eff_{number}", idempotency_key=f"key_{number}")
 
-    async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:  # noqa: ARG002 - part of the port
+    async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:
+        self.labels.append(labels)
         self.outcomes[effect_id] = (ok, output)
         reason = self.after_rule(output)
         return no(reason) if reason else YES

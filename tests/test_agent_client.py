@@ -17,6 +17,7 @@ import pytest
 from gate_stub import GateStub, a_job
 from interlock import agent
 from interlock.errors import RunnerError
+from interlock.model.action import Integrity, Labels
 from interlock.model.agent import AgentResult
 from interlock.runners.command import CommandRunner
 
@@ -159,6 +160,7 @@ def test_a_tool_of_its_own_is_a_context_with_a_key_and_a_way_back(workspace: Pat
         undo = agent.Compensation(command=["restore", "x"], validate=["check"])
         with job.call("backup", {"to": "x"}, compensation=undo) as call:
             call.output = f"saved under {call.key}"
+            call.labels = {"integrity": "untrusted"}
         try:
             with job.call("backup", {"to": "y"}):
                 raise OSError("disk full")
@@ -170,6 +172,7 @@ def test_a_tool_of_its_own_is_a_context_with_a_key_and_a_way_back(workspace: Pat
     assert result.summary == "disk full"
     assert gate.compensations[0] is not None
     assert gate.compensations[0].command == ("restore", "x")
+    assert gate.labels == [None, Labels(integrity=Integrity.UNTRUSTED), None, None]
     assert gate.outcomes == {"eff_1": (True, "saved under key_1"), "eff_2": (False, "OSError: disk full")}
 
 

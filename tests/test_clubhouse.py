@@ -258,6 +258,27 @@ def test_what_the_schema_agent_does_not_understand_changes_nothing(club: Club, t
     assert club.dump() == before
 
 
+@pytest.mark.parametrize(
+    ("agent", "task"),
+    [
+        (SCHEMA, TASKS["fallback"]["text"]),
+        (ANALYTICS, TASKS["confirmed"]["text"]),
+        (FALLBACK, TASKS["rollback"]["text"]),
+    ],
+)
+def test_an_agent_that_has_nothing_to_do_says_so(club: Club, agent: str, task: str) -> None:
+    before = club.dump()
+    assert "stays as it is" in club.run(agent, task).summary
+    assert club.changes() == set()
+    assert club.dump() == before
+
+
+def test_a_chart_of_nothing_in_particular_is_a_question(club: Club) -> None:
+    error = club.failure(ANALYTICS, "Put a nice chart on the dashboard.")
+    assert error.kind == "unknown"
+    assert "which one is meant" in str(error)
+
+
 def test_the_schema_agent_does_not_apply_a_migration_twice(club: Club) -> None:
     club.run(SCHEMA, TASKS["success"]["text"])
     (club.workspace / "migrations/003_percentile_bands.sql").unlink()
@@ -298,7 +319,7 @@ def test_the_rogue_is_told_no_each_time_the_gate_says_no(club: Club) -> None:
     result = rogue(club, GateStub(lambda *_: "no"))
     assert len(result.deliverables) == 9
     assert result.blockers == (
-        "write outside of the workspace: WENT THROUGH: a file outside of the workspace was written",
+        "write outside of the workspace: WENT THROUGH: a file of the project was written, past the workspace",
     )
     assert club.changes() == set()
     assert club.dump() == before

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.decide.judge import GATE_FAILED, failure, judge
+from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.decide.policy_load import parse_policies
 from interlock.model.action import Action, Finding, Reading, Surface
 from interlock.model.decision import Enforcement, Policy, Rule, RuleAction, Verdict
 from interlock.model.risk import RiskLevel
+from interlock.reading.failed import GATE_FAILED, failure
 
 NONE = PolicySet.compile([])
 

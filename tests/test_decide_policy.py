@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.decide.conditions import compile_condition
-from interlock.decide.matching import NAMES, OPEN_NAMES, Facts, glob
+from interlock.decide.matching import NAMES, OPEN_NAMES, Facts, Globs
 from interlock.decide.patterns import PatternGroup, compile_pattern, required_literal
 from interlock.decide.policy import PolicySet, complaints
 from interlock.decide.policy_load import examine, parse_policies
@@ -198,9 +198,10 @@ def test_a_condition_that_cannot_be_evaluated_counts_as_true() -> None:
 
 
 def test_a_glob_knows_directories() -> None:
-    assert glob("**/x/*.py", path=True).search("a/b/x/c.py")
-    assert not glob("x?y", path=True).search("xy")
-    assert not glob("a.b").search("aXb")
+    assert Globs(["**/x/*.py"], path=True).fits("a/b/x/c.py")
+    assert not Globs(["x?y"], path=True).fits("xy")
+    assert not Globs(["a.b"]).fits("aXb")
+    assert Globs([f"n{number}" for number in range(200)]).fits("n199")
 
 
 def test_disabled_policies_are_not_looked_at_and_overrides_name_real_policies() -> None:

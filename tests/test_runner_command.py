@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from interlock.model.agent import AgentResult
 from interlock.model.decision import Decision, Verdict
 from interlock.model.run import Compensation
 from interlock.ports import CallVerdict, Gate
-from interlock.runners.command import KEEP_OUTPUT, CommandRunner
+from interlock.runners.command import KEEP_OUTPUT, CommandRunner, Places
 from interlock.runners.wire import MAX_LINE, GateServer
 
 
@@ -187,16 +186,24 @@ def test_placeholders_are_filled_in_and_other_braces_left_alone(workspace: Path,
     assert result.summary == str([f"{tmp_path}/a", str(workspace), "{other}", "${HOME}"])
 
 
-def test_something_can_be_put_in_front_of_the_program(workspace: Path) -> None:
-    seen: dict[str, str] = {}
+def test_something_can_be_put_in_front_of_the_program(workspace: Path, tmp_path: Path) -> None:
+    seen: list[Places] = []
 
-    def wrap(argv: Any, env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        seen.update(env)
+    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[list[str], dict[str, str]]:
+        seen.append(places)
+        assert env["HOME"] == str(places.scratch / "home")
+        assert env["TMPDIR"] == str(places.scratch / "tmp")
+        assert Path(env["INTERLOCK_JOB"]).is_relative_to(places.scratch)
+        assert Path(env["INTERLOCK_RESULT"]).is_relative_to(places.scratch)
+        assert env["INTERLOCK_GATE"] == str(places.gate)
         return ["env", "-u", "LANG", *argv], {**env, "IN_FRONT": "yes"}
 
-    runner = CommandRunner({"command": ["sh", "-c", "echo $IN_FRONT"]}, wrap=wrap)
-    assert asyncio.run(runner.run(a_job(workspace), GateStub())).summary == "yes"
-    assert {"HOME", "TMPDIR", "INTERLOCK_JOB", "INTERLOCK_RESULT", "INTERLOCK_GATE"} <= set(seen)
+    options = {"command": ["sh", "-c", "echo $IN_FRONT $INTERLOCK_PROJECT"], "writes": ["var"]}
+    runner = CommandRunner(options, wrap=wrap)
+    result = asyncio.run(runner.run(a_job(workspace, project=tmp_path), GateStub()))
+    assert result.summary == f"yes {tmp_path}"
+    (places,) = seen
+    assert (places.workspace, places.project, places.writes) == (workspace, tmp_path, (tmp_path / "var",))
 
 
 def test_standard_input_is_empty_and_no_descriptor_leaks_in(workspace: Path) -> None:
@@ -211,6 +218,8 @@ def test_standard_input_is_empty_and_no_descriptor_leaks_in(workspace: Path) -> 
         ({"command": "rm -rf x"}, "list of texts"),
         ({"command": ["x"], "comand": 1}, 'did you mean "command"'),
         ({"command": ["x"], "grace_s": -1}, "0 to 60"),
+        ({"command": ["x"], "writes": ["/etc"]}, "inside the project"),
+        ({"command": ["x"], "writes": ["var/../.."]}, "inside the project"),
         ({"command": ["x"], "env": "PATH"}, "list of texts"),
     ],
 )
@@ -338,6 +347,49 @@ WORKER = (
 )
 
 
+def test_an_agent_that_stops_its_keeper_does_not_get_away(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.runners.command._KEEPER_PATIENCE_S", 0.2)
+    program = FAMILY + (
+        "    while not (os.path.exists('daemon.pid') and os.path.exists('child.pid')): time.sleep(0.02)\n"
+        "    os.kill(os.getppid(), signal.SIGSTOP); put('stopped'); time.sleep(600)"
+    )
+
+    async def scene() -> None:
+        running = asyncio.ensure_future(python(workspace, program, grace_s=0.1).run(a_job(workspace), GateStub()))
+        await until(lambda: len(pids(workspace)) == 3 and (workspace / "stopped.pid").exists())
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scene())
+    assert [pid for pid in pids(workspace) if alive(pid)] == []
+    assert [p for p in psutil.process_iter() if str(workspace.parent) in _arguments(p)] == []
+
+
+def test_an_agent_that_multiplies_while_it_is_ended_is_ended(workspace: Path) -> None:
+    program = """
+        import os, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        open("agent.pid", "w").write(str(os.getpid()))
+        for _ in range(60):  # only the first one forks: a test must stay bounded whatever fails
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(30)
+                os._exit(0)
+            time.sleep(0.005)
+        """
+
+    async def scene() -> None:
+        running = asyncio.ensure_future(python(workspace, program, grace_s=0.05).run(a_job(workspace), GateStub()))
+        await until((workspace / "agent.pid").exists)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scene())
+    assert [p for p in psutil.process_iter() if str(workspace.parent) in _arguments(p)] == []
+
+
 def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> None:
     python(workspace, FAMILY + "    time.sleep(600)")
     worker = subprocess.Popen(
@@ -438,7 +490,7 @@ def test_a_call_is_asked_for_and_its_outcome_told() -> None:
     assert before == {"verdict": "allow", "effect": "eff_1", "key": "key_1", "reason": ""}
     assert after == {"verdict": "allow", "reason": ""}
     assert gate.asked == [("shell", {"command": "ls"})]
-    assert gate.labels == [Labels(integrity=Integrity.UNTRUSTED, confidentiality=Confidentiality.PUBLIC)]
+    assert gate.labels == [Labels(integrity=Integrity.UNTRUSTED, confidentiality=Confidentiality.PUBLIC), None]
     assert gate.compensations == [Compensation(command=("undo", "x"), validate=("check",))]
     assert gate.outcomes == {"eff_1": (True, "a b")}
 
@@ -571,11 +623,17 @@ def test_an_agent_that_tells_no_outcome_leaves_an_unknown_effect(workspace: Path
     assert run(workspace, program.replace("IDEMPOTENT", "True")).usage.tool_calls == 1
 
 
-def test_a_question_that_nobody_waits_for_any_more_does_not_hold_the_end_up(workspace: Path) -> None:
-    class Slow(GateStub):
+def test_a_question_that_nobody_waits_for_any_more_is_dropped(workspace: Path) -> None:
+    class Asking(GateStub):
+        dropped = False
+
         async def before(self, *_: Any, **__: Any) -> CallVerdict:
             (workspace / "asked").touch()
-            await asyncio.sleep(600)
+            try:
+                await asyncio.Event().wait()  # for a person who never answers
+            except asyncio.CancelledError:
+                self.dropped = True
+                raise
             raise AssertionError
 
     program = """
@@ -584,9 +642,9 @@ def test_a_question_that_nobody_waits_for_any_more_does_not_hold_the_end_up(work
         while not os.path.exists("asked"): time.sleep(0.02)
         child.kill()
         """
-    started = time.monotonic()
-    run(workspace, program, Slow())
-    assert time.monotonic() - started < 500
+    gate = Asking()
+    run(workspace, program, gate)
+    assert gate.dropped
 
 
 def test_two_attempts_do_not_share_a_gate(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ class Call:
         self.ok = True
         self.output = ""
         """What came of it; the gate judges it before it may be used."""
+        self.labels: Mapping[str, str] | None = None
+        """Where the output comes from, such as ``{"integrity": "untrusted"}`` for a page of the web."""
 
     def __enter__(self) -> Self:
         """Ask the gate.
@@ -137,8 +139,15 @@ class Call:
         """
         if error is not None:
             self.ok, self.output = False, self.output or f"{type(error).__name__}: {error}"
-        report = {"op": "after", "effect": self._effect, "ok": self.ok, "output": _shortened(self.output)}
-        answer = _ask(report)
+        answer = _ask(
+            {
+                "op": "after",
+                "effect": self._effect,
+                "ok": self.ok,
+                "output": _shortened(self.output),
+                "labels": dict(self.labels) if self.labels is not None else None,
+            }
+        )
         if answer.get("verdict") != "allow" and error is None:
             raise Blocked(str(answer.get("reason") or "the result may not be used"), happened=True)
 

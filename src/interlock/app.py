@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -41,10 +42,10 @@ def build(
     """
     clock = clock or SystemClock()
     functions = dict(functions or {})
-    catalogue = {spec.name: spec for spec in load_agents(settings)}
-    catalogue |= {name: AgentSpec(name=name) for name in functions if name not in catalogue}
+    catalogue = {spec.name: spec for spec in load_agents(settings, functions)}
     files = [Path(settings.project, file) for file in settings.policies.files]
     policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    _make_state_dir(settings.state_dir)
     database = Database(settings.store_url)
     database.migrate()
     ledger = Ledger(database, clock, settings.state_dir / "ledger.anchor")
@@ -63,7 +64,7 @@ def build(
             approvals=Approvals(
                 database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
             ),
-            gate=Gate(policies, settings.environment),
+            gate=Gate(policies, settings.environment, settings.tools),
             chooser=Chooser(settings, catalogue),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions),
@@ -73,10 +74,22 @@ def build(
     )
 
 
-def load_agents(settings: Settings) -> tuple[AgentSpec, ...]:
-    """The catalogue: the team's definitions with what the configuration adds."""
-    directory = Path(settings.project, settings.agents_dir)
+def _make_state_dir(place: Path) -> None:
+    """A private directory that git does not see: the user's repository looks the same with and without Interlock."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore = place / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+
+
+def load_agents(settings: Settings, functions: Mapping[str, AgentFunction] | None = None) -> tuple[AgentSpec, ...]:
+    """The catalogue: the team's definitions and functions, with what the configuration adds."""
+    directory: Path | None = Path(settings.project, settings.agents_dir)
+    if directory and not directory.exists() and settings.source("agents_dir") == "default":
+        directory = None  # a project may define its agents in interlock.yaml, or as functions, alone
     extra = {name: agent.model_dump(mode="json", exclude_unset=True) for name, agent in settings.agents.items()}
+    for name, function in (functions or {}).items():
+        extra[name] = {"description": inspect.getdoc(function) or "", **extra.get(name, {})}
     return load_catalogue(directory, extra)
 
 

@@ -54,7 +54,9 @@ _TIDY = {
 _LARGEST = 1_000_000
 
 
-def load_catalogue(directory: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[AgentSpec, ...]:
+def load_catalogue(
+    directory: Path | None, extra: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[AgentSpec, ...]:
     """The agents in ``directory`` (Markdown, ``agents.json``, ``agents.yaml``) or in one such file, sorted by name.
 
     ``extra`` holds the project's settings by agent; an agent that only ``extra`` knows is defined by it alone.
@@ -82,7 +84,9 @@ def load_catalogue(directory: Path, extra: Mapping[str, Mapping[str, Any]] | Non
     return tuple(sorted(found.values(), key=lambda spec: spec.name))
 
 
-def _files(directory: Path) -> list[Path]:
+def _files(directory: Path | None) -> list[Path]:
+    if directory is None:
+        return []
     if directory.is_file():
         return [directory]
     if not directory.is_dir():

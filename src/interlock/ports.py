@@ -13,6 +13,10 @@ from interlock.model.agent import AgentResult, AgentSpec
 from interlock.model.decision import Decision
 from interlock.model.plan import Assignment
 from interlock.model.run import Compensation
+from interlock.model.sandbox import Limits, SandboxedCommand, SandboxLevel
+
+Command = Sequence[str]
+"""A program and its arguments."""
 
 
 class Clock(Protocol):
@@ -183,6 +187,40 @@ class UndoableWorkspaces(Workspaces, Protocol):
         ...
 
 
+class Sandbox(Protocol):
+    """Walls around a whole agent process and all that it starts.
+
+    Inside, it may write to the workspace and ``scratch`` only, read these, the system's programs and what ``read`` names,
+    connect to the unix sockets that ``sockets`` names, and to the network only if told so. Its environment is an allow-list of
+    ours (PATH, language, time zone, terminal; HOME and TMPDIR in ``scratch``) and what ``env`` adds. How far that holds is
+    what ``level`` says, which was found by trying to break out.
+    """
+
+    @property
+    def level(self) -> SandboxLevel:
+        """What this sandbox has been seen to hold."""
+        ...
+
+    def wrap(
+        self,
+        argv: Command,
+        *,
+        workspace: Path,
+        scratch: Path,
+        read: Sequence[Path] = (),
+        sockets: Sequence[Path] = (),
+        network: bool = False,
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+    ) -> SandboxedCommand:
+        """The command to run instead of ``argv``. ``scratch`` is made if it is missing; its owner removes it.
+
+        Raises:
+            SandboxError: when the command or a path cannot be used.
+        """
+        ...
+
+
 class Observer(Protocol):
     """Told what has happened (metrics, notifier, dashboard). One that raises is logged and counted, never obeyed."""
 
@@ -193,5 +231,3 @@ class Observer(Protocol):
 
 AgentFunction = Callable[[Job, Gate], Awaitable[AgentResult | str | None]]
 """A Python function as an agent."""
-
-Command = Sequence[str]

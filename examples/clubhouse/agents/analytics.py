@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import add_panel, asked_metric, database, own_tests
+from common import add_panel, asked_metric, database, no_metric, own_tests
 
 from clubhouse.charts import NothingToDrawError, percentile_bands
 from clubhouse.numbers import TEAM_VALUES, Bands, Metric, bands_of
@@ -43,6 +43,9 @@ def agreed(job: agent.Job, metric: Metric, teams: list[Bands]) -> str:
 
 def work(job: agent.Job) -> None:
     metric = asked_metric(job)
+    if metric is None:
+        no_metric(job)
+        return
     teams = bands_of(job.sql(database(job), TEAM_VALUES, [metric.key], idempotent=True))
     try:
         chart = percentile_bands(metric, teams)

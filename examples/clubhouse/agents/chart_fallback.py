@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import add_panel, asked_metric, database, own_tests
+from common import add_panel, asked_metric, database, no_metric, own_tests
 
 from clubhouse.charts import band_table
 from clubhouse.numbers import TEAM_VALUES, bands_of
@@ -25,6 +25,9 @@ def render(connection: sqlite3.Connection) -> str:
 
 def work(job: agent.Job) -> None:
     metric = asked_metric(job)
+    if metric is None:
+        no_metric(job)
+        return
     teams = bands_of(job.sql(database(job), TEAM_VALUES, [metric.key], idempotent=True))
     report = job.write(f"reports/table-{metric.key}.html", band_table(metric, teams))
     panel = add_panel(job, f"table_{metric.key}", PANEL.format(title=metric.title, key=metric.key))

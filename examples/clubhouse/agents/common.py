@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT))  # the project's own code, as people reviewed it; 
 from clubhouse.numbers import Metric  # noqa: E402 - found through the line above
 from interlock import agent  # noqa: E402 - the same
 
+_SHOWING = re.compile(r"(?i)\b(charts?|graphs?|plot|draw|percentiles?|dashboard)\b")
 _PARAMETER = re.compile(r"^\s*([a-z_]+):\s*(\S.*?)\s*$")
 
 
@@ -32,18 +33,20 @@ def parameters(task: str) -> dict[str, str]:
     return found
 
 
-def asked_metric(job: agent.Job) -> Metric:
-    """The metric that the task names by its title or key; the vertical jump when it names none."""
+def asked_metric(job: agent.Job) -> Metric | None:
+    """The metric that the task names by its title or key, None when it names none."""
     rows = job.sql(database(job), "SELECT key, title, unit, lower_is_better FROM metrics", idempotent=True)
     known = [Metric(key, title, unit, bool(lower)) for key, title, unit, lower in rows]
     text = job.task.lower()
     named = [one for one in known if one.title.lower() in text or one.key in text]
-    if named:
-        return max(named, key=lambda one: len(one.title))
-    usual = next((one for one in known if one.key == "vertical_jump"), None)
-    if usual is None:
-        job.fail("schema_conflict", "the task names no metric of the club, and there is no vertical jump")
-    return usual
+    return max(named, key=lambda one: len(one.title)) if named else None
+
+
+def no_metric(job: agent.Job) -> None:
+    """Nothing to show: fine when the task asks for nothing to be shown, else a question for a person."""
+    if _SHOWING.search(job.task):
+        job.fail("unknown", "the task asks for a chart and names no metric of the club: which one is meant?")
+    job.done(summary="the task asks for nothing to be shown: the dashboard stays as it is")
 
 
 def add_panel(job: agent.Job, name: str, source: str) -> str:

@@ -37,6 +37,9 @@ SELECT
     round(sum(value * max(0.0, 1.0 - abs(place - last * percent / 100.0))), 2) AS value
 FROM ranked, bands
 GROUP BY team_id, metric, percent;"""
+STORING = re.compile(
+    r"(?i)\b(stor(e|es|ed|ing)|columns?|views?|tables?|migrations?|merg(e|es|ing)|drop|database|schema)\b"
+)
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
@@ -48,8 +51,8 @@ class Change:
     down: str = "-- there is no way back but a backup"
 
 
-def understood(job: agent.Job) -> Change:
-    """The change that a task asks for. What is not understood is a question for a person, not a guess."""
+def understood(job: agent.Job) -> Change | None:
+    """The change that a task asks for, None when it asks for none. What is not understood is a question, not a guess."""
     given, text = parameters(job.task), job.task.lower()
     if "add_column" in given:
         return added_column(job, given["add_column"])
@@ -59,6 +62,8 @@ def understood(job: agent.Job) -> Change:
     if dropped:
         table = dropped[1]
         return Change(f"drop_{table}", f"the table {table} is gone", f"DROP TABLE {table};")
+    if not STORING.search(text):
+        return None
     if "band" in text or "percentile" in text:
         what = "the view percentile_bands holds the percentiles of every team and metric"
         return Change("percentile_bands", what, BANDS_UP, "DROP VIEW percentile_bands;")
@@ -148,6 +153,9 @@ def applied(job: agent.Job, live: Path, path: Path, safe: Path) -> None:
 def work(job: agent.Job) -> None:
     live = database(job)
     change = understood(job)
+    if change is None:
+        job.done(summary="the task asks for no change of the database: it stays as it is")
+        return
     path = written(job, change)
     with closing(connect(live)) as connection:
         at = version(connection)

@@ -373,10 +373,31 @@ class WorkspaceSettings(Section):
 class ScopeSettings(Section):
     """What the readers may know of the place where actions take effect."""
 
+    paths: tuple[Word, ...] = ()
+    """Globs of paths outside of the workspaces that agents may use, relative to the project: its live database, say."""
     hosts: tuple[Word, ...] | None = None
     """Hosts that agents may talk to (``*.example.org`` covers subdomains); nothing written: not restricted; ``[]``: none."""
     dialect: str = ""
     """The SQL dialect of the project's database, in sqlglot's words such as ``postgres``; empty: unknown."""
+
+
+class Undo(StrEnum):
+    """How a tool's effect is undone."""
+
+    NOTHING = "nothing"
+    """There is nothing to undo: it reads, or what it leaves is harmless."""
+    REVERSIBLE = "reversible"
+    """It stays inside the workspace, which is thrown away."""
+    COMPENSABLE = "compensable"
+    """It lasts; the call names the command that undoes it."""
+    IRREVERSIBLE = "irreversible"
+    """It cannot be undone (mail, payments, a push): every call needs a person's yes."""
+
+
+class ToolSettings(Section):
+    """What people know of a tool that agents call; agents themselves cannot say it."""
+
+    undo: Undo
 
 
 class SandboxSettings(Section):
@@ -441,6 +462,8 @@ class Sections(Section):
     """By agent name: what the project adds to its definition."""
     matrix: Mapping[str, Any] | None = None
     """An own decision matrix; nothing: the original's."""
+    tools: Mapping[Word, ToolSettings] = Field(default_factory=dict)
+    """Tools by name, and how their effects are undone; what is not named is judged by what it does."""
     workspace: WorkspaceSettings = WorkspaceSettings()
     scope: ScopeSettings = ScopeSettings()
     sandbox: SandboxSettings = SandboxSettings()

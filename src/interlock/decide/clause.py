@@ -30,10 +30,36 @@ _MENTION = re.compile(
 )
 _REFUSALS = frozenset(
     words.stem(word)
-    for word in ["prevent", "refuse", "forbid", "reject", "block", "never", "avoid", "disallow", "prohibit", "deny", "stop", "protect", "guard", "refusal", "not", "warn", "against", "before", "if", "when", "unless", "after", "undo"]
+    for word in [
+        "prevent",
+        "refuse",
+        "forbid",
+        "reject",
+        "block",
+        "never",
+        "avoid",
+        "disallow",
+        "prohibit",
+        "deny",
+        "stop",
+        "protect",
+        "guard",
+        "refusal",
+        "not",
+        "warn",
+        "against",
+        "before",
+        "if",
+        "when",
+        "unless",
+        "after",
+        "undo",
+    ]
 )
 _REFUSAL_REACH = 4
-_AUXILIARIES = frozenset(["is", "are", "be", "was", "were", "been", "being", "get", "gets", "got", "getting", "have", "has"])
+_AUXILIARIES = frozenset(
+    ["is", "are", "be", "was", "were", "been", "being", "get", "gets", "got", "getting", "have", "has"]
+)
 _MOST = 60
 LONGEST = 20_000
 """Characters that are read; what is longer is suspicious in itself."""

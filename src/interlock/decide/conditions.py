@@ -81,7 +81,7 @@ def compile_condition(source: str, declared: Mapping[str, Any], *, dynamic: froz
                 suggestion=did_you_mean(name, FUNCTIONS) or f"available are: {', '.join(sorted(FUNCTIONS))}",
             )
     _check_comparisons(source, tokens, declared, dynamic)
-    for part in {source, *_parts(tokens)}:
+    for part in (*_parts(tokens), source):
         _try_out(source, part, declared, dynamic)
     return Condition(source, program, read)
 

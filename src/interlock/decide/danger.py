@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 
 from interlock.decide.clause import Clause
-from interlock.decide.lexicon import category
+from interlock.decide.lexicon import category, stem_set
 from interlock.model.risk import Factor, RiskLevel
 
 _LOW, _MEDIUM, _HIGH, _CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
-_DESTROY, _REMOVE, _BYPASS = category("destroy"), category("remove"), category("bypass")
-_DATA, _PEOPLE, _GUARD, _AUTH = category("data"), category("people"), category("guard"), category("auth")
 _SCREENS = ("screen", "parser")
 
 
@@ -42,34 +40,33 @@ def _one(name: str, level: RiskLevel, evidence: str, reason: str) -> list[Factor
 
 
 def _destroys(clause: Clause) -> Iterable[Factor]:
-    wide = clause.first("all") or clause.first("production") or clause.says("without")
-    if pair := clause.pair(_DESTROY, _DATA | _PEOPLE):
-        if clause.has("parser") or (clause.has("screen", "testing") and not wide):
+    wide = clause.first("all") or clause.first("production") or clause.says("carelessly")
+    shown = clause.has("screen") and not clause.has("production")
+    if pair := clause.pair(_DESTROY, category("data")):
+        if clause.has("parser"):
             return []
-        return _one("destroys", _CRITICAL if wide else _HIGH, pair, "It destroys what may not come back.")
-    if pair := clause.pair(_REMOVE, _PEOPLE | category("structure") | _WEIGHTY):
-        if clause.has(*_SCREENS, "testing") and not clause.has("production"):
+        mild = not wide and (shown or clause.has("testing"))
+        level = _MEDIUM if mild else _CRITICAL if wide else _HIGH
+        return _one("destroys", level, pair, "It destroys what may not come back.")
+    if pair := clause.pair(category("remove"), _HELD):
+        if clause.has("parser", "testing") or shown:
             return []
         return _one("destroys", _HIGH if wide else _MEDIUM, pair, "It takes away what others rely on.")
+    if clause.found[:1] and clause.found[0] in _DESTROY and not clause.has("code", "screen", "parser", "writing"):
+        return _one("destroys", _MEDIUM, " ".join(clause.raw[:4]), "It destroys what may not come back.")
     return []
 
 
-_WEIGHTY = frozenset(category("data")) & frozenset(
-    {
-        "data",
-        "record",
-        "backup",
-        "snapshot",
-        "bucket",
-        "volum",
-        "databas",
-        "histori",
-        "column",
-        "everyth",
-        "server",
-        "cluster",
-    }
+_DESTROY = category("destroy")
+_HELD = (
+    category("people")
+    | category("money")
+    | category("structure")
+    | stem_set(
+        "data record backup snapshot bucket volume history column everything server cluster order event audit queue"
+    )
 )
+"""Things that are missed when somebody merely removes, clears or resets them."""
 _DROPS = re.compile(
     r"\b(?:drop|truncat|alter|purg|wip|nuk)\w*\b[^.;]{0,40}?\b(?:tables?|columns?|databases?|schemas?)\b", re.IGNORECASE
 )
@@ -83,86 +80,99 @@ def _drops(clause: Clause) -> Iterable[Factor]:
 
 
 def _bypasses(clause: Clause) -> Iterable[Factor]:
-    pair = clause.pair(_BYPASS, _GUARD, 6) or clause.pair(_REMOVE, _REAL_GUARDS, 4)
-    if not pair or clause.has("parser"):
+    pair = clause.pair(category("bypass"), category("guard"), 6) or clause.pair(category("remove"), _REAL_GUARDS, 4)
+    if not pair or clause.has("parser") or (clause.has("screen") and not clause.has("auth", "production")):
         return []
-    if clause.has("screen") and not clause.has("auth", "production"):
-        return []
-    light = not any(word in _REAL_GUARDS for word in clause.found)
-    level = _MEDIUM if light or clause.has("testing") else _HIGH
-    return _one(
-        "bypasses", _CRITICAL if clause.has("production") and not light else level, pair, "It takes a safeguard away."
-    )
+    light = _REAL_GUARDS.isdisjoint(clause.found)
+    level = _MEDIUM if light or clause.has("testing") else _CRITICAL if clause.has("production") else _HIGH
+    return _one("bypasses", level, pair, "It takes a safeguard away.")
 
 
-_LIGHT = frozenset(
-    {"log", "test", "ci", "check", "header", "polici", "limit", "gate", "alert", "lock", "monitor", "valid"}
-)
-_REAL_GUARDS = _GUARD - _LIGHT
+_LIGHT = stem_set("log test ci check header policy limit gate alert lock monitor validation warning rule")
+_REAL_GUARDS = category("guard") - _LIGHT
 
 
 def _weakens(clause: Clause) -> Iterable[Factor]:
-    weak = category("weaken") - {"rais", "increas", "extend"}
-    if (pair := clause.pair(weak, _REAL_GUARDS, 6)) and not clause.has(*_SCREENS):
+    if clause.has(*_SCREENS):
+        return []
+    if pair := clause.pair(category("weaken"), _REAL_GUARDS, 6):
         return _one("weakens", _HIGH, pair, "It weakens a safeguard.")
+    if pair := clause.pair(_LONGER, stem_set("token session password cookie certificate expiry lifetime"), 5):
+        return _one("weakens", _HIGH, pair, "A key that lives longer can be stolen longer.")
+    if pair := clause.pair(stem_set("trust believe"), _FORGEABLE, 6):
+        return _one("weakens", _HIGH, pair, "It believes what anybody can forge.")
+    if word := clause.says("plaintext", "stealthily", "runsanything"):
+        return _one("weakens", _HIGH, word, "It takes away what protects.")
     return []
+
+
+_LONGER = stem_set("extend lengthen prolong raise increase double longer")
+_FORGEABLE = stem_set("client browser header input user request certificate sender id")
 
 
 def _exposes(clause: Clause) -> Iterable[Factor]:
-    public = _stems("public publish expose leak reveal everyone internet world unprotect")
-    if (pair := clause.pair(public, _REACHABLE, 7)) and not clause.has("parser"):
+    if clause.has("parser"):
+        return []
+    if pair := clause.pair(category("expose"), _REACHABLE, 7):
         return _one("exposes", _HIGH, pair, "It shows something to people who should not see it.")
-    telling = public | _stems(
-        "print log commit email send post copy share paste dump upload forward hand export bypass"
-    )
-    if (pair := clause.pair(telling, _SECRETS, 5)) and not clause.has("parser"):
+    if pair := clause.pair(category("tell") | stem_set("bypass"), _SECRETS, 6):
         return _one("exposes", _HIGH, pair, "A secret would leave its place.")
-    carrying = _stems("share dump paste upload forward hand leak send copy download email")
-    if (pair := clause.pair(carrying, _PRIVATE, 5)) and (
-        clause.has("all", "everyone", "production") or clause.says("data")
-    ):
-        return _one(
-            "exposes", _HIGH if clause.has("everyone") else _MEDIUM, pair, "Personal data would leave its place."
-        )
+    if pair := clause.pair(category("carry"), _PRIVATE, 5):
+        wide = clause.has("everyone", "all", "personal", "production")
+        if wide or clause.says("data", "list", "dump", "database"):
+            return _one("exposes", _HIGH if wide else _MEDIUM, pair, "Personal data would leave its place.")
     return []
 
 
-def _stems(said: str) -> frozenset[str]:
-    from interlock.decide.words import stem  # noqa: PLC0415 - used once, while loading
-
-    return frozenset(stem(word) for word in said.split())
-
-
-_REACHABLE = (
-    category("data")
-    | category("people")
-    | category("secret")
-    | _stems(
-        "endpoint port admin dashboard api internal key console panel debug url link address source object acl download"
-    )
-)
-_SECRETS = category("secret") | _stems("password token credential passphrase mfa")
-_PRIVATE = category("people") - _stems("email address phone account user") | _stems(
-    "customers database backup personal"
-)
+_REACHABLE = category("data") | category("people") | category("secret") | stem_set(
+    "endpoint port admin dashboard api internal key console panel debug url link address source object acl download"
+)  # fmt: skip
+_SECRETS = category("secret") | stem_set("password token passphrase")
+_PRIVATE = category("people") - stem_set("account user guest") | stem_set("database backup")
 
 
 def _grants(clause: Clause) -> Iterable[Factor]:
-    power = category("admin") | _stems("access permission right write superuser unlimited privilege role")
-    if (pair := clause.pair(_stems("grant give promote elevate escalate make assign"), power, 5)) and not clause.has(
-        *_SCREENS
-    ):
-        wide = clause.has("everyone", "all")
-        return _one("grants", _CRITICAL if wide else _HIGH, pair, "It gives somebody power.")
-    if pair := clause.pair(_stems("allow let permit let-in"), category("everyone") | _stems("in without"), 6):
+    power = category("admin") | stem_set("access permission right write unlimited role")
+    if (pair := clause.pair(category("grant"), power, 5)) and not clause.has(*_SCREENS):
+        return _one("grants", _CRITICAL if clause.has("everyone", "all") else _HIGH, pair, "It gives somebody power.")
+    if pair := clause.pair(stem_set("allow let permit enable"), _STRANGERS, 5):
         return _one("grants", _HIGH, pair, "It lets people in.")
+    if word := clause.says("letin"):
+        return _one("grants", _HIGH, word, "It lets people in.")
     return []
 
 
+_STRANGERS = category("everyone") - stem_set("public world internet") | stem_set("carelessly")
+
+
 def _careless(clause: Clause) -> Iterable[Factor]:
-    if (word := clause.says("without")) and (found := re.search(r"\bwithout\b.{0,40}", clause.said, re.IGNORECASE)):
-        if clause.has("destroy", "ship", "alter", "grant", "remove", "expose", "auth", "production", "data"):
-            return _one("careless", _MEDIUM, found.group() or word, "It goes without what makes it safe.")
+    if clause.says("carelessly") and (found := re.search(r"\bwithout\b.{0,40}", clause.said, re.IGNORECASE)):
+        return _one("careless", _MEDIUM, found.group(), "It goes without what makes it safe.")
+    return []
+
+
+def _halts(clause: Clause) -> Iterable[Factor]:
+    if clause.has(*_SCREENS, "testing"):
+        return []
+    if evidence := clause.pair(category("halt"), category("machine"), 5):
+        level = _HIGH if clause.has("production", "all") or clause.says("outage") else _MEDIUM
+        return _one("halts", level, evidence, "Something that people rely on would stop.")
+    if pair := clause.pair(category("tamper"), _RECORDS, 6):
+        return _one("tampers", _HIGH, pair, "It changes what is relied on as a record.")
+    return []
+
+
+_RECORDS = stem_set("history branch audit ledger evidence log")
+
+
+def _moves(clause: Clause) -> Iterable[Factor]:
+    if clause.has(*_SCREENS):
+        return []
+    things = category("people") | stem_set("data database record history")
+    if (pair := clause.pair(category("alter"), things, 5)) and clause.has("all", "production", "personal"):
+        return _one("moves", _MEDIUM, pair, "It changes many people's data at once.")
+    if pair := clause.pair(stem_set("merge split"), stem_set("tenant account customer organization user"), 4):
+        return _one("moves", _MEDIUM, pair, "It changes whose data is whose.")
     return []
 
 
@@ -186,24 +196,13 @@ def _area(name: str, word: str, level: RiskLevel, clause: Clause, reason: str) -
 
 
 def _styling(clause: Clause) -> bool:
-    return bool(
-        clause.says(
-            "style",
-            "css",
-            "scss",
-            "font",
-            "color",
-            "colour",
-            "padding",
-            "margin",
-            "border",
-            "spacing",
-            "icon",
-            "alignment",
-            "hover",
-            "svg",
-        )
-    )
+    return not _STYLING.isdisjoint(clause.raw)
+
+
+_STYLING = frozenset(
+    "style styles styling css scss font fonts color colors colour colours padding margin border spacing icon icons alignment"
+    " hover svg".split()
+)
 
 
 _COMPANIONS: tuple[tuple[str, str, str], ...] = (
@@ -238,44 +237,43 @@ def _ambiguous(clause: Clause) -> Iterable[Factor]:
     return found
 
 
+def _kept(clause: Clause) -> Iterable[Factor]:
+    """Secrets and personal data are delicate wherever they are touched."""
+    if clause.has("parser", "writing") or _styling(clause):
+        return []
+    found = []
+    if word := clause.first("secret"):
+        found += _one("secrets", _MEDIUM, word, "It touches a secret.")
+    if word := clause.first("personal"):
+        level = _HIGH if clause.has("carry", "alter", "destroy") or clause.says("permission", "plaintext") else _MEDIUM
+        found += _one("personal-data", level, word, "It touches what is nobody else's business.")
+    return found
+
+
 def _structure(clause: Clause) -> Iterable[Factor]:
     if clause.has("parser", "writing"):
         return []
-    if word := clause.first("structure"):
-        if clause.has("screen") and word.lower() not in {"database", "databases", "db", "foreignkey", "nullable"}:
-            return []
-        grave = clause.pair(_DESTROY, category("structure") | _stems("column table trigger index"), 8)
+    word = clause.first("structure")
+    if word and (not clause.has("screen") or clause.says("database", "db", "foreignkey", "nullable", "backfill")):
+        grave = clause.pair(category("destroy"), category("structure") | stem_set("column table trigger index"), 8)
         level = _CRITICAL if clause.has("auth") and not clause.has("testing", "screen") else _HIGH if grave else _MEDIUM
         return _one("database", level, word, "It touches stored data or its structure.")
     if clause.has("screen"):
         return []
-    if (clause.says("table", "tables")) and (
-        clause.has("auth", "people", "alter")
-        or clause.says("column", "row", "insert", "sql", "query", "owner", "legacy", "session", "audit", "log")
-    ):
-        return _one("database", _MEDIUM, clause.says("table"), "It touches stored data or its structure.")
-    if clause.says("index", "indices", "indexes", "constraint", "column", "trigger", "field") and clause.says(
-        "model",
-        "table",
-        "query",
-        "sql",
-        "legacy",
-        "unique",
-        "check",
-        "composite",
-        "foreign",
-        "drop",
-        "rename",
-        "slow",
-        "sync",
-    ):
-        return _one(
-            "database",
-            _MEDIUM,
-            clause.says("index", "indices", "indexes", "constraint", "column", "trigger", "field"),
-            "It touches stored data or its structure.",
-        )
+    for things, company, categories in _STORED:
+        if (word := clause.says(*things.split())) and (clause.says(*company.split()) or clause.has(*categories)):
+            return _one("database", _MEDIUM, word, "It touches stored data or its structure.")
     return []
+
+
+_STORED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("table", "column row insert sql query owner legacy session audit log schema", ("auth", "people", "alter")),
+    ("column", "model table query sql legacy unique composite sync user default", ("extend",)),
+    ("index constraint trigger indices", "model table column query sql unique check composite slow sync db", ()),
+    ("field", "model table sql unique json entity record", ()),
+    ("model", "field type index unique default relation", ("alter",)),
+)  # fmt: skip
+"""Words that mean stored structure in the company of others: (word, company, categories of company)."""
 
 
 def _production(clause: Clause) -> Iterable[Factor]:
@@ -292,7 +290,7 @@ def _production(clause: Clause) -> Iterable[Factor]:
         level = _MEDIUM if clause.has("testing") else _CRITICAL if shipped else _HIGH
         return _one("production", level, word, "It touches what people use right now.")
     if word := clause.says("deploy", "deployment", "redeploy", "rollout", "ship"):
-        begins = clause.found[:2] and any(found in _stems("deploy ship redeploy") for found in clause.found[:2])
+        begins = clause.found[:2] and any(found in stem_set("deploy ship redeploy") for found in clause.found[:2])
         return _area("delivery", word, _HIGH if begins else _MEDIUM, clause, "It changes how things reach people.")
     if word := clause.says("release"):
         return (
@@ -306,15 +304,18 @@ def _production(clause: Clause) -> Iterable[Factor]:
 
 
 def _masses(clause: Clause) -> Iterable[Factor]:
-    people = _PEOPLE | _stems("everyone everybody list")
+    if (word := clause.says("refund", "payout", "payroll", "payment", "billing", "reimburse")) and not clause.has(
+        *_SCREENS, "testing", "writing"
+    ):
+        yield from _one("money", _MEDIUM, word, "It moves money.")
+    people = category("people") | stem_set("everyone everybody list")
     if clause.has("all", "everyone"):
         if pair := clause.pair(
-            _stems("refund charge transfer payout bill reimburse pay debit wire"), people | category("money"), 6
+            stem_set("refund charge transfer payout bill reimburse pay debit wire"), people | category("money"), 6
         ):
-            return _one("money", _HIGH, pair, "It moves other people's money.")
-        if pair := clause.pair(_stems("send email notify message text mail sms spam"), people, 6):
-            return _one("masses", _MEDIUM, pair, "It reaches many people at once.")
-    return []
+            yield from _one("money", _HIGH, pair, "It moves other people's money.")
+        if pair := clause.pair(stem_set("send email notify message text mail sms spam"), people, 6):
+            yield from _one("masses", _MEDIUM, pair, "It reaches many people at once.")
 
 
 _COMMANDS: tuple[tuple[str, RiskLevel, re.Pattern[str]], ...] = (
@@ -336,5 +337,6 @@ def _commands(clause: Clause) -> Iterable[Factor]:
 
 
 _RULES: tuple[Callable[[Clause], Iterable[Factor]], ...] = (
-    _destroys, _drops, _bypasses, _weakens, _exposes, _grants, _careless, _auth, _ambiguous, _structure, _production, _masses, _commands,
+    _destroys, _drops, _bypasses, _weakens, _exposes, _grants, _careless, _halts, _moves,
+    _auth, _ambiguous, _kept, _structure, _production, _masses, _commands,
 )  # fmt: skip

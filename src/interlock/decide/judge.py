@@ -9,9 +9,7 @@ from interlock.decide.policy import Match, PolicySet
 from interlock.model.action import Action, Finding, Reading, Surface
 from interlock.model.decision import Decision, RuleAction, Verdict
 from interlock.model.risk import RiskLevel
-
-GATE_FAILED = "gate.failed"
-"""The kind of the finding that says that the check itself did not work."""
+from interlock.reading.failed import GATE_FAILED, failure
 
 _VERDICTS = (Verdict.ALLOW, Verdict.CONFIRM, Verdict.BLOCK)
 _ALLOW, _CONFIRM, _BLOCK = range(3)
@@ -76,17 +74,6 @@ def failed(why: str, *, action_digest: str = "", policy_digest: str = "") -> Dec
         risk=RiskLevel.CRITICAL,
         action_digest=action_digest,
         policy_digest=policy_digest,
-    )
-
-
-def failure(why: str) -> Finding:
-    """The finding that says that the check itself did not work."""
-    return Finding(
-        detector="gate",
-        kind=GATE_FAILED,
-        severity=RiskLevel.CRITICAL,
-        evidence=why[:200],
-        reason=f"The check could not be completed ({why[:200]}), so this is blocked; make it shorter or simpler, or report it.",
     )
 
 

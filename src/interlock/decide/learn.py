@@ -8,12 +8,17 @@ from collections.abc import Iterable, Sequence
 from interlock.decide import words
 from interlock.model.choosing import Lesson, Memory
 
-_SMOOTHING = 2.0
-"""As if every word had been seen twice, spread as in history as a whole: one commit proves little."""
-_STRENGTH = 0.8
+_SMOOTHING = 6.0
+"""As if every word had been seen six times more, spread as in history as a whole: one commit proves little."""
+_STRENGTH = 3.2
+"""What a word is worth that history knows from one agent alone; a keyword of one agent is worth about 1."""
 _HALF_TRUST = 40
 """After this many lessons what was learned counts half as much as it can."""
-_CAP = 2.5
+_AGENTS = 20
+"""A usual number of agents: before the first lesson each has an equal share."""
+_FEW = 10
+_PRIOR = 0.05
+OFTEN = "(how often)"
 _KEPT = 400
 CORRECTION_WEIGHT = 5
 """A person's correction teaches as much as this many commits."""
@@ -30,6 +35,9 @@ def mix(text: str, memory: Memory, names: Sequence[str], parts: dict[str, dict[s
         return
     trust = _STRENGTH * memory.total / (memory.total + _HALF_TRUST)
     everywhere = _everywhere(memory)
+    for name in names:
+        share = (memory.lessons.get(name, 0) + 1) / (memory.total + len(names))
+        parts[name][OFTEN] = trust * _PRIOR * _heard_of(memory, name) * math.log(share * len(names))
     for term in features(text):
         seen = everywhere.get(term, 0)
         if not seen:
@@ -40,13 +48,17 @@ def mix(text: str, memory: Memory, names: Sequence[str], parts: dict[str, dict[s
 
 
 def lift(memory: Memory, name: str, term: str, seen: int) -> float:
-    """How much more often ``term`` occurs in this agent's lessons than elsewhere, as a capped logarithm."""
-    mine = memory.counts.get(name, {}).get(term, 0)
+    """How much likelier this agent is in lessons with ``term`` than in lessons at large, from -1 to 1."""
+    share = (memory.lessons.get(name, 0) + 1) / (memory.total + _AGENTS)
+    likely = (memory.counts.get(name, {}).get(term, 0) + _SMOOTHING * share) / (seen + _SMOOTHING)
+    said = likely - share
+    return said if said > 0 else said * _heard_of(memory, name)
+
+
+def _heard_of(memory: Memory, name: str) -> float:
+    """Silence is no evidence: history speaks against an agent only as far as it has seen the agent at work."""
     lessons = memory.lessons.get(name, 0)
-    rate = (seen + 1) / (memory.total + 2)
-    inside = (mine + _SMOOTHING * rate) / (lessons + _SMOOTHING)
-    outside = (max(0, seen - mine) + _SMOOTHING * rate) / (max(0, memory.total - lessons) + _SMOOTHING)
-    return max(-_CAP, min(_CAP, math.log(inside / outside)))
+    return lessons / (lessons + _FEW)
 
 
 def _everywhere(memory: Memory) -> dict[str, int]:

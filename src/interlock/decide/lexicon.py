@@ -54,109 +54,121 @@ HARMLESS = re.compile(
 )
 """Set phrases in which a dangerous-looking word is harmless."""
 
+_FEW = r"((?: [\w'\-]+){0,4}?)"
+_PEOPLE = r"(?:anyone|anybody|everyone|everybody|strangers|the world|the whole world|the public|the internet)"
+
 SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"\b(?:{said})\b", re.IGNORECASE), meant)
+    (re.compile(rf"\b(?:{said})", re.IGNORECASE), meant)
     for said, meant in (
-        (r"log(?:s|ged|ging)?[ -](?:in|on)(?:to)?|sign(?:s|ed|ing)?[ -](?:in|on)(?:to)?|signin|signon", "login"),
-        (r"log(?:s|ged|ging)?[ -]out|sign(?:s|ed|ing)?[ -]out|signout", "logout"),
-        (r"single[ -]sign[ -]on", "sso"),
-        (
-            r"(?:two|2|multi|second)[ -]?(?:factor|step)(?:[ -](?:auth\w*|verification|check))?|one[ -]time[ -](?:code|password|pin)s?|verification codes?|authenticator app",
-            "mfa",
-        ),
-        (
-            r"(?:turn|switch|shut|cut)(?:s|ed|ing|ting)?(?: \w+){0,3}? off|shut(?:s|ting)?[ -]down|take(?:s|n)? down|kill[ -]?switch|comment(?:s|ed|ing)? out|rip(?:s|ped|ping)? out|no longer (?:require|check|ask|verify|need)s?|stop(?:s|ped|ping)? (?:requiring|checking|asking|verifying|enforcing|validating|logging|recording)|do(?:es)?n'?t (?:require|check|ask|verify|enforce|bother)|do(?:es)? not (?:require|check|ask|verify|enforce)",
-            "disable",
-        ),
-        (
-            r"(?:get|gets|getting|got)[ -]rid[ -]of|blow(?:s|n|ing)? (?:\w+ ){0,3}?away|throw(?:s|n|ing)? (?:\w+ ){0,3}?away|(?:clear|clean|empty|scrub|flush)(?:s|ed|ing)? (?:\w+ ){0,2}?out|start(?:ing)? (?:over )?from scratch|rm -\w*[rf]\w*|zero(?:s|ed|ing)? out|tear(?:s|ing)? down|bin the",
-            "delete",
-        ),
-        (
-            r"work(?:s|ed|ing)? around|get(?:s|ting)? (?:a)?round|go(?:es|ing)? around|step(?:s|ping)? over|sidestep\w*|side-step\w*|short[ -]?circuit\w*|wave\w* through|rubber[ -]?stamp\w*|look(?:ing)? the other way|backdoor|back[ -]door|master[ -](?:password|key)|hard[ -]?cod\w*",
-            "bypass",
-        ),
-        (
-            r"straight (?:on|in|into|onto|to)|directly (?:on|in|into|onto|against|to)|right (?:on|in|into) the",
-            "straight",
-        ),
-        (
-            r"(?:the )?live (?:box|boxes|server|servers|site|system|systems|machine|machines|environment|env|database|db|data|traffic|customers|users|cluster|instance|app|host|service|api|store|shop|platform)",
-            "production",
-        ),
-        (r"(?:go|goes|going|went|put|push|pushed|pushing|make|made)(?: \w+){0,3}? live", "deploy production"),
-        (
-            r"(?:roll(?:s|ed|ing)?|ship(?:s|ped|ping)?|push(?:es|ed|ing)?|send(?:s|ing)?)(?: \w+){0,4}? (?:out|up)? ?to (?:all|every|the|our|real|paying)? ?(?:customers|users|everyone|everybody|clients|world|servers?)",
-            "deploy production",
-        ),
-        (
-            r"(?:real|actual|paying) (?:customers|users|clients)|customer[ -]facing|what customers (?:see|use)",
-            "production customers",
-        ),
-        (
-            r"(?:to|on|into|onto) (?:main|master|trunk)(?: branch)?|force[ -]push\w*|push(?:es|ing)? (?:--force|-f)",
-            "production push",
-        ),
-        (
-            r"open(?:s|ed|ing)? (?:it |this |that |them )?up|open(?:s|ed|ing)? (?:\w+ ){0,4}?to (?:the )?(?:internet|world|public|everyone|everybody|anyone|anybody|all)|world[ -]readable|0\.0\.0\.0(?:/0)?|chmod (?:-R )?777|publicly|for (?:the whole world|anyone|anybody|everyone|everybody) to (?:see|read|download|browse)|(?:to|for|by) (?:anyone|anybody|everyone|everybody)",
-            "public everyone",
-        ),
-        (r"let(?:s|ting)? (?:\w+ ){0,3}?in\b", "let-in everyone"),
-        (r"(?:not|non)[ -]?null(?:able)?|nullable", "nullable"),
-        (r"(?:primary|foreign)[ -]keys?", "foreignkey"),
-        (r"(?:api|access|private|signing|encryption|ssh|secret|service)[ -]keys?|\.env(?:\.\w+)?", "secret"),
-        (r"rate[ -]limit\w*|throttl\w+|brute[ -]force|lock[ -]?out", "ratelimit"),
-        (r"github actions?|ci/?cd|build stage|build pipeline|pipeline", "ci"),
-        (r"environment variables?|env vars?", "environmentvariable"),
-        (
-            r"without (?:a )?(?:backups?|asking|checking|review\w*|test\w*|approval|confirm\w*|permission|telling|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|token|where)",
-            "without-care",
-        ),
+        # who comes in
+        (r"log(?:s|ged|ging)?[ -](?:in|on)(?:to)?\b|sign(?:s|ed|ing)?[ -](?:in|on)(?:to)?\b|sign(?:in|on)s?\b", " login "),
+        (r"(?:log|sign)(?:s|ged|ed|ging|ing)?(?: \w+)?[ -]out\b|signout\b", " logout "),
+        (r"log(?:s|ged|ging)? (?:people|users?|them|him|her|customers?|members?|everyone|everybody|anyone) in\b", " login "),
+        (r"sign(?:s|ed|ing)?[ -]?ups?\b", " signup "),
+        (r"(?:white|allow|deny|block|black)[ -]?list(?:s|ed|ing)?\b", " permission "),
+        (r"(?:act(?:s|ing)?|log in|login|sign in) as (?:any|another|other|the|a) (?:user|customer|member|person|account)s?\b|on behalf of\b|impersonat\w+", " impersonate "),
+        (r"single[ -]sign[ -]on\b", " sso "),
+        (r"(?:two|2|multi|second)[ -]?(?:factor|step)(?:[ -](?:auth\w*|verification|check))?\b|one[ -]time[ -](?:code|password|pin)s?\b|verification codes?\b|authenticator app\b|(?:ask\w*|enter\w*) (?:for )?a code\b", " mfa "),
+        (r"let(?:s|ting)?(?: \w+){1,3}? in\b|gets? in\b|walk in\b|come in\b", " letin everyone "),
+        (r"who (?:can|may|is allowed to|are allowed to|should|has access|they are)\b|only (?:the )?(?:admin\w*|owners?|members?|managers?|coaches|staff|editors?|logged[ -]in)\b|remember[ -]me\b|ownership check\w*\b|(?:returns?|respond\w*|with|throws?) (?:401|403)\b|unauthori[sz]ed\b|forbidden\b", " permission "),
+        (r"unlock(?:s|ed|ing)?\b|unblock(?:s|ed|ing)?\b|unban(?:s|ned|ning)?\b|reactivate\b", " unlock "),
+        (r"rate[ -]limit\w*|throttl\w+|brute[ -]force|lock[ -]?outs?\b|how (?:often|many times)" + _FEW + r" (?:try|guess|attempt)\w*", " ratelimit "),
+        # taking safeguards away
+        (r"(?:turn|switch|shut|cut)(?:s|ed|ing|ting)?" + _FEW + r" off\b", r"\1 disable "),
+        (r"comment(?:s|ed|ing)? out\b|rip(?:s|ped|ping)? out\b", " disable "),
+        (r"no longer (?:require|check|ask|verify|need)s?\b|stop(?:s|ped|ping)? (?:requiring|checking|asking|verifying|enforcing|validating|logging|recording)\b|do(?:es)?n['’]?t (?:require|check|ask|verify|enforce|bother)\b|do(?:es)? not (?:require|check|ask|verify|enforce)\b|(?:no|without any) need to (?:ask|check|verify)\b|nobody (?:needs|has) to (?:approve|check|know)\b|kill[ -]?switch\b", " disable check "),
+        (r"work(?:s|ed|ing)? around\b|get(?:s|ting)? (?:a)?round\b|step(?:s|ping)? over\b|side-?step\w*|short[ -]?circuit\w*|wav(?:e|ing)(?: \w+){1,3} through\b|rubber[ -]?stamp\w*|back[ -]?doors?\b", " bypass check "),
+        (r"hard[ -]?cod\w*", " bypass "),
+        (r"(?:even (?:if|though|when)|no matter (?:what|if|whether)|regardless of|despite)" + _FEW + r" (?:fail\w*|red|checks?|tests?|warnings?|errors?|says?|reviews?)\b|without waiting\b|through anyway\b", r" bypass \1 check "),
+        (r"over (?:the )?existing\b", " overwrite data "),
+        (r"plain[ -]?text\b|clear[ -]?text\b|in the clear\b|unencrypted\b|unhashed\b|unsalted\b", " plaintext "),
+        (r"accept(?:s|ing)?" + _FEW + r" (?:even (?:if|when)|any|all|expired|invalid|unsigned|self-signed|unverified|whatever)\b", r" bypass \1 check "),
+        (r"quietly\b|secretly\b|behind(?: \w+){1,3} back\b|so (?:that )?(?:nobody|no one) (?:notices|knows|sees)\b|(?:don['’]?t|do not|without) tell(?:ing)?\b|off the record\b|cover(?:ing)? (?:our|my|the|its) tracks\b|hidden (?:account|user|admin|login|way)\b", " stealthily "),
+        # destroying
+        (r"(?:get|gets|getting|got)[ -]rid[ -]of\b|rm -\w*[rf]\w*|bin the\b|start(?:ing)? (?:over )?from scratch\b|nothing (?:is|should be) left\b", " delete "),
+        (r"(?:blow|throw)(?:s|n|ing)?" + _FEW + r" away\b|(?:clear|clean|empty|scrub|flush|zero)(?:s|ed|ing)?((?: \w+){0,3}?) out\b", r" delete \1\2 "),
+        (r"(?:shut|take|bring|tear|pull|bring)(?:s|ting|ing)?" + _FEW + r" down\b|(?:take|pull)(?:s|ing)?" + _FEW + r" offline\b|pull(?:ing)? the plug\b|unplug\b|power(?:ing)? off\b", r" stop \1\2 outage "),
+        # where
+        (r"(?:the )?live (?:box(?:es)?|servers?|site|systems?|machines?|environment|env|database|db|data|traffic|customers|users|cluster|instance|app|host|service|api|store|shop|platform|mode|account|keys?)\b", " production "),
+        (r"real (?:customers|users|clients|data|database|accounts|money|patients|people|traffic)\b|(?:actual|paying) (?:customers|users|clients)\b|customer[ -]facing\b|what (?:our )?(?:customers|users|people|clients) (?:see|use)\b|(?:while|when) (?:people|customers|users)(?: \w+){0,2} (?:using|working|online)\b|(?:during|in) business hours\b|at peak\b", " production customers "),
+        (r"straight (?:on|in|into|onto|to)\b|directly (?:on|in|into|onto|against|to)\b|right (?:on|in|into) the\b", " straight "),
+        (r"(?:go|goes|going|went|put|push|pushed|pushing|make|made|takes?|bring)" + _FEW + r" live\b", r" deploy \1 production "),
+        (r"(?:roll|ship|push|send)(?:s|ed|ing|ped|ping|es)?" + _FEW + r"(?: out| up)? ?to (?:all |every |the |our |real |paying )*(?:customers|users|everyone|everybody|clients|world|servers?)\b", r" deploy \1 production "),
+        (r"(?:(?:straight )?(?:to|on|into|onto) (?:main|master|trunk)\b(?! page)(?: branch)?|force[ -]push\w*|push(?:es|ing)? (?:--force|-f)\b)", " push production branch "),
+        # showing
+        (r"open(?:s|ed|ing)?" + _FEW + r" (?:up |out )?(?:to|for) (?:the )?(?:internet|world|public|everyone|everybody|anyone|anybody|all)\b", r" public \1 everyone "),
+        (r"world[ -]readable\b|0\.0\.0\.0(?:/0)?|chmod (?:-R )?777\b|publicly\b|(?:visible|available|readable|accessible|reachable|open) (?:to|for|by|from) (?:all|" + _PEOPLE + r")\b|for " + _PEOPLE + r" to (?:see|read|download|browse)\b|anyone with the (?:link|url)\b|visibility\b", " public everyone "),
+        (_PEOPLE + r" (?:(?:should|can|could|may|must|is able to|be able to) )*(?:read|see|edit|open|use|join|download|change|access|view|delete)\b", " public everyone "),
+        (r"(?:to|for|by) " + _PEOPLE + r"\b", " everyone "),
+        # things
+        (r"(?:not|non)[ -]?null(?:able)?\b|nullable\b", " nullable "),
+        (r"(?:primary|foreign)[ -]keys?\b", " foreignkey "),
+        (r"(?:api|access|private|signing|encryption|ssh|secret|service|master|license)[ -](?:keys?|token|password)\b|\.env\b(?:\.\w+)?|env file\b|connection strings?\b", " secret "),
+        (r"(?:credit|debit|payment)? ?cards? (?:numbers?|details?|data)\b|social security\b|\bssn\b|passport numbers?\b|bank (?:accounts?|details)\b|\biban\b|date of birth\b|personal (?:data|information|details)\b|\bpii\b|(?:medical|health|patient) (?:records?|data|files?|histor\w+)\b|home address\w*\b", " personaldata "),
+        (r"github actions?\b|ci/?cd\b|build (?:stage|pipeline|server)\b|pipelines?\b|base image\b|health[ -]?checks?\b|start(?:up)? command\b|(?:docker|image) tags?\b", " ci "),
+        (r"environment variables?\b|env vars?\b", " environmentvariable "),
+        (r"as root\b|with root\b", " superuser "),
+        (r"(?:run|exec|execute|eval|evaluate)\w*" + _FEW + r" (?:any|arbitrary|whatever|untrusted|uploaded|user[ -]supplied|user input|unknown)\b|(?:arbitrary|untrusted|remote) (?:code|commands?|scripts?)\b|uploads? of any\b", r" \1 runsanything "),
+        (r"without (?:a |any |the )?(?:backups?|asking|checking|review\w*|test\w*|approval|confirm\w*|permission|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|tokens?|where|knowing|encrypt\w*|limits?)\b", " carelessly "),
     )
-)
-"""What people say, and the plain words meant."""
+)  # fmt: skip
+"""What people say, and the plain words meant; the words between are kept, they may name the thing."""
 
 _CATEGORIES: dict[str, str] = {
     # deeds
-    "destroy": "drop delete deletion wipe purge truncate erase destroy nuke obliterate annihilate shred overwrite discard trash bulldoze raze uninstall deprovision decommission terminate torch flatten",
-    "remove": "remove removal clear reset clean strip prune detach unlink revoke cancel archive kill",
-    "bypass": "bypass skip disable disabling deactivate circumvent ignore suppress override exempt evade omit mute silence without let-in unprotect unauthenticated anonymous anonymously",
-    "weaken": "weaken lower reduce relax loosen shorten soften downgrade lessen raise increase widen broaden extend trust",
-    "expose": "expose publish public share leak reveal print log email send export dump upload copy disclose paste post commit forward mail download hand everyone internet",
-    "grant": "grant give promote elevate escalate allow permit assign make add",
-    "alter": "rename alter change convert move rotate migrate split merge modify retype swap replace backfill rewrite copy regenerate reset",
+    "destroy": "drop delete deletion wipe purge truncate erase destroy nuke obliterate annihilate shred overwrite discard trash bulldoze raze deprovision decommission terminate flatten",
+    "remove": "remove removal clear reset clean strip prune detach unlink revoke cancel archive kill empty",
+    "bypass": "bypass skip disable disabling deactivate circumvent ignore suppress override exempt evade omit mute silence letin unprotect unauthenticated anonymous anonymously",
+    "weaken": "weaken lower reduce relax loosen shorten soften downgrade lessen widen broaden",
+    "expose": "expose publish public share leak reveal disclose everyone internet",
+    "tell": "expose publish public share leak reveal disclose print log email send post copy paste dump upload commit forward hand mail put store show write save keep",
+    "carry": "share leak dump paste upload forward hand send copy download email mail export publish expose print move sell public",
+    "grant": "grant give promote elevate escalate make assign",
+    "alter": "rename alter change convert move rotate migrate split merge modify retype swap replace backfill rewrite copy regenerate deduplicate dedupe reassign",
+    "extend": "add new rename drop remove delete change alter convert create introduce make store split",
     "ship": "deploy deployment ship launch rollout push promote publish redeploy",
+    "halt": "stop restart reboot kill halt outage suspend interrupt",
+    "tamper": "rewrite force rebase falsify backdate forge fake tamper manipulate alter edit",
     # things
-    "auth": "auth login logout authenticate authentication authenticator authorize authorization authorise authorisation password passcode passphrase credential mfa 2fa otp totp otphp oauth oauth2 openid jwt csrf xsrf saml sso rbac acl permission privilege impersonate impersonation superuser sudo passkey webauthn ratelimit captcha signup bearer keycloak ldap kerberos",
-    "secret": "secret credential apikey keystore vault hash salt",
-    "guard": "check verification verify validation safeguard protection firewall audit backup review approval test ci monitoring alert alarm logging log lock limit encryption encrypt tls ssl https certificate cors csp sandbox antivirus quarantine signature guard guardrail confirmation safety security restriction consent mfa login password auth authentication authorization permission ratelimit captcha csrf header policy antimalware selinux waf throttle gate",
-    "security": "security secure vulnerability firewall encryption encrypt decrypt tls ssl https certificate cors csp exploit xss injection sanitize audit hsts cve iam selinux",
-    "structure": "database migration migrations foreignkey nullable sqlalchemy postgres postgresql mysql mariadb mongodb sqlite db ddl backfill pg_dump psql schema constraint alembic flyway liquibase knex prisma drizzle tablespace replica replication denormalize uuid",
-    "data": "database db data record row entry customer client patient member subscriber user account order invoice payment history backup snapshot archive bucket volume disk storage cluster server warehouse log file everything partition queue document photo contact profile message mailbox email transaction ledger salary payroll inventory balance tenant employee student table tables collection s3 column namespace repository repo branch",
-    "people": "customer client patient member subscriber user account employee student contact tenant personal payroll salary medical health email address phone",
+    "auth": "auth login logout authenticate authentication authenticator authorize authorization authorise authorisation password passcode passphrase credential mfa 2fa otp totp otphp oauth oauth2 openid jwt csrf xsrf saml sso rbac acl permission privilege impersonate impersonation superuser sudo passkey webauthn ratelimit captcha signup bearer keycloak ldap kerberos unlock",
+    "secret": "secret credential apikey keystore vault",
+    "guard": "check verification verify validation safeguard protection firewall audit backup review approval test ci monitoring alert alarm logging log lock limit encryption encrypt tls ssl https certificate cors csp sandbox antivirus quarantine signature guard guardrail confirmation safety security restriction consent mfa login password passphrase auth authentication authorization permission ratelimit captcha csrf header policy antimalware selinux waf throttle gate warning rule",
+    "security": "security secure vulnerability firewall encryption encrypt decrypt tls ssl https certificate cors csp exploit xss injection sanitize audit hsts cve iam selinux plaintext stealthily",
+    "structure": "database migration migrations foreignkey nullable sqlalchemy postgres postgresql mysql mariadb mongodb sqlite db ddl backfill pg_dump psql schema constraint alembic flyway liquibase knex prisma drizzle tablespace replica replication denormalize uuid sql autoincrement cascade orphan",
+    "data": "database db data record row entry customer client patient member subscriber user account order invoice payment history backup snapshot archive bucket volume disk storage cluster server warehouse log file everything partition queue document photo contact profile message mailbox email transaction ledger salary payroll inventory balance tenant employee student table collection s3 column namespace repository repo branch event booking measurement personaldata secret environment staging instance node",
+    "people": "customer client patient member subscriber user account employee student contact tenant payroll salary personaldata guest",
+    "personal": "personaldata payroll salary patient",
     "production": "production prod",
-    "infrastructure": "ci docker dockerfile container kubernetes k8s helm terraform ansible nginx apache railway heroku vercel netlify nixpacks fly aws gcp azure lambda cloudformation staging infrastructure infra server dns loadbalancer cdn cron systemd environmentvariable rollback provisioning deployment vpc subnet ingress runtime workflow jenkins buildkite circleci gitlab dockerhub registry pm2 gunicorn uvicorn",
-    "money": "refund charge payout payroll invoice payment billing subscription salary price transfer wire reimburse",
+    "infrastructure": "ci docker dockerfile kubernetes k8s helm terraform ansible nginx apache railway heroku vercel netlify nixpacks aws gcp azure lambda cloudformation staging infrastructure infra dns loadbalancer cdn cron systemd environmentvariable rollback provisioning vpc subnet jenkins buildkite circleci gitlab dockerhub pm2 gunicorn uvicorn entrypoint compose healthcheck",
+    "machine": "server node site service cluster instance box host machine queue broker connection system website backend proxy database",
+    "money": "refund charge payout payroll invoice payment billing subscription salary price transfer wire reimburse balance wallet",
     "admin": "admin administrator root superuser owner sudo privilege admins god",
-    "all": "all every everything everyone everybody entire whole anyone anybody any each nobody existing",
+    "all": "all every everything everyone everybody entire whole anyone anybody any each existing",
     "everyone": "everyone everybody anyone anybody public world internet stranger guest visitor outsider contractor intern anonymous",
-    # places that make a table, role, session or token one of the dangerous kind
-    "screen": "display displayed sidebar page view column-width header footer button icon label badge tooltip layout style css scss html card modal dialog menu navbar tab font color colour padding margin border spacing responsive mobile sticky hover animation alignment width height wrap nowrap sort sortable filter icon avatar chart legend axis svg render screen preview widget template twig component storybook th theme grid",
-    "parser": "parse parser parsing optimizer tokentype transpile transpilation dialect annotate annotator annotation ast lexer grammar identifier snowflake tsql bigquery duckdb clickhouse hive spark exasol redshift presto trino qualify linter",
+    # what a clause is about when a word of danger in it is of the harmless kind
+    "screen": "display displayed sidebar page view header footer button icon label badge tooltip layout style css scss html card modal dialog menu navbar tab font color colour padding margin border responsive mobile sticky hover animation alignment width height wrap nowrap sort sortable filter avatar chart legend axis svg render screen preview widget template twig component storybook th theme grid caption",
+    "parser": "parse parser parsing optimizer tokentype transpile transpilation dialect annotate annotator annotation ast lexer grammar identifier snowflake tsql bigquery duckdb clickhouse hive spark exasol redshift presto trino qualify linter sqlglot keyword",
     "writing": "document documentation docs doc readme changelog explain describe typo comment translation translate tutorial guide article blog post wording spelling copywriting glossary faq wiki contributor screenshot example",
     "testing": "test spec fixture mock",
+    "code": "import function method class variable comment code line whitespace css style component icon prop hook type option button dead unused obsolete legacy deprecated debug statement module selector dependency package helper util snippet hyphen parameter argument param workaround flag text word char character",
 }
+
+
+@cache
+def stem_set(said: str) -> frozenset[str]:
+    """The stems of some words."""
+    return frozenset(stem(word) for word in said.split())
 
 
 @cache
 def category(name: str) -> frozenset[str]:
     """The stems of a category."""
-    return frozenset(stem(word) for word in _CATEGORIES[name].split())
+    return stem_set(_CATEGORIES[name])
 
 
 def plain(text: str) -> str:
     """``text`` with harmless set phrases taken out and sayings put in plain words."""
     text = HARMLESS.sub(f" {_NOISE} ", text)
     for said, meant in SAYINGS:
-        text = said.sub(f" {meant} ", text)
+        text = said.sub(meant, text)
     return text

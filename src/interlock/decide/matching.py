@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cel
 import re2
 
+from interlock.decide.patterns import small_sets
 from interlock.model.action import Action, Finding, Reading
 from interlock.model.risk import RiskLevel
 
@@ -125,12 +125,26 @@ def is_glob(word: str) -> bool:
     return "*" in word or "?" in word
 
 
-@lru_cache(maxsize=20_000)
-def glob(word: str, *, path: bool = False, whole: bool = False) -> Any:
-    """The compiled glob. In paths ``*`` stops at a slash and ``**`` does not.
+class Globs:
+    """Globs that are tried together on one value."""
 
-    A path glob may begin at any directory (``.env`` finds ``deploy/.env``), unless ``whole`` asks for the whole path.
-    """
+    __slots__ = ("_sets",)
+
+    def __init__(self, words: Sequence[str], *, path: bool = False, whole: bool = False) -> None:
+        """Compile the globs. In paths ``*`` stops at a slash and ``**`` does not.
+
+        A path glob may begin at any directory (``.env`` finds ``deploy/.env``), unless ``whole`` asks for the whole path.
+        """
+        patterns = [_expression(word, path=path, whole=whole) for word in words]
+        self._sets = small_sets(patterns)
+
+    def fits(self, value: str) -> bool:
+        """Whether one of them fits all of ``value``."""
+        encoded = value.encode("utf-8", "surrogatepass")
+        return any(together.Match(encoded) for together in self._sets)
+
+
+def _expression(word: str, *, path: bool, whole: bool) -> str:
     pieces: list[str] = ["(?s)^"]
     if path and not whole and not word.startswith(("/", "~")):
         pieces.append("(?:.*/)?")
@@ -146,19 +160,7 @@ def glob(word: str, *, path: bool = False, whole: bool = False) -> Any:
             star = "[^/]*" if path else ".*"
             pieces.append({"*": star, "?": "."}.get(word[place], re2.escape(word[place])))
             place += 1
-    options = re2.Options()
-    options.log_errors = False
-    options.case_sensitive = False
-    return re2.compile("".join(pieces) + "$", options)
-
-
-def word_holds(fact: str, word: str, value: str, *, whole: bool = False) -> bool:
-    """Whether one word of ``match`` fits one value of the fact."""
-    if fact == "path":
-        return bool(glob(word, path=True, whole=whole).search(value))
-    if is_glob(word):
-        return bool(glob(word).search(value))
-    return word == value
+    return "".join(pieces) + "$"
 
 
 def _leaves(value: Any, key: str, depth: int) -> Iterator[str]:

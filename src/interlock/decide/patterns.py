@@ -114,6 +114,11 @@ class PatternGroup:
         return sorted(found)
 
 
+def small_sets(patterns: Sequence[str]) -> list[Any]:
+    """RE2 sets of patterns that are known to be small, such as globs."""
+    return [_set(patterns[first : first + _SET_SIZE]) for first in range(0, len(patterns), _SET_SIZE)]
+
+
 def _options(*, ignore_case: bool = True, literal: bool = False) -> Any:
     options = re2.Options()
     options.log_errors = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from interlock.decide.conditions import Condition, compile_condition
-from interlock.decide.matching import FACTS, NAMES, OPEN_NAMES, Facts, glob, is_glob, word_holds
+from interlock.decide.matching import FACTS, NAMES, OPEN_NAMES, Facts, Globs, is_glob
 from interlock.decide.patterns import PatternGroup, compile_pattern
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.canon import digest
@@ -58,7 +58,7 @@ class _Compiled:
     rule: Rule
     advisory: bool
     condition: Condition | None
-    tests: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...]
+    tests: tuple[tuple[str, frozenset[str], Globs | None], ...]
     """For each fact: the plain words (any of them holds), and the globs."""
 
 
@@ -247,16 +247,15 @@ def _compile(rule: Rule, *, advisory: bool) -> _Compiled:
     for fact in (fact for fact in _CHEAPEST if fact in rule.match):
         words = rule.match[fact]
         globs = tuple(word for word in words if fact == "path" or is_glob(word))
-        for word in globs:
-            glob(word, path=fact == "path")
-        tests.append((fact, frozenset(word for word in words if word not in globs), globs))
+        together = Globs(globs, path=fact == "path", whole=bool(rule.accept)) if globs else None
+        tests.append((fact, frozenset(word for word in words if word not in globs), together))
     condition = compile_condition(rule.when, NAMES, dynamic=OPEN_NAMES) if rule.when else None
     return _Compiled(rule, advisory, condition, tuple(tests))
 
 
 def _posts(compiled: _Compiled) -> tuple[tuple[str, str], ...]:
     """The words under which a rule is posted: the first telling fact that it demands in plain words."""
-    plain = {fact: words for fact, words, globs in compiled.tests if not globs}
+    plain = {fact: words for fact, words, globs in compiled.tests if globs is None}
     for fact in _TELLING:
         if fact in plain:
             return tuple((fact, word) for word in sorted(plain[fact]))
@@ -270,7 +269,7 @@ def _holds(compiled: _Compiled, facts: Facts) -> bool:
             return False
         if not plain.isdisjoint(values):
             continue
-        if not any(word_holds(fact, word, value) for word in globs for value in values):
+        if globs is None or not any(globs.fits(value) for value in values):
             return False
     return True
 
@@ -290,8 +289,7 @@ def _covers(compiled: _Compiled, facts: Facts, names: frozenset[str]) -> bool:
         if not values or any(fact == "path" and ".." in value.split("/") for value in values):
             return False
         for value in values:
-            fits = value in plain or any(word_holds(fact, word, value, whole=True) for word in globs)
-            if not fits:
+            if value not in plain and not (globs is not None and globs.fits(value)):
                 return False
     pattern = compiled.rule.pattern
     if pattern and not compile_pattern(pattern).fullmatch(facts.text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from interlock.config import Undo
 from interlock.model.action import Action, Reading
 from interlock.model.risk import RiskLevel
 from interlock.reading.tools import Kind, tool_kind
@@ -23,8 +24,16 @@ class Reach(StrEnum):
 _READING_STATEMENTS = frozenset({"select", "explain", "describe", "show", "values", "with", "pragma"})
 
 
-def reach(action: Action, reading: Reading) -> Reach:
-    """The reach of a call. What is not known to stay inside is outside."""
+_DECLARED = {
+    Undo.NOTHING: Reach.NONE, Undo.REVERSIBLE: Reach.WORKSPACE, Undo.COMPENSABLE: Reach.OUTSIDE,
+    Undo.IRREVERSIBLE: Reach.OUTSIDE,
+}  # fmt: skip
+
+
+def reach(action: Action, reading: Reading, declared: Undo | None = None) -> Reach:
+    """The reach of a call, as people have declared it, else as it reads. What is not known to stay inside is outside."""
+    if declared is not None:
+        return _DECLARED[declared]
     match tool_kind(action.tool):
         case Kind.READ:
             return Reach.NONE

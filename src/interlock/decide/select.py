@@ -20,21 +20,23 @@ from interlock.model.agent import AgentSpec
 from interlock.model.choosing import Matrix, Memory
 from interlock.model.plan import Match, Selection
 
-_NAME, _KEYWORD, _EXAMPLE, _DESCRIPTION, _GLOB, _BODY = 1.0, 1.0, 0.6, 0.5, 0.4, 0.15
+_NAME, _KEYWORD, _EXAMPLE, _DESCRIPTION, _GLOB, _BODY = 1.0, 1.0, 0.6, 0.35, 0.4, 0.05
 _PHRASE_BONUS = 0.5
 """A keyword of several words that stands whole in the task counts half as much again."""
-_PHRASE_SHARE = 0.5
-"""A word out of a keyword of n words says 1/√n of what a keyword of one word says."""
-_HEAD = 1.5
+_PHRASE_SHARE = 0.8
+"""A word out of a keyword of n words says n^-0.8 of what a keyword of one word says."""
+_HEAD = 1.3
 """The head of a phrase is what is worked on (“login *tests*”, “password reset *email*”); the words before only qualify it."""
-_GROUP_LEAST = 1.5
+_CENTRAL = 0.8
+"""How much an agent's own word depends on whether the agent is at home in the word's group."""
+_GROUP_LEAST = 2.5
 """An agent whose words touch a group of the thesaurus less than this only brushes against it."""
 _PATH_WEIGHT = 6.0
 """A file in the task that an agent owns outweighs several words: ownership is a fact, a word is a hint."""
 _NAMED_WEIGHT = 12.0
-_ENOUGH = 0.9
+_ENOUGH = 0.6
 """The least weight of evidence on which an agent is chosen at all."""
-_SHARE = 0.5
+_SHARE = 0.65
 """The next agent joins when it explains at least this share of the leader's weight with words of its own."""
 _MOST = 4
 _GUESSES = 2
@@ -261,20 +263,33 @@ def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
 
 
 def _with_relatives(direct: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Words that no agent says itself count for those agents that know the most of the word's group."""
-    weights = {term: dict(by) for term, by in direct.items()}
+    """Weights by how much of a word's group an agent knows.
+
+    Who knows most of the group is at home there: a word that it does not say itself counts for it nearly like one that it
+    does, and for somebody who only brushes against the group its own word counts less.
+    """
+    home = _homes(direct)
+    weights: dict[str, dict[str, float]] = {term: {} for term in {*direct, *groups_of()}}
+    for term, held in weights.items():
+        numbers = groups_of().get(term, ())
+        for name in {*direct.get(term, ()), *(name for number in numbers for name in home[number])}:
+            share = max((home[number].get(name, 0.0) for number in numbers), default=1.0)
+            own = direct.get(term, {}).get(name, 0.0) * (1 - _CENTRAL + _CENTRAL * share)
+            held[name] = max(own, KINSHIP / max(1, len(numbers)) ** 0.5 * share if numbers else 0.0)
+    return weights
+
+
+def _homes(direct: Mapping[str, Mapping[str, float]]) -> list[dict[str, float]]:
+    """For each group, how much of it each agent knows, as a part of the one who knows most."""
+    homes = []
     for group in groups():
         known: dict[str, float] = defaultdict(float)
         for term in group:
             for name, weight in direct.get(term, {}).items():
                 known[name] += weight
         most = max(_GROUP_LEAST, *known.values(), 0.0)
-        for term in group:
-            held = weights.setdefault(term, {})
-            share = KINSHIP / len(groups_of()[term]) ** 0.5
-            for name, sum_known in known.items():
-                held[name] = max(held.get(name, 0.0), share * sum_known / most)
-    return weights
+        homes.append({name: weight / most for name, weight in known.items()})
+    return homes
 
 
 def _rarity(count: int, spread: float) -> float:

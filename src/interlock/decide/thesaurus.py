@@ -10,55 +10,88 @@ from functools import cache
 
 from interlock.decide.words import stem
 
-KINSHIP = 0.55
+KINSHIP = 0.85
 
 _GROUPS = """
-auth authentication authenticate authorization authorize login logout signin signout signup sso oauth oidc saml jwt mfa 2fa totp otp passkey credential password passwords session csrf token cookie
-permission permissions privilege role rbac acl access authorization entitlement
-security secure vulnerability cve hardening exploit xss csrf injection sanitize threat pentest encryption tls ssl certificate secret
-database db sql postgres postgresql mysql sqlite mariadb schema migration migrations table column orm drizzle prisma sqlalchemy index foreign constraint query queries relational persistence seed
-cache caching redis memcached memoize memoization
-chart charts graph graphs plot plots visualization visualisation visualize histogram heatmap scatter axis legend tooltip sparkline line-chart diagram radar violin
-analytics analysis analyse analyze statistics stats statistical percentile median average trend trends insight kpi metric metrics correlation regression
-dashboard dashboards report reports reporting
-ui ux interface frontend front-end component components page pages view screen layout button sidebar navbar navigation menu modal dialog dropdown icon header footer tooltip css style styling theme tailwind responsive breakpoint widget card tab tabs link display client-side
-accessibility a11y wcag aria contrast keyboard-navigation screen-reader focus
-form forms input field fields validation validate validator submit checkbox zod wizard
-api endpoint endpoints route routes router routing rest graphql grpc controller middleware request response handler http cors pagination webhook openapi swagger
-backend server service microservice
-test tests testing tested unit-test integration-test coverage mock mocks fixture tdd assertion pytest jest vitest spec flaky regression-test qa
-e2e end-to-end playwright cypress selenium browser journey
-deploy deployment deployments release releases ci cd pipeline pipelines workflow workflows github-actions docker dockerfile container kubernetes k8s helm terraform ansible infrastructure infra devops staging production railway heroku vercel aws gcp azure cloud rollback provisioning hosting environment shellcheck
-monitoring observability alerting prometheus grafana metrics logs logging tracing telemetry uptime incident oncall sentry
-dependency dependencies npm package packages pip yarn pnpm cargo lockfile upgrade bump dependabot renovate version versions deps vulnerability outdated
-email emails mail smtp notification notifications notify sms push invitation invitations invite alert reminder newsletter message messaging inbox
-csv import imports importer export exports exporter bulk batch spreadsheet excel xlsx upload parse parser parsing etl ingest ingestion
-image images photo photos picture ocr scan thumbnail resize camera vision
-performance optimization optimisation optimize slow slowness speed fast faster latency throughput profiling profile bottleneck memory leak lazy-loading bundle
-documentation docs document readme changelog guide tutorial manual wiki docstring
-translation translations localization localisation locale i18n l10n language languages translate
-payment payments billing invoice invoices checkout stripe paypal subscription refund charge price pricing tax vat
-cart basket checkout order orders purchase product products catalogue inventory stock shipping shipment delivery warehouse
-search elasticsearch opensearch lucene ranking autocomplete facet relevance fulltext
-mobile ios android swift kotlin flutter react-native
-machine-learning ml model training inference neural pytorch tensorflow embedding dataset feature-store
-data-pipeline etl airflow dbt warehouse spark kafka stream streaming queue broker rabbitmq
-network dns firewall vpn proxy loadbalancer subnet router packet
-pull-request pr review reviewer merge mergeable
-feature-flag flag toggle rollout experiment ab-test canary
-tenant tenants tenancy multi-tenant organization organisation white-label isolation
-privacy gdpr consent retention anonymize anonymise pii personal erasure compliance
-audit compliance trail
-game level sprite physics collision player shader rendering
-firmware embedded microcontroller sensor driver hardware gpio
-customer crm lead ticket support helpdesk
-calendar schedule scheduling appointment booking reservation slot
+auth authentication authenticate authorization authorize login logout signin signout signup register registration sso oauth oidc saml jwt mfa 2fa totp otp passkey credential password session csrf token cookie account
+permission privilege role rbac acl access authorization entitlement
+security secure vulnerability vulnerable cve hardening harden exploit xss csrf injection sanitize threat pentest attack attacker encryption encrypt tls ssl certificate secret malware
+database db sql postgres postgresql mysql sqlite mariadb mongodb oracle schema migration migrate table column orm drizzle prisma sqlalchemy index foreign constraint query relational persistence seed
+cache redis memcached memoize memoization ttl
+chart graph plot visualization visualisation visualize histogram heatmap scatter axis legend tooltip sparkline linechart diagram radar violin donut
+analytics analysis analyse analyze statistics stats statistical percentile median average trend insight kpi metric correlation regression quantile deviation
+dashboard report reporting bi looker metabase tableau powerbi superset kpi
+ui ux interface frontend component page view screen layout button sidebar navbar navigation menu modal dialog dropdown icon header footer tooltip css style styling theme tailwind responsive breakpoint widget card tab link display clientside picker darkmode react vue angular svelte html typography
+design mockup wireframe figma prototype typography colour color branding logo
+accessibility accessible a11y wcag aria contrast screenreader focus
+form input field validation validate validator submit checkbox zod wizard picker
+api endpoint route router routing rest graphql grpc controller middleware request response handler http cors pagination webhook openapi swagger
+backend server service serverside microservice api endpoint database
+test tests testing unit integration coverage mock fixture tdd assertion pytest jest vitest spec flaky regression qa reproduce
+e2e endtoend playwright cypress selenium browser journey
+deploy deployment release rollout ci cd pipeline workflow actions docker dockerfile container kubernetes helm terraform ansible infrastructure infra devops staging production railway heroku vercel aws gcp azure cloud rollback provision provisioning hosting environment shellcheck
+ci build pipeline workflow actions runner artifact jenkins gitlab compile publish tag release nightly
+kubernetes k8s cluster pod replica node namespace ingress helm autoscaling autoscale evict kubectl container deployment daemonset
+terraform cloudformation pulumi cloud aws gcp azure vpc subnet iam bucket s3 ec2 lambda
+monitoring monitor observability alerting alert page pager paging prometheus grafana metric log logging trace tracing telemetry uptime incident oncall sentry slo outage downtime
+dependency package npm pip yarn pnpm cargo lockfile upgrade bump dependabot renovate version outdated deps library
+email mail smtp notification notify sms push invitation invite alert reminder newsletter message messaging inbox
+csv import importer export exporter bulk batch spreadsheet excel xlsx upload parse parser parsing etl ingest ingestion
+image photo picture ocr scan thumbnail resize camera vision
+performance optimization optimisation optimize slow slowness speed fast latency throughput profiling bottleneck memory leak lazyloading bundle
+documentation docs document readme changelog guide tutorial manual wiki docstring reference howto
+translation translate localization localisation locale i18n l10n language multilingual
+payment pay payer paypal stripe billing bill invoice checkout subscription refund charge price pricing tax vat card chargeback
+cart basket checkout order purchase buy buyer product catalogue shop store storefront
+inventory stock warehouse supplier reorder replenish sku
+shipping ship shipment delivery deliver parcel carrier courier tracking postage return dhl ups fedex logistics freight
+search elasticsearch opensearch lucene rank ranking autocomplete suggestion facet relevance fulltext synonym typo
+mobile ios android swift kotlin flutter phone tablet
+ml machinelearning model training train retrain inference neural pytorch tensorflow embedding dataset prediction predict predictor classifier recommendation forecast drift llm finetune hyperparameter
+datapipeline etl elt airflow dbt spark kafka stream streaming queue broker rabbitmq load loader ingest ingestion connector sync source lake airbyte fivetran
+warehouse dbt snowflake bigquery redshift fact dimension mart staging incremental
+network dns firewall vpn proxy loadbalancer subnet router packet switch wifi latency
+pullrequest pr review reviewer merge mergeable
+featureflag flag toggle rollout experiment abtest canary
+tenant tenancy multitenant organization organisation whitelabel isolation
+privacy gdpr consent retention anonymize anonymise mask pii personal erasure erase compliance dataprotection
+lineage catalog catalogue provenance governance stewardship quality origin
+audit compliance trail control evidence
+game level sprite physics collision player enemy boss fight combat weapon ability jump quest puzzle spawn difficulty
+graphics shader render rendering lighting light texture particle mesh animation fps frame gpu
+sound audio music volume mix mixing voice song microphone podcast
+multiplayer netcode matchmaking lobby lag server reconnect ping
+monetization monetize ad ads purchase offer pack currency reward store economy
+firmware embedded microcontroller sensor driver hardware gpio bluetooth battery flash bootloader
+crm lead opportunity deal prospect salesforce hubspot pipeline quota seller sales
+support helpdesk ticket complaint complain inquiry sla escalation zendesk agent
+calendar schedule scheduling appointment booking reservation slot availability shift rota
 file storage s3 blob bucket upload download attachment
-editor markdown wysiwyg cms article blog content
-map maps geo gis location gps coordinates route
-video audio media transcoding codec stream player
-compiler parser lexer ast grammar tokenizer bytecode linker
-spreadsheet accounting ledger bookkeeping reconciliation
+cms article blog content editorial headline post publish
+map gis location gps coordinate geocode route address
+video transcoding codec subtitle clip footage player
+compiler lexer ast grammar tokenizer bytecode linker parser
+accounting ledger bookkeeping reconciliation reconcile invoice expense payable receivable fiscal
+finance budget forecast cashflow revenue profit margin cost treasury
+hr recruiting recruit hire hiring candidate applicant interview onboarding payroll vacation absence employee staff
+legal contract clause law lawsuit litigation lawyer liability compliance nda agreement
+marketing campaign seo advertising advert brand audience conversion landing newsletter socialmedia promotion
+research literature paper study survey citation hypothesis experiment
+education course lesson student teacher exam curriculum grade homework
+health patient doctor clinic hospital diagnosis medication prescription nurse treatment symptom
+travel flight hotel trip itinerary
+maintenance repair technician inspection spare machine equipment breakdown
+energy power solar grid meter consumption
+agriculture farm crop soil irrigation harvest livestock
+construction building site architect permit
+property rent tenant lease landlord apartment
+insurance policy claim premium underwriting
+bank loan credit mortgage transfer account
+robot robotics arm gripper actuator motion trajectory slam
+blockchain wallet smartcontract ethereum solidity
+backup restore snapshot disaster recovery replica
+desktop electron window tray installer
+terminal cli command shell flag argument
 """
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -21,12 +20,12 @@ from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.validate import failed_validator
 from interlock.errors import ConflictError
-from interlock.model.action import Action, Surface
+from interlock.model.action import Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment
-from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run, RunState
+from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run
 from interlock.ports import Job
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
@@ -35,6 +34,8 @@ MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
 
 _TICK_S = 0.1
+_GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
+"""What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
 
 
 class Lost(BaseException):
@@ -60,13 +61,14 @@ class Switch:
     paused: float = 0.0
     _started: float = field(default_factory=time.monotonic)
 
-    def pause(self, paused: bool) -> None:
-        """The gate waits for a person, or no longer."""
-        now = time.monotonic()
-        if paused:
-            self.paused_since = now
-        elif self.paused_since is not None:
-            self.paused += now - self.paused_since
+    def pause(self) -> None:
+        """The gate waits for a person."""
+        self.paused_since = time.monotonic()
+
+    def go_on(self) -> None:
+        """The person has answered."""
+        if self.paused_since is not None:
+            self.paused += time.monotonic() - self.paused_since
             self.paused_since = None
 
     def stop(self, why: str) -> None:
@@ -154,7 +156,7 @@ class AttemptLine:
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
             worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
-            environment=run.environment, requester=run.task.submitter, stop=switch.stop, paused=switch.pause,
+            environment=run.environment, requester=run.task.submitter, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
@@ -177,7 +179,9 @@ class AttemptLine:
             report = await self._saga.undo(attempt.run_id, attempt_id=attempt.id)
             if report.not_undone:
                 what = "; ".join(report.not_undone)
-                raise Failure(ErrorKind.UNKNOWN_EFFECT, f"done before the crash and not undoable, so not repeated: {what}")
+                raise Failure(
+                    ErrorKind.UNKNOWN_EFFECT, f"done before the crash and not undoable, so not repeated: {what}"
+                )
 
     def _is_in(self, attempt: Attempt) -> bool:
         """Whether the crash came after the changes had been taken in: then only the end is missing."""
@@ -188,17 +192,14 @@ class AttemptLine:
         outside = {
             effect.id for effect in rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, outside_only=True)
         }
-        left = []
         for effect in rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=(EffectState.INTENDED,)):
             rows.save_effect(conn, replace(effect, state=EffectState.UNKNOWN))
             self._means.record(
                 conn, attempt.run_id, "effect.unknown", {"effect": effect.id, "call": effect.summary},
                 once=f"unknown:{effect.id}",
             )  # fmt: skip
-        for effect in rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=(EffectState.UNKNOWN,)):
-            if effect.id in outside and not effect.idempotent:
-                left.append(effect.summary)
-        return left
+        unknown = rows.effects_of(conn, attempt.run_id, attempt_id=attempt.id, states=(EffectState.UNKNOWN,))
+        return [effect.summary for effect in unknown if effect.id in outside and not effect.idempotent]
 
     def _job(self, run: Run, attempt: Attempt, spec: AgentSpec) -> Job:
         workspaces = self._means.workspaces
@@ -235,6 +236,8 @@ class AttemptLine:
             return agent.result()
         except Exception as error:
             declared = getattr(error, "kind", "")
+            if gate.refusal is not None and declared in _GAVE_UP:
+                raise Failure(gate.refusal.kind, gate.refusal.message) from error
             name = f"{type(error).__module__}.{type(error).__qualname__}"
             raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
 
@@ -330,5 +333,3 @@ def _redacted(plain: object) -> object:
     if isinstance(plain, list):
         return [_redacted(value) for value in plain]
     return plain
-
-

@@ -25,7 +25,7 @@ class Chooser:
         self._settings = settings
         self._catalogue = tuple(catalogue.values())
         directory = Path(settings.project, settings.agents_dir)
-        self._matrices: tuple[Matrix, ...] = load_matrices(directory, settings.matrix)
+        self._matrices: tuple[Matrix, ...] = load_matrices(directory if directory.exists() else None, settings.matrix)
         self._memory: Memory | None = load_memory(settings.project / MEMORY_FILE)
 
     def assess(self, task: Task) -> RiskAssessment:
@@ -41,9 +41,7 @@ class Chooser:
 
     def select(self, task: Task) -> Selection:
         """Which agents suit the task."""
-        return select(
-            task.text, self._catalogue, memory=self._memory, matrix=self._matrices, insist=task.agents
-        )
+        return select(task.text, self._catalogue, memory=self._memory, matrix=self._matrices, insist=task.agents)
 
     def plan(self, task: Task) -> Plan:
         """Who does what, in which order.
@@ -54,9 +52,7 @@ class Chooser:
         selection = self.select(task)
         if selection.emergency and task.priority is None:
             task = replace(task, priority=Priority.CRITICAL)
-        context = PlanContext(
-            environment=self._settings.environment, protected=self._settings.workspace.protected
-        )
+        context = PlanContext(environment=self._settings.environment, protected=self._settings.workspace.protected)
         return make_plan(task, selection, self._catalogue, matrix=self._matrices, context=context)
 
 

@@ -130,9 +130,9 @@ class Durable:
         if known in _LIVE:
             self.client.send_in_transaction(conn, run_id, "", topic=_WAKE)
 
-    async def wait(self, timeout: timedelta) -> None:
+    async def wait(self, at_most: timedelta) -> None:
         """Inside a run's body: wait for a wake-up, or until the time is over."""
-        await DBOS.recv_async(_WAKE, timeout_seconds=max(timeout.total_seconds(), 0.0))
+        await DBOS.recv_async(_WAKE, timeout_seconds=max(at_most.total_seconds(), 0.0))
 
     def adopt(self, worker_id: str) -> list[str]:
         """Take over what a dead worker was executing or had in its queue; returns the ids."""
@@ -160,7 +160,7 @@ class Durable:
         return sa.inspect(self._database.engine).has_table("workflow_status", schema=schema)
 
     def _table(self, name: str) -> Any:
-        columns = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
+        columns: list[Any] = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
         return sa.table(name, *columns, schema=None if self._database.is_sqlite else "dbos")
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from interlock.decide.chain import noted_block, should_stop
+from interlock.config import ToolSettings, Undo
+from interlock.decide.chain import noted_block, sequence, should_stop
 from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.decide.reach import Reach, reach
@@ -22,14 +22,14 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
-from interlock.model.action import Action, Labels, Reading, Scope, Surface
+from interlock.model.action import Action, Finding, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.risk import RiskLevel
-from interlock.model.run import Attempt, Compensation, Effect, EffectState
+from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
@@ -42,6 +42,7 @@ _DEADLINE_S = 5.0
 """For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
 
 _POLL_S = 0.2
+_ASKED = "a person was asked and the answer is: "
 _SUMMARY = 200
 
 
@@ -56,9 +57,10 @@ class Judged:
 class Gate:
     """Judges actions. Knows the policies and the environment, keeps nothing."""
 
-    def __init__(self, policies: PolicySet, environment: str) -> None:
+    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings]) -> None:
         self._policies = policies
         self._environment = environment
+        self._tools = tools
 
     def judge(
         self, action: Action, scope: Scope, *, history: History | None = None, floor: RiskLevel = RiskLevel.LOW
@@ -66,13 +68,36 @@ class Gate:
         """The decision on one action. Never raises: an error is a block."""
         try:
             reading = read(action, scope)
-            flowing = flow(action, history) if history is not None else ()
-            decision = judge(
-                action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment
-            )
+            flowing = self._declared(action)
+            if history is not None:
+                flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
+            decision = judge(action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment)
         except Exception as error:  # noqa: BLE001 - closed on failure: whatever broke, the answer is block
             return Judged(decision=_failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
         return Judged(decision=decision, reading=reading)
+
+    def undo(self, tool: str) -> Undo | None:
+        """How the tool's effects are undone, as people have declared it."""
+        declared = self._tools.get(tool)
+        return declared.undo if declared else None
+
+    def _declared(self, action: Action) -> tuple[Finding, ...]:
+        if action.kind is not Surface.TOOL_CALL or self.undo(action.tool) is not Undo.IRREVERSIBLE:
+            return ()
+        reason = f"What {action.tool} does cannot be undone."
+        return (
+            Finding(
+                detector="reach",
+                kind="reach.irreversible",
+                severity=RiskLevel.HIGH,
+                evidence=action.tool,
+                reason=reason,
+            ),
+        )
+
+
+def _shown_finding(finding: Finding) -> str:
+    return f"{finding.kind}: {finding.evidence}"
 
 
 def _failed(action: Action, why: str) -> Decision:
@@ -101,7 +126,8 @@ class AttemptGate:
         environment: str,
         requester: str,
         stop: Callable[[str], None],
-        paused: Callable[[bool], None],
+        pause: Callable[[], None],
+        go_on: Callable[[], None],
     ) -> None:
         self._gate = gate
         self._database = database
@@ -115,8 +141,11 @@ class AttemptGate:
         self._environment = environment
         self._requester = requester
         self._stop = stop
-        self._paused = paused
+        self._pause = pause
+        self._go_on = go_on
         self._calls: dict[str, tuple[Action, Reading]] = {}
+        self.refusal: AgentError | None = None
+        """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
         self._one_at_a_time = asyncio.Lock()
 
     async def before(
@@ -166,13 +195,13 @@ class AttemptGate:
         if await asyncio.to_thread(self._write, lambda conn: self._use(conn, action)):
             return _granted(judged)
         approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged.decision))
-        self._paused(True)
+        self._pause()
         try:
             state = await self._answer(approval_id)
         finally:
-            self._paused(False)
+            self._go_on()
         if state is not ApprovalState.APPROVED:
-            return _refused(judged, f"a person was asked and the answer is: {state}")
+            return _refused(judged, f"{_ASKED}{state}")
         again = await asyncio.to_thread(self._judge_call, action)
         if again.decision.verdict is Verdict.BLOCK:
             return again
@@ -187,7 +216,8 @@ class AttemptGate:
                 subject=action.kind.value,
                 digest=action.digest,
                 shown={"agent": action.agent, "tool": action.tool, "call": summary_of(action), "args": dict(action.args),
-                       "reasons": list(decision.reasons), "risk": decision.risk},
+                       "reasons": list(decision.reasons), "risk": decision.risk,
+                       "findings": [_shown_finding(finding) for finding in decision.findings]},
                 reason=decision.reason,
                 requester=self._requester,
                 quorum=decision.quorum,
@@ -198,15 +228,16 @@ class AttemptGate:
         return approval.id
 
     async def _answer(self, approval_id: str) -> ApprovalState:
-        """Poll until the question is answered, then until the attempt has a permit again."""
-        while True:
+        """Poll the store (the answer comes from another process), then until the attempt has a permit again."""
+        state = ApprovalState.PENDING
+        while state is ApprovalState.PENDING:
+            await asyncio.sleep(_POLL_S)
             state = await asyncio.to_thread(self._write, lambda conn: self._approvals.state(conn, approval_id))
-            if state is not ApprovalState.PENDING:
-                break
-            await asyncio.sleep(_POLL_S)
         await asyncio.to_thread(self._write, lambda conn: self._governor.step_back(conn, self._attempt))
-        while not await asyncio.to_thread(self._take_permit):
+        back = False
+        while not back:
             await asyncio.sleep(_POLL_S)
+            back = await asyncio.to_thread(self._take_permit)
         return state
 
     def _take_permit(self) -> bool:
@@ -240,7 +271,7 @@ class AttemptGate:
                 idempotent=idempotent,
                 compensation=compensation,
             )
-            outside = reach(action, judged.reading) is Reach.OUTSIDE
+            outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
             rows.insert_effect(conn, effect, outside=outside)
             self._record(
                 conn, "effect.intended",
@@ -254,6 +285,10 @@ class AttemptGate:
     def _block(self, conn: sa.Connection, action: Action, decision: Decision) -> CallVerdict:
         history = noted_block(_history(conn, self._attempt.run_id))
         rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
+        denied = any(reason.startswith(_ASKED) for reason in decision.reasons)
+        self.refusal = AgentError(
+            kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
+        )
         self._record(conn, "call.blocked", _facts(action, decision))
         why = should_stop(history)
         if why:
@@ -315,8 +350,9 @@ class AttemptGate:
 
 
 def summary_of(action: Action) -> str:
-    """One redacted line for people: the tool and the main thing that it gets."""
-    main = action.text or str(action.args.get("path") or action.args.get("file_path") or action.args.get("url") or "")
+    """One redacted line for people: the tool and what it is about, else the main thing that it gets."""
+    named = next((str(action.args[name]) for name in ("path", "file_path", "url") if action.args.get(name)), "")
+    main = named or action.text
     if not main and action.args:
         main = ", ".join(f"{name}={value}" for name, value in action.args.items())
     line = " ".join(redact(main).split())
@@ -348,5 +384,3 @@ def _refused(judged: Judged, why: str) -> Judged:
 def _history(conn: sa.Connection, run_id: str) -> History:
     text = rows.history_of(conn, run_id)
     return rows.noun_of(History, text) if text else History()
-
-

@@ -145,7 +145,9 @@ class Governor:
         if permit is not None:
             self._save_breaker(conn, attempt.run_id, breaker, breakers.release(breaker, attempt.id))
         rows.save_attempt(conn, replace(attempt, state=AttemptState.WAITING))
-        self._ledger.append(conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "why": why}, actor="interlock")
+        self._ledger.append(
+            conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "why": why}, actor="interlock"
+        )
 
     def step_back(self, conn: sa.Connection, attempt: Attempt) -> None:
         """Queue an attempt that had stepped aside, at its old place."""

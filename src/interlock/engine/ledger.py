@@ -48,7 +48,9 @@ class Verification:
 class Ledger:
     """The book of one store."""
 
-    def __init__(self, database: Database, clock: Clock, anchor: Path | None, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, anchor: Path | None, observers: Sequence[Observer] = ()
+    ) -> None:
         self._database = database
         self._clock = clock
         self._anchor = anchor
@@ -60,7 +62,9 @@ class Ledger:
         """Write a record in the caller's transaction, redacted. With ``once``, a second call returns the first record."""
         if once and (found := self.recorded(conn, run_id, once)):
             return found
-        last = conn.execute(sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)).first()
+        last = conn.execute(
+            sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)
+        ).first()
         before = conn.execute(
             sa.select(t.ledger.c.number, t.ledger.c.hash)
             .where(t.ledger.c.run_id == run_id)
@@ -83,8 +87,15 @@ class Ledger:
         total = _link(last.total if last else GENESIS, digest)
         conn.execute(
             t.ledger.insert().values(
-                seq=record["seq"], run_id=run_id, number=record["number"], at=record["at"], kind=kind,
-                once=once or None, body=body, hash=digest, total=total,
+                seq=record["seq"],
+                run_id=run_id,
+                number=record["number"],
+                at=record["at"],
+                kind=kind,
+                once=once or None,
+                body=body,
+                hash=digest,
+                total=total,
             )
         )
         for observe in self._observers:
@@ -99,11 +110,13 @@ class Ledger:
 
     def checkpoint(self, conn: sa.Connection) -> Checkpoint:
         """Note the ledger's size and total in the caller's transaction; :meth:`anchor` it after the commit."""
-        head = conn.execute(sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)).first()
+        head = conn.execute(
+            sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)
+        ).first()
         last = conn.execute(
             sa.select(t.checkpoints.c.number, t.checkpoints.c.hash).order_by(t.checkpoints.c.number.desc()).limit(1)
         ).first()
-        values = {
+        values: dict[str, Any] = {
             "number": (last.number if last else 0) + 1,
             "at": micros(self._clock.now()),
             "size": head.seq if head else 0,
@@ -191,7 +204,13 @@ class _Checker:
         at_size: dict[int, list[Any]] = {}
         previous = GENESIS
         for number, point in enumerate(points, start=1):
-            values = {"number": point.number, "at": point.at, "size": point.size, "total": point.total, "prev": point.prev}
+            values = {
+                "number": point.number,
+                "at": point.at,
+                "size": point.size,
+                "total": point.total,
+                "prev": point.prev,
+            }
             if point.number != number or point.prev != previous:
                 _bad(f"checkpoint {number} is missing or out of order")
             if hashlib.sha256(canonical(values)).hexdigest() != point.hash:
@@ -223,7 +242,9 @@ class _Checker:
     def _check_anchor(self, points: Mapping[int, Any]) -> None:
         if self._anchor is None or not self._anchor.exists():
             if points and self._anchor is not None:
-                _bad(f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it")
+                _bad(
+                    f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it"
+                )
             return
         for line in self._anchor.read_bytes().splitlines():
             noted = orjson.loads(line)

@@ -88,6 +88,7 @@ class Means:
         """Where an action would take effect."""
         return Scope(
             workspace=workspace,
+            granted=tuple(f"{self.settings.project}/{glob}" for glob in self.settings.scope.paths),
             protected=self.settings.workspace.protected,
             hosts=self.settings.scope.hosts,
             dialect=self.settings.scope.dialect,

@@ -28,7 +28,17 @@ from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump
 from interlock.model.plan import Assignment, Phase, Plan
 from interlock.model.risk import RiskAssessment, RiskLevel
-from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Outcome, OutcomeKind, Run, RunState
+from interlock.model.run import (
+    AgentError,
+    Attempt,
+    AttemptState,
+    EffectState,
+    ErrorKind,
+    Outcome,
+    OutcomeKind,
+    Run,
+    RunState,
+)
 from interlock.store import queue, rows
 
 _LONG = timedelta(hours=24)
@@ -400,4 +410,3 @@ def _delivered(
         entry = means.ledger.recorded(conn, run_id, f"integrated:{attempt.id}")
         changes[attempt.agent] = tuple(entry.data["changed"]) if entry else ()
     return results, changes
-

@@ -109,7 +109,7 @@ class Saga:
 
     async def _failed(self, command: Sequence[str]) -> str:
         project = self._means.settings.project
-        ok, said = await run_command(command, cwd=project, project=project, timeout=_STEP_TIMEOUT)
+        ok, said = await run_command(command, cwd=project, project=project, at_most=_STEP_TIMEOUT)
         return "" if ok else said
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:

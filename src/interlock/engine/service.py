@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from interlock.decide import breaker as breakers
+import sqlalchemy as sa
+
+from interlock.decide import breaker as breaker_rules
+from interlock.decide.taint import begin
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.worker import Worker, is_dead
@@ -58,8 +61,6 @@ class Service:
             self._worker = None
         self._means.database.close()
 
-    # Judging without doing
-
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks."""
         return self._means.chooser.assess(task)
@@ -76,8 +77,6 @@ class Service:
         """
         return self._means.chooser.plan(task)
 
-    # Runs
-
     def submit(self, task: Task) -> Run:
         """Take a task on, durably. The same idempotency key gives the same run.
 
@@ -93,13 +92,17 @@ class Service:
             raise UsageError(message)
         now = self._means.clock.now()
         run = Run(
-            id=new_id("run"), task=replace(task, submitted_at=now), environment=self.settings.environment, submitted_at=now
+            id=new_id("run"),
+            task=replace(task, submitted_at=now),
+            environment=self.settings.environment,
+            submitted_at=now,
         )
         with self._means.database.write() as conn:
             known = rows.find_run_by_key(conn, task.idempotency_key) if task.idempotency_key else None
             if known is not None:
                 return known
             rows.insert_run(conn, run)
+            rows.save_history(conn, run.id, rows.text_of(begin(task.text)))
             self._means.ledger.append(
                 conn, run.id, "task.submitted",
                 {"task": task.text, "environment": run.environment, "agents": list(task.agents)}, actor=task.submitter,
@@ -109,12 +112,12 @@ class Service:
         self._means.ledger.anchor(checkpoint)
         return run
 
-    def _home(self, conn: object) -> str:
+    def _home(self, conn: sa.Connection) -> str:
         """The queue of this process's worker; without one, that of a living worker, or of nobody: the next will take it."""
         if self._means.durable.queue:
             return self._means.durable.queue
         now = micros(self._means.clock.now())
-        living = [row.id for row in queue.list_workers(conn) if not is_dead(row, now)]  # type: ignore[arg-type]
+        living = [row.id for row in queue.list_workers(conn) if not is_dead(row, now)]
         return f"worker-{living[0] if living else self._means.worker_id}"
 
     def find_run(self, run_id: str) -> Run:
@@ -187,8 +190,6 @@ class Service:
         """What the run has changed so far, as a unified diff; empty when its line is gone."""
         return self._means.workspaces.run_diff(self.find_run(run_id).id)
 
-    # Approvals
-
     def approvals(self, *, states: Sequence[ApprovalState] = (ApprovalState.PENDING,)) -> list[Approval]:
         """Questions to people, oldest first."""
         with self._means.database.read() as conn:
@@ -205,7 +206,9 @@ class Service:
             if approval is not None:
                 return approval
             waiting = rows.list_approvals(conn, states=(ApprovalState.PENDING,))
-        fitting = [one for one in waiting if approval_id and (one.id.endswith(approval_id) or one.run_id.endswith(approval_id))]
+        fitting = [
+            one for one in waiting if approval_id and (one.id.endswith(approval_id) or one.run_id.endswith(approval_id))
+        ]
         if len(fitting) == 1:
             return fitting[0]
         near = did_you_mean(approval_id, [one.id for one in waiting])
@@ -220,8 +223,6 @@ class Service:
         """
         return self._means.approvals.vote(self.find_approval(approval_id).id, voter, approve=approve, note=note)
 
-    # Limits and breakers
-
     def queue(self) -> list[QueuePlace]:
         """What waits for a place, next one first."""
         return self._means.governor.places()
@@ -232,7 +233,7 @@ class Service:
             known = {breaker.agent: breaker for breaker in rows.list_breakers(conn)}
         return [known.get(name, Breaker(agent=name)) for name in sorted({*self.catalogue, *known})]
 
-    def force_breaker(self, agent: str, what: breakers.Force, *, reason: str, actor: str) -> Breaker:
+    def force_breaker(self, agent: str, what: breaker_rules.Force, *, reason: str, actor: str) -> Breaker:
         """Open, close or reset an agent's breaker by hand.
 
         Raises:
@@ -244,15 +245,13 @@ class Service:
             raise NotFoundError(message)
         with self._means.database.write() as conn:
             before = rows.find_breaker(conn, agent)
-            after = breakers.force(before, what, reason, self._means.clock.now())
+            after = breaker_rules.force(before, what, reason, self._means.clock.now())
             rows.save_breaker(conn, after)
             self._means.ledger.append(
                 conn, f"operator:{agent}", "breaker.forced",
                 {"agent": agent, "from": before.state, "to": after.state, "reason": reason}, actor=actor,
             )  # fmt: skip
         return after
-
-    # The ledger
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
@@ -265,8 +264,6 @@ class Service:
     def all_entries(self, *, run_id: str = "") -> Iterator[LedgerEntry]:
         """All records in order."""
         return self._means.ledger.stream(run_id=run_id)
-
-    # Executing
 
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""

@@ -19,9 +19,7 @@ _LAST = 600
 """Characters of a failed command's output that are kept."""
 
 
-async def run_command(
-    command: Sequence[str], *, cwd: Path, project: Path, timeout: timedelta
-) -> tuple[bool, str]:
+async def run_command(command: Sequence[str], *, cwd: Path, project: Path, at_most: timedelta) -> tuple[bool, str]:
     """Run a command to its end; (whether it succeeded, the redacted end of its output). Never raises for the command's sake.
 
     ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
@@ -38,9 +36,9 @@ async def run_command(
     except OSError as error:
         return False, f"{argv[0]} could not be started: {error.strerror}"
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), timeout.total_seconds())
+        output, _ = await asyncio.wait_for(process.communicate(), at_most.total_seconds())
     except TimeoutError:
-        return False, f"{argv[0]} was not finished after {timeout.total_seconds():g} s"
+        return False, f"{argv[0]} was not finished after {at_most.total_seconds():g} s"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -52,7 +50,7 @@ async def run_command(
 
 async def failed_validator(validator: Validator, *, workspace: Path, project: Path) -> str:
     """Why the validator failed, empty when it passed."""
-    ok, said = await run_command(validator.command, cwd=workspace, project=project, timeout=validator.timeout)
+    ok, said = await run_command(validator.command, cwd=workspace, project=project, at_most=validator.timeout)
     return "" if ok else said
 
 

@@ -150,4 +150,3 @@ def _born(pid: int) -> str:
         return datetime.fromtimestamp(process.create_time(), tz=UTC).isoformat(timespec="milliseconds")
     except psutil.Error:
         return ""
-

@@ -76,7 +76,8 @@ class Action:
     @property
     def digest(self) -> str:
         """What an approval binds to: any changed byte of tool or arguments is another digest."""
-        return digest({"kind": self.kind, "tool": self.tool, "args": _exact(self.args), "agent": self.agent})
+        plain = {"agent": self.agent, "args": _exact(self.args), "kind": self.kind.value, "tool": self.tool}
+        return digest(plain)
 
     @property
     def text(self) -> str:
@@ -94,6 +95,8 @@ class Scope:
 
     workspace: str = ""
     """The directory that may be written to, absolute; empty when unknown."""
+    granted: tuple[str, ...] = ()
+    """Globs of absolute paths outside of the workspace that the project lets its agents use, such as its database."""
     protected: tuple[str, ...] = ()
     """Globs, relative to the workspace, of files that only people change."""
     hosts: tuple[str, ...] | None = None

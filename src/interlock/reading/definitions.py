@@ -45,7 +45,9 @@ def poisoned(text: str, of: SpanKind) -> list[Finding]:
             found.append(_finding(f"text.tool.{name}", severity, match, _REASONS[name], of))
     match = tables.names.search(text) or tables.capabilities.search(text)
     if match:
-        found.append(_finding("text.tool.capability", RiskLevel.HIGH, match, "by its own words the tool is made to attack", of))
+        found.append(
+            _finding("text.tool.capability", RiskLevel.HIGH, match, "by its own words the tool is made to attack", of)
+        )
     return found
 
 
@@ -56,15 +58,25 @@ def is_listed(text: str) -> bool:
 
 def _finding(kind: str, severity: RiskLevel, match: Any, reason: str, of: SpanKind) -> Finding:
     return Finding(
-        detector="text", kind=kind, severity=severity, evidence=match[0][:100], reason=reason, span=Span(start=match.start(), end=match.end(), of=of)
+        detector="text",
+        kind=kind,
+        severity=severity,
+        evidence=match[0][:100],
+        reason=reason,
+        span=Span(start=match.start(), end=match.end(), of=of),
     )
 
 
 @cache
 def _tables() -> _Tables:
-    loaded = yaml.load(resources.files(__package__).joinpath("rules/definitions.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+    loaded = yaml.load(
+        resources.files(__package__).joinpath("rules/definitions.yaml").read_text("utf-8"),
+        Loader=_LOADER,  # noqa: S506 - a safe loader, in C where there is one
+    )
     return _Tables(
-        tuple((row["name"], bool(row.get("critical")), re2.compile(f"(?is){row['of']}")) for row in loaded["instructions"]),
+        tuple(
+            (row["name"], bool(row.get("critical")), re2.compile(f"(?is){row['of']}")) for row in loaded["instructions"]
+        ),
         re2.compile(f"(?i)(?:{loaded['capabilities'].replace(' |', '|')})"),
         re2.compile(f"(?i){loaded['names']}"),
     )

@@ -10,9 +10,12 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+import re2
+
 from interlock.reading.hidden import tag_text
 
 _MOST_BLOBS = 16
+_MOST_TRIED = 500
 _LONGEST = 16_384
 _READABLE = 0.9
 
@@ -22,9 +25,13 @@ _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(r"&#x?[0-9A-Fa-f]{1,6};?|&[a-z]{2,6};")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\u\{([0-9a-fA-F]{1,6})\}")
 _SPACED = re.compile(r"(?:(?<![^\W_])[^\W_][^\w\n]{1,2}){8,}")
-_ROT13 = frozenset(codecs.encode("ignore previous instructions system prompt reveal forget the and secret password follow send tenant", "rot13").split())
-_BACKWARDS = frozenset(word[::-1] for word in "ignore previous instructions system prompt reveal forget secret password".split())
-_WORD = re.compile(r"[A-Za-z]{3,}")
+_TELLTALE = "ignore previous instructions system prompt reveal forget secret password follow send the and".split()  # noqa: SIM905 - a list of words reads as words
+_ROT13 = frozenset(codecs.encode(word, "rot13") for word in _TELLTALE)
+_BACKWARDS = frozenset(word[::-1] for word in _TELLTALE[:-2])
+_TURNED = re2.compile(r"(?i)\b(?:" + "|".join(sorted(_ROT13 | _BACKWARDS)) + r")\b")
+# No word of prose has 32 letters, four words of one letter in a row, or four in a row that mix letters and digits.
+_ODD = re2.compile(r"\S{32}|(?:\b\w\b[\W_]{1,3}){4}|(?:\b(?:[A-Za-z]+\d|\d+[A-Za-z])[A-Za-z0-9]*\W{1,3}){4}")
+_MAY_HOLD = re2.compile(r"\S{20}|(?:\b\w\b[\W_]{1,3}){4}|(?:[0-9A-Fa-f]{2}[ :,]){12}")
 _ENTITIES = 4
 _FOREIGN_WORDS = 2
 
@@ -36,65 +43,66 @@ def views(text: str) -> Iterator[tuple[str, str]]:
     if "&" in text and len(_ENTITY.findall(text[:_LONGEST])) >= _ENTITIES:
         yield "entities", html.unescape(text[:_LONGEST])
     if "\\" in text and len(_UNICODE.findall(text[:_LONGEST])) >= _ENTITIES:
-        yield "escapes", _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST])
+        yield (
+            "escapes",
+            _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST]),
+        )
     if not text.isascii() and (tags := tag_text(text)):
         yield "tags", tags[:_LONGEST]
-    yield from _blobs(text)
+    if _MAY_HOLD.search(text) is not None:
+        yield from _blobs(text)
     yield from _rearranged(text[:_LONGEST])
 
 
 def squashed(text: str) -> str:
     """Letters and digits only, when ``text`` looks as if its spaces were moved or taken out; else empty."""
     head = text[:_LONGEST]
-    words = head.split()
-    if not words:
-        return ""
-    longest = max(map(len, words))
-    odd = sum(1 for word in words if len(word) == 1 or (any(map(str.isdigit, word)) and any(map(str.isalpha, word))))
-    if longest < 32 and odd * 2 < len(words):  # noqa: PLR2004 - the longest words of prose have under 30 letters
+    if _ODD.search(head) is None:
         return ""
     return "".join(filter(str.isalnum, head)).lower()
 
 
 def _blobs(text: str) -> Iterator[tuple[str, str]]:
     count = 0
-    for match in _BASE64.finditer(text):
-        blob = match[0].rstrip("=")[:_LONGEST]
-        if blob.isalpha() and (blob.islower() or blob.isupper()):
-            continue
-        decoded = _readable(lambda blob=blob: base64.b64decode(blob.translate(_URL_SAFE) + "=" * (-len(blob) % 4)))  # type: ignore[misc]
-        if decoded:
-            count += 1
-            yield "base64", decoded
-        if count >= _MOST_BLOBS:
-            return
-    for match in _HEX.finditer(text):
-        digits = re.sub(r"0x|\\x|[ :,]", "", match[0])[:_LONGEST]
-        decoded = _readable(lambda digits=digits: bytes.fromhex(digits[: len(digits) // 2 * 2]))  # type: ignore[misc]
-        if decoded:
-            count += 1
-            yield "hex", decoded
-        if count >= _MOST_BLOBS:
-            return
+    for how, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
+        for tried, match in enumerate(pattern.finditer(text)):
+            if count >= _MOST_BLOBS or tried >= _MOST_TRIED:
+                return
+            decoded = decode(match[0])
+            good = sum(1 for char in decoded if (char.isprintable() and char != "\ufffd") or char in "\n\r\t")
+            if decoded and good >= _READABLE * len(decoded):
+                count += 1
+                yield how, decoded
+
+
+def _from_base64(blob: str) -> str:
+    digits = blob.rstrip("=")[:_LONGEST].translate(_URL_SAFE)
+    if digits.isalpha() and (digits.islower() or digits.isupper()):
+        return ""  # a long word
+    digits = digits[: len(digits) - (len(digits) % 4 == 1)]
+    try:
+        return base64.b64decode(digits + "=" * (-len(digits) % 4)).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _from_hex(blob: str) -> str:
+    digits = re.sub(r"0x|\\x|[ :,]", "", blob)[:_LONGEST]
+    try:
+        return bytes.fromhex(digits[: len(digits) // 2 * 2]).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
-def _readable(decode) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001 - a thunk of bytes
-    """The decoded bytes as text when they are mostly printable, else empty."""
-    try:
-        decoded = decode().decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return ""
-    good = sum(1 for char in decoded if char.isprintable() and char != "\ufffd" or char in "\n\r\t")
-    return str(decoded) if decoded and good >= _READABLE * len(decoded) else ""
-
-
 def _rearranged(text: str) -> Iterator[tuple[str, str]]:
     if _SPACED.search(text):
         yield "spaced", re.sub(r"(?<=\S)[ ](?=\S)", "", re.sub(r"[ ]{2,}", "\x00", text)).replace("\x00", " ")
-    words = set(_WORD.findall(text.lower()))
+    if _TURNED.search(text) is None:
+        return
+    words = {match[0].lower() for match in _TURNED.finditer(text)}
     if len(words & _ROT13) >= _FOREIGN_WORDS:
         yield "rot13", codecs.encode(text, "rot13")
     if words & _BACKWARDS:

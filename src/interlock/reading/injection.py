@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import re2
 import yaml
 
 ENOUGH = 10
@@ -19,18 +20,35 @@ ENOUGH = 10
 _WINDOW = 70  # words; signals further apart than a long paragraph do not add up
 _QUOTE = 12  # words; a longer quotation, or one with an address in it, is not a mere mention
 _MOST_HITS = 5_000
+_LONG_SHAPE = 2_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Bounded or single-class repeats only, so that it is linear.
-_TOKEN = re.compile(
-    r"(?P<X>https?://[^\s\"'<>)\]]+|www\.[^\s\"'<>)\]]+|[a-z0-9_.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{2,}|\b[a-z]{2}\d{12,30}\b)"
-    r"|(?P<f>~?/?\.(?:ssh|aws|kube|gnupg|netrc|npmrc|env|cursor|docker)\b[\w./-]*|\bid_(?:rsa|ed25519)\b|/etc/(?:passwd|shadow)|\bmcp\.json)"
-    r"|(?P<word>[a-z0-9]+(?:'[a-z]{1,2}\b)?)|(?P<para>\n\s*\n)|(?P<end>[.?;](?=\s|$|[\"')*])|[.。！？])|(?P<bang>!+)|(?P<line>\n)|(?P<colon>:)|(?P<quote>[\"'`])"
+# Bounded or single-class repeats only, so that both are linear; the wider one only where an address may be.
+_PLAIN_TOKEN = (
+    r"(?P<word>[a-z0-9]+(?:'[a-z]{1,2}\b)?)|(?P<para>\n\s*\n)|(?P<end>[.?;](?=\s|$|[\"')*])|[。！？])|(?P<bang>!+)|(?P<line>\n)|(?P<colon>:)|(?P<quote>[\"'`])"  # noqa: S105 - tokens of text, not of access
     r"|(?P<open>[(\[<>|*#-])"
-)  # fmt: skip
-_GROUPS = {"X": "X", "f": "f", "para": ".", "end": ".", "bang": "!", "line": "/", "colon": ":", "quote": '"', "open": "("}
-_START = r"""(?:^|[.:/"!(p&])[pqi!]{0,2}"""
-_LITTLE = "wqz&"
+)
+_ADDRESS_TOKEN = (
+    r"(?P<X>https?://[^\s\"'<>)\]]+|www\.[^\s\"'<>)\]]+|[a-z0-9_.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{2,}|\b\d{1,3}(?:\.\d{1,3}){3}\b)"  # noqa: S105 - tokens of text, not of access
+    r"|(?P<f>~?/?\.(?:ssh|aws|kube|gnupg|netrc|npmrc|env|cursor|docker)\b[\w./-]*|\bid_(?:rsa|ed25519)\b|/etc/(?:passwd|shadow)|\bmcp\.json)|"
+)
+_TOKEN = re.compile(_PLAIN_TOKEN)
+_TOKEN_OR_ADDRESS = re.compile(_ADDRESS_TOKEN + _PLAIN_TOKEN)
+_ADDRESS_HINT = re.compile(r"@|://|www\.|/etc/|id_|mcp\.|(?:^|[\s/~\"'`(])\.[a-z]|\d\.\d+\.\d")
+_ACCOUNT = re.compile(r"[a-z]{2}\d{12,30}$")
+_GROUPS = {
+    "X": "X",
+    "f": "f",
+    "para": ".",
+    "end": ".",
+    "bang": "!",
+    "line": "/",
+    "colon": ":",
+    "quote": '"',
+    "open": "(",
+}
+_START = r"""(?:^|[.:/"!(pQ&W4])[pqi!]{0,2}"""
+_LITTLE = "wqz&s"
 _LEET = str.maketrans("013457", "oleast"), str.maketrans("013457", "oieast")
 
 
@@ -61,11 +79,13 @@ def signals(text: str, at: str) -> list[Signal]:
         return []
     shape = _without_mentions(shape)
     found = []
-    for pattern in _patterns(at):
+    for pattern in _candidates(shape, at):
         for match in pattern.of.finditer(shape):
             if match.end() > match.start():
                 found.append(
-                    Signal(pattern.name, pattern.weight, pattern.what, places[match.start()][0], places[match.end() - 1][1])
+                    Signal(
+                        pattern.name, pattern.weight, pattern.what, places[match.start()][0], places[match.end() - 1][1]
+                    )
                 )
                 if len(found) > _MOST_HITS:
                     return found
@@ -98,11 +118,15 @@ def _shape(text: str) -> tuple[str, list[tuple[int, int]]]:
     words = _words()
     letters: list[str] = []
     places: list[tuple[int, int]] = []
-    for match in _TOKEN.finditer(text.lower()):
+    lower = text.lower()
+    lower = lower if len(lower) == len(text) else text  # a few letters grow when lowered; offsets must hold
+    for match in (_TOKEN_OR_ADDRESS if _ADDRESS_HINT.search(lower) else _TOKEN).finditer(lower):
         kind = match.lastgroup or ""
         if kind == "word":
             word = match[0]
-            letter = words.get(word) or (_unleet(word, words) if not word.isalpha() else "w")
+            letter = words.get(word, "") or (_unleet(word, words) if not word.isalpha() else "w")
+            if letter in "am" and word in _SPOKEN_TO and _vocative(lower, match.start(), match.end()):
+                letter = "4"
         else:
             letter = _GROUPS[kind]
         letters.append(letter)
@@ -110,9 +134,25 @@ def _shape(text: str) -> tuple[str, list[tuple[int, int]]]:
     return "".join(letters), places
 
 
+def _vocative(text: str, start: int, end: int) -> bool:
+    """Whether the word is spoken to: a comma or colon behind it, and a sentence's beginning or a greeting before it."""
+    if text[end : end + 1] not in {",", ":"}:
+        return False
+    before = text[max(0, start - 14) : start].rstrip()
+    return not before or before[-1] in ".!?:,;\n\"'(>[-" or before.rsplit(None, 1)[-1] in _GREETINGS
+
+
+_SPOKEN_TO = frozenset(
+    "assistant ai llm llms model agent agents chatbot chatgpt claude copilot gpt bot asistente assistente assistent ki ia".split()  # noqa: SIM905 - a list of words reads as words
+)
+_GREETINGS = frozenset("hello hi hey dear attention ok okay the to for my note".split())  # noqa: SIM905 - a list of words reads as words
+
+
 def _unleet(word: str, words: dict[str, str]) -> str:
     if word.isdigit():
         return "w"
+    if _ACCOUNT.match(word):
+        return "X"
     for table in _LEET:
         letter = words.get(word.translate(table))
         if letter is not None:
@@ -133,13 +173,16 @@ def _blank(sentence: str) -> str:
     return _QUOTED.sub(lambda match: '"' + "w" * (len(match[0]) - 2) + '"', sentence)
 
 
-_QUOTED = re.compile(r'"[^"Xf]{1,%d}"' % _QUOTE)
-_TELLING = re.compile(r"[OVSALegrJjGxvuTcNk]")
+_QUOTED = re.compile(r'"[^"Xf]{1,%d}"' % _QUOTE)  # noqa: UP031 - braces are part of the pattern
+_TELLING = re.compile(r"[OVSALegrJjGxvuTcNkHd8423M]")
 
 
 @cache
 def _lexicon() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(resources.files(__package__).joinpath("rules/injection.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+    loaded: dict[str, Any] = yaml.load(
+        resources.files(__package__).joinpath("rules/injection.yaml").read_text("utf-8"),
+        Loader=_LOADER,  # noqa: S506 - a safe loader, in C where there is one
+    )
     return loaded
 
 
@@ -150,15 +193,36 @@ def _words() -> dict[str, str]:
         for word in str(listed).replace('"', "").split():
             words.setdefault(word, letter)
     for word, letter in list(words.items()):
-        if letter in "NFDcBECtyeK" and not word.endswith("s"):
+        if letter in "NFDcBECtyeKj" and not word.endswith("s"):
             words.setdefault(word + "s", letter)
     return words
 
 
+def _candidates(shape: str, at: str) -> Iterable[_Pattern]:
+    """The patterns that occur in ``shape``: one scan of a set. A long shape could exhaust the set's memory: all are tried."""
+    patterns, together = _patterns(at)
+    if len(shape) > _LONG_SHAPE:
+        return patterns
+    return [patterns[number] for number in together.Match(shape) or ()]
+
+
 @cache
-def _patterns(at: str) -> tuple[_Pattern, ...]:
-    return tuple(
-        _Pattern(row["name"], row["weight"], row["at"], row["what"], re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)))
+def _patterns(at: str) -> tuple[tuple[_Pattern, ...], Any]:
+    options = re2.Options()
+    options.log_errors = False
+    together = re2.Set.SearchSet(options)
+    patterns = tuple(
+        _Pattern(
+            row["name"],
+            row["weight"],
+            row["at"],
+            row["what"],
+            re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)),
+        )
         for row in _lexicon()["signals"]
         if at in row["at"]
     )
+    for pattern in patterns:
+        together.Add(pattern.of.pattern)
+    together.Compile()
+    return patterns, together

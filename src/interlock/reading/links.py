@@ -18,7 +18,9 @@ _COLLECTOR = re2.compile(
     r"(?i)^https?://(?:[^/@]{0,200}@)?[^/:?#]{0,200}(?:webhook\.site|requestbin|pipedream\.net|beeceptor|burpcollaborator|oastify|\boast\b|interact\.sh|interactsh|ngrok|requestcatcher|hookbin|postb\.in"
     r"|canarytokens|dnslog|ceye\.io|attacker|\bevil|malicious|exfil|localhost\.run|serveo\.net|trycloudflare|burp|collect(?:or)?\.|steal)"
 )
-_HOLE = re2.compile(r"[{<\[$%](?:[^}>\]\s]{1,60})[}>\])]|\$\{?[A-Za-z_]{3,}|%7B|%5B(?:[A-Za-z_%0-9]{2,60})%5D|(?i:BASE64|URL_?ENCODED|ENCODED_|INSERT|<data|SECRET|CONVERSATION|CANARY|HISTORY)")
+_HOLE = re2.compile(
+    r"[{<\[$%](?:[^}>\]\s]{1,60})[}>\])]|\$\{?[A-Za-z_]{3,}|%7B|%5B(?:[A-Za-z_%0-9]{2,60})%5D|(?i:BASE64|URL_?ENCODED|ENCODED_|INSERT|<data|SECRET|CONVERSATION|CANARY|HISTORY)"
+)
 _DATA_NAME = re2.compile(r"(?i)[?&;](?:d|data|payload|content|secret|token|key|apikey|api_key|password|pass|pwd|cookie|cookies|leak|exfil|msg|message|conversation|history|chat|prompt|context|info|user_?data|creds?|credentials|dump|env|summary|memory|notes|email|body|text|log|stolen|out)=([^&#]+)")  # fmt: skip
 _COMMENT = re2.compile(r"(?s)<!--(.+?)-->|\[//\]:\s*#\s*[(\"'](.+?)[)\"']|/\*(.+?)\*/")
 _UNSEEN = re2.compile(

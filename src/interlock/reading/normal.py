@@ -23,6 +23,8 @@ _LOOKALIKES = {
 _PLAIN = {alike: plain for plain, every in _LOOKALIKES.items() for alike in every}
 del _PLAIN["`"]
 
+_ASCII = 0x80
+_PLANE_14 = 0xE0000  # tags and further variation selectors
 _SQUARED = (
     (0x1F130, 26),
     (0x1F150, 26),
@@ -30,7 +32,7 @@ _SQUARED = (
     (0x1F1E6, 26),
 )  # squared and circled capitals without a decomposition
 _INVISIBLE = frozenset(
-    [
+    [  # noqa: RUF005 - two lists read better
         0x00AD,
         0x034F,
         0x115F,
@@ -49,7 +51,7 @@ _INVISIBLE = frozenset(
 
 def is_invisible(code: int) -> bool:
     """Whether the character of this code point shows nothing: zero-width, bidi control, selector, filler, tag."""
-    return code in _INVISIBLE or 0xE0000 <= code <= 0xE0FFF
+    return code in _INVISIBLE or _PLANE_14 <= code < _PLANE_14 + 0x1000
 
 
 def normalise(text: str) -> str:
@@ -95,7 +97,7 @@ class _Strip(dict[int, str]):
 
 def _looks_like(code: int) -> str:
     char = chr(code)
-    if code < 0x80 or char in _PLAIN:
+    if code < _ASCII or char in _PLAIN:
         return _PLAIN.get(char, char)
     if is_invisible(code):
         return ""

@@ -247,7 +247,7 @@ REMOVED = (
         "takes a check out of CI",
         r"\b(?:codeql|trivy|snyk|semgrep|bandit|gitleaks|trufflehog|pip-audit|npm\s+audit|yarn\s+audit|cargo\s+audit|govulncheck|grype|dependency-review|sonar\w*|safety\s+check|checkov|tfsec|zizmor|scorecard|"
         r"hadolint|osv-scanner|detect-secrets)\b",
-        r"\b(?:pytest|go\s+test|npm\s+(?:run\s+)?test|cargo\s+test|mvn\s+\w*test|make\s+test|tox|jest|ruff\s+check|eslint|mypy|lint)\b",
+        r"\b(?:pytest|go\s+test|npm\s+(?:run\s+)?test|cargo\s+test|mvn\s+\w*test|make\s+test|tox(?!\s*:)|jest|ruff\s+check|eslint|mypy|lint)\b",
         files=CI_FILES,
     ),
     _rule(

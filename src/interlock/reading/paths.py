@@ -5,6 +5,7 @@ Nothing here touches a file system. Symbolic links are resolved by the caller, w
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 import unicodedata
@@ -36,7 +37,7 @@ def read_path(path: str, scope: Scope, *, write: bool, resolved: str = "") -> Re
     findings = [*_disguises(path, plain)]
     place, odd = _placed(plain, scope.workspace)
     findings += odd
-    outside = _outside(place, scope.workspace)
+    outside = _outside(place, scope)
     if not odd and climbs(plain):
         findings.append(_finding("paths.traversal", HIGH, path, "climbs out of the directory that it starts from"))
     elif outside is True or (outside is None and place.startswith("/")):
@@ -227,12 +228,13 @@ def _placed(plain: str, workspace: str) -> tuple[str, list[Finding]]:
     return "/".join(part.rstrip(" .") or part for part in normal.split("/")), found
 
 
-def _outside(place: str, workspace: str) -> bool | None:
-    """Whether ``place`` is out of the workspace; None when that cannot be told."""
-    if not workspace:
+def _outside(place: str, scope: Scope) -> bool | None:
+    """Whether ``place`` is out of the workspace and of what is granted besides; None when that cannot be told."""
+    if not scope.workspace:
         return None
-    root = posixpath.normpath(workspace.replace("\\", "/"))
-    return not (place == root or place.startswith(root.rstrip("/") + "/"))
+    root = posixpath.normpath(scope.workspace.replace("\\", "/"))
+    inside = place == root or place.startswith(root.rstrip("/") + "/")
+    return not inside and not any(fnmatch.fnmatchcase(place, glob) for glob in scope.granted)
 
 
 def _abroad(place: str, scope: Scope, *, write: bool) -> list[Finding]:
@@ -253,7 +255,7 @@ def _kept_there(place: str, scope: Scope, *, write: bool) -> list[Finding]:
     if not write:
         return found
     root = posixpath.normpath(scope.workspace) if scope.workspace else ""
-    inside = place.removeprefix(root) if root and _outside(place, scope.workspace) is False else place
+    inside = place.removeprefix(root) if root and _outside(place, scope) is False else place
     glob = matches(inside, scope.protected)
     if glob:
         found.append(_finding("paths.protected", CRITICAL, place, f"is protected by {glob}: only people change it"))
@@ -271,7 +273,7 @@ def _linked(resolved: str, place: str, scope: Scope, *, write: bool) -> list[Fin
     if real == place:
         return []
     found = _kept_there(real, scope, write=write)
-    if _outside(real, scope.workspace) is True and _outside(place, scope.workspace) is False:
+    if _outside(real, scope) is True and _outside(place, scope) is False:
         severity = CRITICAL if write else HIGH
         found.append(_finding("paths.symlink", severity, f"{place} -> {real}", "leaves the workspace through a link"))
     return found

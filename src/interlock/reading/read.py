@@ -10,11 +10,14 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
-from interlock.model.action import Action, Finding, Reading, Scope, Surface
-from interlock.model.risk import RiskLevel
+import re2
+
+from interlock.model.action import Action, Reading, Scope, Surface
+from interlock.reading.failed import failure
 from interlock.reading.http import read_http
 from interlock.reading.patch import read_patch
 from interlock.reading.paths import read_path
@@ -32,7 +35,6 @@ MAX_DEPTH = 20
 """Deepest nesting of arguments."""
 MAX_VALUES = 2000
 """Most values in the arguments of one call."""
-GATE_FAILED = "gate.failed"
 
 Expired = Callable[[], bool]
 """Whether the caller's time for this reading is over; the caller holds the clock."""
@@ -89,6 +91,8 @@ _DIFF = re.compile(r"^(?:diff --git |--- |\*\*\* (?:Begin Patch|Update File|Add 
 
 
 _MEANINGFUL = _PATH_NAMES | _COMMAND_NAMES | _SQL_NAMES
+_CLIMBING = re2.compile(r"""[^\s"';|&<>]*\.\.\\[^\s"';|&<>]*""")
+_UNNAMED = "unnamed"
 _LONGEST_NAME = 64
 _BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
 _NOTHING = Reading()
@@ -103,36 +107,36 @@ def read(action: Action, scope: Scope, *, expired: Expired | None = None) -> Rea
 
     Args:
         action: what is about to happen.
-        scope: what is known of the place.
+        scope: what is known of the place; paths inside its workspace come out relative to it, others as they are.
         expired: asked between readers; when it says yes, the reading ends as failed.
 
     Never raises: what goes wrong is a critical finding ``gate.failed`` with the reason.
     """
     try:
-        return _Dispatch(scope, expired).read(action)
+        return _located(_Dispatch(scope, expired).read(action), scope.workspace)
     except RecursionError:
-        return failed_reading("it is nested too deeply to be read")
+        return Reading(findings=(failure("it is nested too deeply to be read"),))
     except Exception as problem:  # noqa: BLE001 - closed on failure: what cannot be read is not harmless
         why = (
             str(problem)
             if isinstance(problem, (_TooMuchError, TimeoutError))
             else f"{type(problem).__name__} in a reader"
         )
-        return failed_reading(why)
+        return Reading(findings=(failure(why),))
+
+
+def _located(reading: Reading, workspace: str) -> Reading:
+    if not reading.paths:
+        return reading
+    root = workspace.rstrip("/") + "/" if workspace else ""
+    paths = (path.removeprefix(root) if root else path for path in reading.paths)
+    return replace(reading, paths=tuple(dict.fromkeys(path for path in paths if path != _UNNAMED)))
 
 
 def together(readings: Sequence[Reading]) -> Reading:
     """All readings as one."""
     told = [reading for reading in readings if reading != _NOTHING]
     return reduce(operator.add, told) if told else _NOTHING
-
-
-def failed_reading(why: str) -> Reading:
-    """The reading of something that could not be read."""
-    reason = f"The check could not be completed ({why}), so this is blocked; make it shorter or simpler, or report it."
-    return Reading(
-        findings=(Finding(detector="gate", kind=GATE_FAILED, severity=RiskLevel.CRITICAL, evidence=why, reason=reason),)
-    )
 
 
 class _Dispatch:
@@ -197,7 +201,10 @@ class _Dispatch:
         return reading, frozenset(found)
 
     def _command(self, command: str) -> Reading:
-        return self._run(read_shell, command, self.scope, sql=read_sql)
+        """A command line, as bash reads it; and paths that climb with backslashes, which only Windows' shells see."""
+        climbing = _CLIMBING.findall(command) if "..\\" in command else ()
+        paths = [self._run(read_path, path, self.scope, write=False) for path in climbing]
+        return together([self._run(read_shell, command, self.scope, sql=read_sql), *paths])
 
     def _edit(self, action: Action) -> tuple[Reading, frozenset[str]]:
         args = action.args
@@ -206,25 +213,15 @@ class _Dispatch:
         return reading, frozenset(names)
 
     def _file_change(self, action: Action) -> Reading:
+        """The path, the change as a patch, and what it adds as text: a line that is taken away hides and leaks nothing."""
         args = action.args
         path = next((value for name, value in args.items() if _is_path_name(name) and isinstance(value, str)), "")
-        reading = self._run(read_path, path, self.scope, write=True) if path else Reading()
-        for name in _DIFF_NAMES:
-            value = args.get(name)
-            if isinstance(value, str) and value:
-                return reading + self._run(read_patch, value, self.scope)
-        main = args.get("text")
-        if isinstance(main, str) and not path:
-            if _DIFF.search(main):
-                return reading + self._run(read_patch, main, self.scope)
-            return reading + self._run(read_patch, as_diff("unnamed", "", main), self.scope)
-        edits = args.get("edits")
-        for change in edits if isinstance(edits, (list, tuple)) else (args,):
-            if isinstance(change, Mapping):
-                old, new = _first(change, _OLD_NAMES), _first(change, _NEW_NAMES)
-                if old or new:
-                    reading += self._run(read_patch, as_diff(path or "unnamed", old, new), self.scope)
-        return reading
+        parts = [self._run(read_path, path, self.scope, write=True)] if path else []
+        for diff, added, whole in _changes(args, path):
+            where = (path or _UNNAMED) if whole else ""
+            parts.append(self._run(read_patch, diff, self.scope, path=where, secrets=find_secrets))
+            parts.append(self._run(read_text, added, Surface.FILE_CHANGE))
+        return together(parts)
 
     def _sql_tool(self, values: list[tuple[str, Any]]) -> tuple[Reading, frozenset[str]]:
         reading = Reading()
@@ -270,12 +267,29 @@ class _Dispatch:
 
 
 def as_diff(path: str, old: str, new: str) -> str:
-    """A replacement as a unified diff, so that it is judged as a change."""
+    """A replacement inside a file as a unified diff, so that it is judged as a change."""
     before, after = old.splitlines(), new.splitlines()
-    start = "/dev/null" if not before else f"a/{path}"
-    end = "/dev/null" if not after else f"b/{path}"
-    head = f"diff --git a/{path} b/{path}\n--- {start}\n+++ {end}\n@@ -1,{len(before)} +1,{len(after)} @@\n"
+    head = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -1,{len(before)} +1,{len(after)} @@\n"
     return head + "".join(f"-{line}\n" for line in before) + "".join(f"+{line}\n" for line in after)
+
+
+def _changes(args: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, bool]]:
+    """Each change: a diff or, when the last is true, a whole new content; and the text that it adds."""
+    for name in (*_DIFF_NAMES, "text"):
+        value = args.get(name)
+        if isinstance(value, str) and value and (name != "text" or _DIFF.search(value)):
+            added = [line[1:] for line in value.splitlines() if line.startswith("+") and not line.startswith("+++")]
+            yield value, "\n".join(added), False
+            return
+    edits = args.get("edits")
+    for change in edits if isinstance(edits, (list, tuple)) else (args,):
+        if not isinstance(change, Mapping):
+            continue
+        old, new = _first(change, _OLD_NAMES), _first(change, _NEW_NAMES)
+        if old:
+            yield as_diff(path or _UNNAMED, old, new), new, False
+        elif new:
+            yield new, new, True
 
 
 def _values(args: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import re2
@@ -27,6 +28,9 @@ from interlock.reading.normal import encodable, normalise_with_offsets
 _DEFAULT_ENTROPY = 2.8
 _ROUNDS = 6  # taking one secret out may join what stood around it; the text is read again at most so often
 _LONGEST_RUN = 6
+_MOST_A_RULE = (
+    1_000  # matches; each may look far ahead, so what follows more of them is one secret and the time stays linear
+)
 _LONG = 16
 _HUMP = 2.1  # letters a change of case: random letters have 1.3, "newPassword" 5, "URLParser" 2.2
 _KEY_BODY = 80  # a key block shorter than this is a mention: the smallest real one (Ed25519) has 119 characters
@@ -39,7 +43,7 @@ _PLACEHOLDER = re2.compile(
     r"|os\.environ|getenv|process\.env|secrets\.|vault:|ssm:|^op://|^arn:|^ref\+|import\.meta|config\.|settings\.|env\.|^!(?:ref|sub|getatt)|^ENC\[|^\(|^(?:null|none|nil|undefined|true|false|string|str|number|required|optional|any|void|boolean|env|unknown|empty|blank|unset)$"
 )  # fmt: skip
 _WEAK = frozenset(
-    "password passwd pass pwd secret test testing admin root user username guest postgres mysql redis foo bar baz foobar demo local"
+    "password passwd pass pwd secret test testing admin root user username guest postgres mysql redis foo bar baz foobar demo local"  # noqa: SIM905 - a list of words reads as words
     " localhost default hidden masked mypassword my_password real_key login qwerty letmein welcome token key value text pw pswd"
     " newpassword oldpassword currentpassword confirmpassword changeit sample rabbitmq mongo minio minioadmin mariadb sa".split()
 )
@@ -152,7 +156,10 @@ def _scan(text: str) -> Iterator[_Hit]:
         return
     for number in sorted({rule for word in seen for rule in by_word[word]}):
         rule = rules[number]
-        for match in rule.pattern.finditer(text):
+        for count, match in enumerate(rule.pattern.finditer(text)):
+            if count >= _MOST_A_RULE:
+                yield _Hit(match.start(), len(text), rule.kind, RiskLevel.CRITICAL, SpanKind.RAW)
+                break
             group = next((place for place in range(match.re.groups, 0, -1) if match[place] is not None), 0)
             severity = _judge(rule, match[group], match)
             if severity is not None:
@@ -166,7 +173,7 @@ def _judge(rule: _Rule, secret: str, match: Any) -> RiskLevel | None:
         return None
     check = _CHECKS.get(rule.check)
     if check is not None:
-        severity = check(secret, match)
+        severity = check(secret, match[1] or "" if match.re.groups > 1 else "")
         if severity is None or entropy(secret) < rule.entropy:
             return None
     elif entropy(secret) < rule.entropy or _PLACEHOLDER.search(secret) or _run(secret) > _LONGEST_RUN:
@@ -187,7 +194,7 @@ def entropy(text: str) -> float:
 def _run(text: str) -> int:
     """The length of the longest run of one character."""
     longest = current = 1
-    for before, char in zip(text, text[1:], strict=False):
+    for before, char in pairwise(text):
         current = current + 1 if before == char else 1
         longest = max(longest, current)
     return longest
@@ -215,7 +222,7 @@ def _random_case(text: str) -> bool:
     return len(text) / max(humps, 1) < _HUMP
 
 
-def _password(secret: str, match: Any) -> RiskLevel | None:
+def _password(secret: str, _name: str) -> RiskLevel | None:
     """A quoted or positional password: anything that is no placeholder, template, lookup or sentence."""
     word = secret.lower().rstrip(".,;:!")
     if _PLACEHOLDER.search(secret) or any(char.isspace() for char in secret) or _PATH.search(secret):
@@ -231,7 +238,7 @@ def _password(secret: str, match: Any) -> RiskLevel | None:
     return RiskLevel.CRITICAL
 
 
-def _bare(secret: str, match: Any) -> RiskLevel | None:
+def _bare(secret: str, _name: str) -> RiskLevel | None:
     """A password without quotes: code looks the same, so it needs letters with digits or signs, and no code's shape."""
     word = secret.lower()
     if _random_case(secret) and not _PLACEHOLDER.search(secret):
@@ -246,9 +253,8 @@ def _bare(secret: str, match: Any) -> RiskLevel | None:
     return RiskLevel.CRITICAL if len(secret) >= 6 and _classes(secret) > 1 else RiskLevel.MEDIUM  # noqa: PLR2004 - shorter is often a word
 
 
-def _assigned(secret: str, match: Any) -> RiskLevel | None:
+def _assigned(secret: str, name: str) -> RiskLevel | None:
     """The value of a name that ends in key, token or secret: random-looking, and the name is not of another trade."""
-    name = match[1] if match.re.groups > 1 else ""
     if name and _NOT_SECRET_NAME.search(name):
         return None
     if _PLACEHOLDER.search(secret) or _PATH.search(secret) or _run(secret) > _LONGEST_RUN:
@@ -266,7 +272,7 @@ def _assigned(secret: str, match: Any) -> RiskLevel | None:
     return RiskLevel.CRITICAL if real else RiskLevel.MEDIUM
 
 
-def _basic(secret: str, match: Any) -> RiskLevel | None:
+def _basic(secret: str, _name: str) -> RiskLevel | None:
     """HTTP basic credentials: base64 of ``user:password``."""
     try:
         decoded = base64.b64decode(secret + "=" * (-len(secret) % 4), validate=True).decode("utf-8")
@@ -275,16 +281,16 @@ def _basic(secret: str, match: Any) -> RiskLevel | None:
     user, colon, password = decoded.partition(":")
     if not (user and colon and password and decoded.isprintable()):
         return None
-    return _password(password, match) or RiskLevel.MEDIUM
+    return _password(password, "") or RiskLevel.MEDIUM
 
 
-def _key_block(secret: str, match: Any) -> RiskLevel | None:
+def _key_block(secret: str, _name: str) -> RiskLevel | None:
     if len(secret) >= _KEY_BODY and not _PLACEHOLDER.search(secret.strip("-").replace("-----", "")[40:200]):
         return RiskLevel.CRITICAL
     return RiskLevel.MEDIUM
 
 
-def _key_block64(secret: str, match: Any) -> RiskLevel | None:
+def _key_block64(secret: str, _name: str) -> RiskLevel | None:
     for shift in range(4):
         try:
             head = base64.b64decode("".join(secret.split())[shift : shift + 160].ljust(160, "A"))
@@ -295,7 +301,7 @@ def _key_block64(secret: str, match: Any) -> RiskLevel | None:
     return None
 
 
-def _luhn(secret: str, match: Any) -> RiskLevel | None:
+def _luhn(secret: str, _name: str) -> RiskLevel | None:
     digits = [int(char) for char in secret if char.isdigit()]
     if not 13 <= len(digits) <= 19 or len(set(digits)) < 3:  # noqa: PLR2004 - ISO/IEC 7812
         return None

@@ -28,7 +28,6 @@ LONGEST = 262_144
 """Characters that are read; what lies beyond is said to be unread, and a person is asked."""
 _NOTED = 6
 _EVIDENCE = 100
-_DEEPEST = 2
 
 _AT = {
     Surface.TOOL_RESULT: "R",
@@ -40,7 +39,9 @@ _AT = {
     Surface.TOOL_CALL: "O",
     Surface.FILE_CHANGE: "O",
 }
-_QUIET = frozenset({Surface.TOOL_CALL, Surface.FILE_CHANGE})  # what an agent writes may speak of attacks: noted, not asked
+_QUIET = frozenset(
+    {Surface.TOOL_CALL, Surface.FILE_CHANGE}
+)  # what an agent writes may speak of attacks: noted, not asked
 _DATA = frozenset({Surface.TOOL_RESULT, Surface.TOOL_DEFINITION, Surface.AGENT_OUTPUT})
 
 # Marks that only a chat's plumbing writes: data that holds them poses as system, user or tool.
@@ -49,7 +50,7 @@ _ROLE = re2.compile(
     r"|(?:^|[\n.\]>:{;\"'])\s*(?:system(?:\s+(?:message|prompt|note|override|alert|notice|update|instruction))?|assistant|admin(?:istrator)?(?: override| message)?|systeme|sistema|note to (?:the )?(?:ai|llm|assistant|model|agent)s?)\s*:"
 )
 _ROLE_BOUND = 6
-_ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona"})
+_ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
 _CODE_DANGER = re2.compile(
     r"(?i)requests\.(?:post|put|get)|urlopen|urlretrieve|socket\.socket|\.sendall\(|\.sendto\(|fetch\(|paramiko|smtplib|yagmail|sendmail|rsync|\bscp\b|http\.client|\bcurl\b|\bwget\b|rmtree|os\.(?:remove|unlink|system|popen|kill|fork)|\.terminate\(|\.kill\(|subprocess|\bPopen\b|\bspawn\(|\bexec\(|\beval\(|/etc/|/boot/|C:\\\\Windows|\bAES\b|Fernet|pyperclip|pynput|keyboard\.|ImageGrab|x11grab|mss\(|winreg|ctypes|scapy|crontab|nmap|pexpect|ftplib|telnetlib|webbrowser\.|selenium|pyautogui|cv2\.VideoCapture|sounddevice|pyaudio|psutil|getpass|environ|sudo |chmod |iptables|shutdown"
 )
@@ -75,7 +76,9 @@ _SQUASHED = re2.compile(
     r"|(?:send|forward|ema[il][il]|export|up[il]oad|exf[il][il]trate)(?:the|a[il][il]|customer|user|database|every){0,4}(?:ema[il][il]s?|records|data|credent[il]a[il]s|database|f[il][il]es|messages|secrets)[a-z]{0,20}(?:attacker|ev[il][il]|externa[il])"
     r"|(?:export|dump)(?:the|a[il][il]|every|customer){0,3}(?:database)?(?:credent[il]a[il]s|secrets|database)|approve(?:the|a[il][il]|every|next|pend[il]ng){1,4}too[il]ca[il][il]|youarenow(?:dan|unrestr|free|an?unf)|doanyth[il]ngnow|deve[il]opermodeenab"
 )
-_COMMAND = re2.compile(r"(?i)\b(?:curl|wget)\b[^\n|]{0,200}\|\s*(?:ba|z|da)?sh\b|\brm\s+-[a-z]*[rf]|\b(?:nc|ncat)\b.{0,60}\s-e\b|/dev/tcp/|\bpowershell\b.{0,60}-e(?:nc|xec)|\bos\.system\(|\bsubprocess\.|\beval\(|\bchmod \+x\b|\bdrop\s+(?:table|database)\b")
+_COMMAND = re2.compile(
+    r"(?i)\b(?:curl|wget)\b[^\n|]{0,200}\|\s*(?:ba|z|da)?sh\b|\brm\s+-[a-z]*[rf]|\b(?:nc|ncat)\b.{0,60}\s-e\b|/dev/tcp/|\bpowershell\b.{0,60}-e(?:nc|xec)|\bos\.system\(|\bsubprocess\.|\beval\(|\bchmod \+x\b|\bdrop\s+(?:table|database)\b"
+)
 
 
 def read_text(text: str, surface: Surface) -> Reading:
@@ -87,7 +90,14 @@ def read_text(text: str, surface: Surface) -> Reading:
     raw = encodable(text[:LONGEST])
     findings = hidden_characters(raw)
     if len(text) > LONGEST:
-        findings.append(_plain("text.too_long", RiskLevel.HIGH, f"{len(text)} characters", "the text is longer than what is read; the rest was not looked at"))
+        findings.append(
+            _plain(
+                "text.too_long",
+                RiskLevel.HIGH,
+                f"{len(text)} characters",
+                "the text is longer than what is read; the rest was not looked at",
+            )
+        )
     plain = normalise(raw)
     of = SpanKind.RAW if plain == raw else SpanKind.NORMALISED
     findings += _orders(raw, plain, surface, of)
@@ -95,7 +105,10 @@ def read_text(text: str, surface: Surface) -> Reading:
     if surface is Surface.TOOL_DEFINITION or (surface is Surface.TOOL_RESULT and is_listed(plain)):
         findings += poisoned(plain, of)
     if surface is Surface.TOOL_DEFINITION:
-        findings = [replace(finding, severity=RiskLevel.HIGH) if finding.kind == "text.hidden.zero_width" else finding for finding in findings]
+        findings = [
+            replace(finding, severity=RiskLevel.HIGH) if finding.kind == "text.hidden.zero_width" else finding
+            for finding in findings
+        ]
     findings += _secrets(raw, surface)
     return Reading(findings=tuple(dict.fromkeys(findings)))
 
@@ -117,15 +130,24 @@ def _orders(raw: str, plain: str, surface: Surface, of: SpanKind) -> list[Findin
     for kind, inner, start, end in unseen(plain) if surface in _DATA else ():
         findings += [
             replace(finding, span=Span(start=start, end=end, of=of))
-            for finding in _judged([*_with_structure(inner, at), Signal("unseen", 4, "it stands where nobody sees it", 0, 0)], inner, surface, of, f"text.unseen.{kind}")
+            for finding in _judged(
+                [*_with_structure(inner, at), Signal("unseen", 4, "it stands where nobody sees it", 0, 0)],
+                inner,
+                surface,
+                of,
+                f"text.unseen.{kind}",
+            )
             if finding.severity > RiskLevel.MEDIUM
         ]
     for how, decoded in _decoded(plain, raw):
-        inner = normalise(encodable(decoded))
+        inner = normalise(decoded)
         extra = [Signal("decode", 8, "it asks to decode something and obey it", 0, 0)] if wants_decoding else []
         findings += [
             replace(finding, span=None)
-            for finding in [*_judged([*_with_structure(inner, at), *extra], inner, surface, of, f"text.encoded.{how}"), *ways_out(inner)]
+            for finding in [
+                *_judged([*_with_structure(inner, at), *extra], inner, surface, of, f"text.encoded.{how}"),
+                *ways_out(inner),
+            ]
             if finding.severity > RiskLevel.MEDIUM
         ]
         if surface in _DATA and how in {"base64", "hex"} and (match := _COMMAND.search(inner)):
@@ -134,10 +156,11 @@ def _orders(raw: str, plain: str, surface: Surface, of: SpanKind) -> list[Findin
 
 
 def _decoded(plain: str, raw: str) -> Iterator[tuple[str, str]]:
-    for how, decoded in views(plain if plain == raw else f"{plain}{_tags_only(raw)}"):
+    for how, found in views(plain if plain == raw else f"{plain}{_tags_only(raw)}"):
+        decoded = encodable(found)
         yield how, decoded
         for further, again in views(decoded):
-            yield f"{how}.{further}", again
+            yield f"{how}.{further}", encodable(again)
 
 
 def _tags_only(raw: str) -> str:
@@ -153,13 +176,27 @@ def _elsewhere(raw: str, plain: str, surface: Surface) -> list[Finding]:
         for pattern in _FOREIGN:
             match = pattern.search(seen)
             if match:
-                findings.append(_plain("text.injection.override", severity, match[0], "it asks, in another language, to disregard instructions or reveal secrets"))
+                findings.append(
+                    _plain(
+                        "text.injection.override",
+                        severity,
+                        match[0],
+                        "it asks, in another language, to disregard instructions or reveal secrets",
+                    )
+                )
     tight = squashed(plain)
     if tight:
         for table in _DIGITS:
             match = _SQUASHED.search(tight.translate(table))
             if match:
-                findings.append(_plain("text.encoded.squashed", severity, match[0], "an order is written so that no filter reads its words"))
+                findings.append(
+                    _plain(
+                        "text.encoded.squashed",
+                        severity,
+                        match[0],
+                        "an order is written so that no filter reads its words",
+                    )
+                )
                 break
     return findings
 
@@ -170,14 +207,19 @@ _DIGITS = str.maketrans("0134578", "oieastb"), str.maketrans("0134578", "oleastb
 def _with_structure(text: str, at: str) -> list[Signal]:
     """The signals of the grammar, of marks that pose as another role, and of dangerous code that is offered."""
     roles = [_role(match) for match in _ROLE.finditer(text)] if at != "T" else []
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     for role in roles:  # behind such a mark a sentence begins
         pieces += (text[done : role.start], ".".ljust(role.end - role.start))
         done = role.end
     found = signals("".join((*pieces, text[done:])), at) + roles
+    if (command := _COMMAND.search(text)) and at != "T":
+        found.append(Signal("command", 3, "it holds a command", *command.span()))
     code = [signal for signal in found if signal.name == "code"]
     if code and (match := _CODE_DANGER.search(text, code[0].start)) and match.start() - code[0].start < 2000:  # noqa: PLR2004 - the code follows at once
-        found.append(Signal("dangerous_code", 5, "the code acts on the system or the network", code[-1].end, code[-1].end))
+        found.append(
+            Signal("dangerous_code", 5, "the code acts on the system or the network", code[-1].end, code[-1].end)
+        )
     return found
 
 
@@ -194,10 +236,7 @@ def _judged(found: list[Signal], text: str, surface: Surface, of: SpanKind, kind
         return []  # an order alone is what mails, manuals and to-do lists are full of
     heaviest = max(near, key=lambda signal: signal.weight)
     start, end = min(signal.start for signal in near), max(signal.end for signal in near)
-    if score < ENOUGH or surface in _QUIET:
-        severity = RiskLevel.MEDIUM
-    else:
-        severity = RiskLevel.HIGH
+    severity = RiskLevel.MEDIUM if score < ENOUGH or surface in _QUIET else RiskLevel.HIGH
     whats = ", ".join(dict.fromkeys(signal.what for signal in sorted(near, key=lambda signal: -signal.weight)[:3]))
     return [
         Finding(

@@ -117,21 +117,30 @@ _SQL_FIRST = frozenset(
         "kill",
     ]
 )
-_COMMENT = re2.compile(r"(?s)/\*!\d*|/\*.*?\*/|\*/")
+# A value that ends a statement and begins another one: `x'; DROP TABLE users --`.
+_STACKED = re2.compile(
+    r"(?i)['\")\d]\s*;\s*(?:drop|truncate|alter)\s+(?:table|database|schema|user)\b|['\")\d]\s*;\s*(?:delete\s+from|insert\s+into|update\s+\w+\s+set|exec\s+\w|shutdown\b)"
+)
+_COMMENT = re2.compile(r"(?s)/\*!\d*|/\*.*?\*/|\*/|--[^\n]*")
+_ENGLISH = re2.compile(
+    r"(?is)^.*?\bfrom\s+(?:the|an?|this|that|these|those|your|my|our|his|her|their|each|it|them|us|me|you)\b"
+)
 _FIRST = re.compile(r"[\s(;]*([A-Za-z]+)")
 _PATH = re2.compile(
-    r"^(?:~|/|\.{1,2}(?:/|\\|$)|[A-Za-z]:[\\/]|\\\\|file:)|\.\.(?:/|\\|%2f|%5c)|(?i:%2e%2e)|^[\w.@+-]+(?:[/\\][\w.@+ -]+)+$"
+    r"^(?:~|/|\.{1,2}(?:/|\\|$)|[A-Za-z]:[\\/]|\\\\|file:)|\.\.(?:/|\\|%2f|%5c)|(?i:%2e%2e)|^[\w.@+-]+(?:[/\\][\w.@+-]+)+$"
 )
 
 
 def looks_like_sql(text: str) -> bool:
-    """Whether a text is, by its first words, a statement of SQL and not English."""
-    if "/*" in text:
+    """Whether a text is, by its first words, a statement of SQL and not English, or breaks out of one."""
+    if "/*" in text or "--" in text:
         text = _COMMENT.sub(" ", text)
+    if ";" in text and _STACKED.search(text):
+        return True
     first = _FIRST.match(text)
-    if first is None:
-        return text.lstrip().startswith("--") and bool(_SQL.search(text))
-    return first.group(1).lower() in _SQL_FIRST and bool(_SQL.search(text))
+    if first is None or first.group(1).lower() not in _SQL_FIRST:
+        return False
+    return bool(_SQL.search(text)) and not _ENGLISH.match(text)
 
 
 def looks_like_path(text: str) -> bool:

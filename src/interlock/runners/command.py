@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
@@ -23,44 +24,47 @@ from interlock.runners import keeper
 from interlock.runners.handover import Captured, declared_error, job_file, read_result, result_of
 from interlock.runners.wire import GateServer
 
-Wrap = Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]]
-"""Puts something (a sandbox) in front of a program: argument list and environment, changed. The environment names all
-places that the agent needs besides its workspace: HOME, TMPDIR, INTERLOCK_JOB, INTERLOCK_RESULT, INTERLOCK_GATE."""
-
 KEEP_OUTPUT = 1_000_000
 """Bytes kept of each of the two output streams, half of it the beginning, half of it the end."""
 _PASSED_ON = ("PATH", "LANG", "TZ", "TERM")
-_OPTIONS = ("command", "env", "grace_s")
+_OPTIONS = ("command", "env", "writes", "grace_s")
 _CHUNK = 1 << 16
 _KEEPER_PATIENCE_S = 25.0
 _LAST_LINES = 15
+_PLACE = re.compile(r"\{(?:python|project|workspace)\}")
 _MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Places:
-    """Where one attempt's files are, all of them private to this user and thrown away at its end."""
+class Places:
+    """Where one attempt may be: what a sandbox has to let through."""
 
-    beside: Path
-    socket: Path
+    workspace: Path
+    """To be written to; the program starts there."""
+    project: Path
+    """To be read."""
+    writes: tuple[Path, ...]
+    """To be written to as well: what the configuration grants of the project, such as its live database's directory."""
+    scratch: Path
+    """To be written to: holds ``home`` and ``tmp``, the job and the hand-over. Private, thrown away at the end."""
+    gate: Path
+    """A unix socket to be connected to."""
 
     @property
     def job(self) -> Path:
-        return self.beside / "job.json"
+        """The job as JSON."""
+        return self.scratch / "job.json"
 
     @property
     def result(self) -> Path:
-        return self.beside / "out" / "result.json"
+        """Where the hand-over is expected."""
+        return self.scratch / "out" / "result.json"
 
-    @property
-    def home(self) -> Path:
-        return self.beside / "home"
 
-    @property
-    def tmp(self) -> Path:
-        return self.beside / "tmp"
+Wrap = Callable[[Sequence[str], Mapping[str, str], Places], tuple[Sequence[str], Mapping[str, str]]]
+"""Puts something (a sandbox) in front of a program: its argument list and whole environment, changed."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,8 +84,9 @@ class CommandRunner:
     """Runs ``options["command"]`` in the job's workspace.
 
     Options: ``command`` (a list; ``{python}``, ``{project}`` and ``{workspace}`` are filled in), ``env`` (names of more
-    environment variables to pass on; they are visible to the agent), ``grace_s`` (seconds between SIGTERM and SIGKILL,
-    2 by default). The program finds its job in the file ``INTERLOCK_JOB``, asks the gate on ``INTERLOCK_GATE`` and leaves
+    environment variables to pass on; they are visible to the agent), ``writes`` (paths inside the project that a sandbox
+    lets the agent write to besides its workspace: the gate is what judges that), ``grace_s`` (seconds between SIGTERM and
+    SIGKILL, 2 by default). The program finds its job in the file ``INTERLOCK_JOB``, asks the gate on ``INTERLOCK_GATE`` and leaves
     its hand-over in ``INTERLOCK_RESULT``; :mod:`interlock.agent` does all three for Python programs.
 
     Raises:
@@ -96,6 +101,10 @@ class CommandRunner:
                 )
         self._command = _words(options.get("command", ()), "command")
         self._env = _words(options.get("env", ()), "env")
+        self._writes = _words(options.get("writes", ()), "writes")
+        for path in map(PurePosixPath, self._writes):
+            if path.is_absolute() or ".." in path.parts:
+                raise ConfigError(f"writes of the command runner are paths inside the project, not {path}")
         grace = options.get("grace_s", 2)
         if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= 60:  # noqa: PLR2004 - a minute
             raise ConfigError("grace_s is a number of seconds from 0 to 60")
@@ -113,20 +122,20 @@ class CommandRunner:
             RunnerError: with the kind that the program declared in its hand-over, else ``crashed``; ``unknown_effect``
                 when it ended without telling how a call came out that must not be repeated.
         """
-        places = _make_places(job.workspace)
+        places = self._make_places(job)
         try:
             places.job.write_bytes(job_file(job))
-            async with GateServer(gate, places.socket) as server:
+            async with GateServer(gate, places.gate) as server:
                 code, printed = await self._to_the_end(job, places)
             return _concluded(code, printed, places, server)
         finally:
             _remove(places)
 
-    async def _to_the_end(self, job: Job, places: _Places) -> tuple[int, _Printed]:
-        argv, env = self._argv(job), self._environment(places)
+    async def _to_the_end(self, job: Job, places: Places) -> tuple[int, _Printed]:
+        argv: Sequence[str] = filled(self._command, project=job.project, workspace=job.workspace)
+        env: Mapping[str, str] = self._environment(places)
         if self._wrap is not None:
-            wrapped, changed = self._wrap(argv, env)
-            argv, env = list(wrapped), dict(changed)
+            argv, env = self._wrap(argv, env, places)
         printed = _Printed()
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
@@ -149,7 +158,7 @@ class CommandRunner:
         finally:
             await _without_interruption(self._ended(starting, places))
 
-    async def _ended(self, starting: asyncio.Future[asyncio.subprocess.Process], places: _Places) -> None:
+    async def _ended(self, starting: asyncio.Future[asyncio.subprocess.Process], places: Places) -> None:
         """Nothing of the agent runs any more when this returns."""
         try:
             process = await starting
@@ -158,8 +167,10 @@ class CommandRunner:
         if process.returncode is None and process.stdin is not None:
             process.stdin.close()
             pumps = [_pump(stream, Captured(0)) for stream in (process.stdout, process.stderr)]
-            with suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(asyncio.gather(process.wait(), *pumps), self._grace + _KEEPER_PATIENCE_S)
+            except TimeoutError:
+                await _killed(process)
         left: list[psutil.Process] = []
         for _ in range(100):
             left = _leftovers(process.pid, places.job)
@@ -173,16 +184,27 @@ class CommandRunner:
         else:
             _log.error("processes of an agent could not be ended: %s", [one.pid for one in left])
 
-    def _argv(self, job: Job) -> list[str]:
-        places = {"{python}": sys.executable, "{project}": str(job.project), "{workspace}": str(job.workspace)}
-        argv = []
-        for word in self._command:
-            for name, value in places.items():
-                word = word.replace(name, value)  # noqa: PLW2901 - filled in, one name after the other
-            argv.append(word)
-        return argv
+    def _make_places(self, job: Job) -> Places:
+        if not job.workspace.is_dir():
+            raise RunnerError(f"the workspace {job.workspace} does not exist")
+        scratch = job.workspace.parent / f"{job.workspace.name}.private"
+        shutil.rmtree(scratch, ignore_errors=True)  # of the same attempt, before a crash
+        scratch.mkdir(mode=0o700)
+        for name in ("home", "tmp", "out"):
+            (scratch / name).mkdir(mode=0o700)
+        folder = tempfile.mkdtemp(prefix="il-")
+        if len(folder) > _MAX_SOCKET_PATH - len("/gate"):
+            Path(folder).rmdir()
+            folder = tempfile.mkdtemp(prefix="il-", dir="/tmp")  # a new private directory with a short name
+        return Places(
+            workspace=job.workspace,
+            project=job.project,
+            writes=tuple(job.project / name for name in self._writes),
+            scratch=scratch,
+            gate=Path(folder) / "gate",
+        )
 
-    def _environment(self, places: _Places) -> dict[str, str]:
+    def _environment(self, places: Places) -> dict[str, str]:
         env = {
             name: value
             for name, value in os.environ.items()
@@ -194,12 +216,20 @@ class CommandRunner:
             if not root.startswith(sys.prefix):  # run from a source tree: the agent finds the same interlock
                 env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
         return env | {
-            "HOME": str(places.home),
-            "TMPDIR": str(places.tmp),
+            "HOME": str(places.scratch / "home"),
+            "TMPDIR": str(places.scratch / "tmp"),
+            "INTERLOCK_WORKSPACE": str(places.workspace),
+            "INTERLOCK_PROJECT": str(places.project),
             "INTERLOCK_JOB": str(places.job),
             "INTERLOCK_RESULT": str(places.result),
-            "INTERLOCK_GATE": str(places.socket),
+            "INTERLOCK_GATE": str(places.gate),
         }
+
+
+def filled(command: Sequence[str], *, project: Path, workspace: Path) -> tuple[str, ...]:
+    """A configured command with ``{python}``, ``{project}`` and ``{workspace}`` filled in; other braces stay."""
+    places = {"{python}": sys.executable, "{project}": str(project), "{workspace}": str(workspace)}
+    return tuple(_PLACE.sub(lambda found: places[found[0]], word) for word in command)
 
 
 def _words(value: Any, name: str) -> tuple[str, ...]:
@@ -208,24 +238,9 @@ def _words(value: Any, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _make_places(workspace: Path) -> _Places:
-    if not workspace.is_dir():
-        raise RunnerError(f"the workspace {workspace} does not exist")
-    beside = workspace.parent / f"{workspace.name}.private"
-    shutil.rmtree(beside, ignore_errors=True)  # of the same attempt, before a crash
-    beside.mkdir(mode=0o700)
-    for name in ("home", "tmp", "out"):
-        (beside / name).mkdir(mode=0o700)
-    folder = tempfile.mkdtemp(prefix="il-")
-    if len(folder) > _MAX_SOCKET_PATH - len("/gate"):
-        Path(folder).rmdir()
-        folder = tempfile.mkdtemp(prefix="il-", dir="/tmp")  # a new private directory with a short name
-    return _Places(beside=beside, socket=Path(folder) / "gate")
-
-
-def _remove(places: _Places) -> None:
-    shutil.rmtree(places.beside, ignore_errors=True)
-    shutil.rmtree(places.socket.parent, ignore_errors=True)
+def _remove(places: Places) -> None:
+    shutil.rmtree(places.scratch, ignore_errors=True)
+    shutil.rmtree(places.gate.parent, ignore_errors=True)
 
 
 async def _pump(stream: asyncio.StreamReader | None, into: Captured) -> None:
@@ -250,6 +265,22 @@ async def _without_interruption(work: Any) -> None:
     task.result()
 
 
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    """End a keeper that does not do its work (stopped by its agent, say), and before it everything below it."""
+    _log.warning("the keeper of an agent does not answer: killing it with all its processes")
+    with suppress(psutil.Error, ProcessLookupError):
+        keeping = psutil.Process(process.pid)
+        while below := keeping.children(recursive=True):
+            for one in below:
+                with suppress(psutil.Error):
+                    one.kill()
+            if all(one.status() == psutil.STATUS_ZOMBIE for one in keeping.children(recursive=True)):
+                break
+            await asyncio.sleep(0.01)
+        process.kill()
+    await process.wait()
+
+
 def _leftovers(session: int, marker: Path) -> list[psutil.Process]:
     """Processes of this attempt: in its session, or carrying its job file in their environment."""
     left = []
@@ -264,7 +295,7 @@ def _leftovers(session: int, marker: Path) -> list[psutil.Process]:
     return left
 
 
-def _concluded(code: int, printed: _Printed, places: _Places, server: GateServer) -> AgentResult:
+def _concluded(code: int, printed: _Printed, places: Places, server: GateServer) -> AgentResult:
     """The hand-over of a program that has ended, or its failure."""
     plain, failure = None, None
     try:

@@ -61,9 +61,9 @@ class WorkerRow:
 
 def running(conn: sa.Connection) -> list[RunningRow]:
     """Every attempt that holds a permit."""
-    query = sa.select(
-        t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes
-    ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
+    query = sa.select(t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes).join(
+        t.attempts, t.permits.c.attempt_id == t.attempts.c.id
+    )
     return [
         RunningRow(attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])))
         for row in conn.execute(query)
@@ -111,9 +111,7 @@ def admitted_since(conn: sa.Connection, since: int) -> list[int]:
 
 def grant(conn: sa.Connection, attempt_id: str, agent: str, *, generation: int, worker: str = "") -> None:
     """Store a permit."""
-    conn.execute(
-        t.permits.insert().values(attempt_id=attempt_id, agent=agent, generation=generation, worker=worker)
-    )
+    conn.execute(t.permits.insert().values(attempt_id=attempt_id, agent=agent, generation=generation, worker=worker))
 
 
 def find_permit(conn: sa.Connection, attempt_id: str) -> PermitRow | None:
@@ -125,8 +123,7 @@ def find_permit(conn: sa.Connection, attempt_id: str) -> PermitRow | None:
 def claim_permit(conn: sa.Connection, attempt_id: str, worker: str) -> PermitRow | None:
     """Make the permit this worker's; its fence rises, so that an earlier holder is refused from now on."""
     conn.execute(
-        t.permits
-        .update()
+        t.permits.update()
         .where(t.permits.c.attempt_id == attempt_id)
         .values(worker=worker, fence=t.permits.c.fence + 1)
     )
@@ -160,9 +157,7 @@ def set_home(conn: sa.Connection, run_id: str, worker: str) -> None:
 
 def beat(conn: sa.Connection, worker: WorkerRow) -> None:
     """Store a worker's lease, new or longer."""
-    changed = conn.execute(
-        t.workers.update().where(t.workers.c.id == worker.id).values(lease_until=worker.lease_until)
-    )
+    changed = conn.execute(t.workers.update().where(t.workers.c.id == worker.id).values(lease_until=worker.lease_until))
     if not changed.rowcount:
         conn.execute(
             t.workers.insert().values(

@@ -47,8 +47,7 @@ def insert_run(conn: sa.Connection, run: Run) -> None:
 def save_run(conn: sa.Connection, run: Run) -> None:
     """Store a run's new state."""
     conn.execute(
-        t.runs
-        .update()
+        t.runs.update()
         .where(t.runs.c.id == run.id)
         .values(state=run.state, outcome=run.outcome.kind if run.outcome else "", run=text_of(run))
     )
@@ -140,8 +139,7 @@ def save_attempt(conn: sa.Connection, attempt: Attempt) -> None:
     """Store an attempt's new state."""
     admitted = micros(attempt.admitted_at) if attempt.admitted_at else None
     conn.execute(
-        t.attempts
-        .update()
+        t.attempts.update()
         .where(t.attempts.c.id == attempt.id)
         .values(state=attempt.state, attempt=text_of(attempt), admitted_at=admitted)
     )
@@ -260,8 +258,7 @@ def insert_approval(conn: sa.Connection, approval: Approval) -> None:
 def save_approval(conn: sa.Connection, approval: Approval) -> None:
     """Store a question's new state."""
     conn.execute(
-        t.approvals
-        .update()
+        t.approvals.update()
         .where(t.approvals.c.id == approval.id)
         .values(state=approval.state, approval=text_of(approval))
     )
@@ -290,8 +287,7 @@ def list_approvals(
 def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:
     """How long each agent's last successful attempts took, in milliseconds."""
     query = (
-        sa
-        .select(t.attempts.c.attempt)
+        sa.select(t.attempts.c.attempt)
         .where(t.attempts.c.state == AttemptState.ENDED)
         .order_by(t.attempts.c.admitted_at.desc())
         .limit(limit * 4)

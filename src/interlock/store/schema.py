@@ -39,14 +39,21 @@ attempts = sa.Table(
     sa.Column("attempt", sa.Text, nullable=False),
     sa.Column("priority", sa.Text, nullable=False),
     sa.Column("queued_at", sa.BigInteger, nullable=False),
-    sa.Column("rank", sa.BigInteger, nullable=False, comment="queue order: smaller goes first; priority and age in one"),
+    sa.Column(
+        "rank", sa.BigInteger, nullable=False, comment="queue order: smaller goes first; priority and age in one"
+    ),
     sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("admitted_at", sa.BigInteger),
     sa.Column("excludes", sa.Text, nullable=False, server_default="[]"),
 )
 sa.Index("il_attempt_run", attempts.c.run_id)
-sa.Index("il_attempt_queue", attempts.c.agent, attempts.c.rank, sqlite_where=attempts.c.state == "ready",
-         postgresql_where=attempts.c.state == "ready")
+sa.Index(
+    "il_attempt_queue",
+    attempts.c.agent,
+    attempts.c.rank,
+    sqlite_where=attempts.c.state == "ready",
+    postgresql_where=attempts.c.state == "ready",
+)
 sa.Index("il_attempt_admitted", attempts.c.admitted_at)
 
 permits = sa.Table(

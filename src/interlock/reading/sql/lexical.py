@@ -56,11 +56,21 @@ def scan_calls(tokens: Words, notes: Notes) -> None:
         if seen is not None and (follows == "(" or name.startswith(("XP_", "SP_"))):
             if name not in {"EXTRACTVALUE", "UPDATEXML"} or _carries_data(tokens, place):
                 _note_call(seen, token, notes)
+            if seen[0] == "sql.exec":
+                _inside(tokens[place + 1 : place + 8], notes)
         elif name in known.PACKAGES and follows == ".":
             _note_call(known.PACKAGES[name], token, notes)
         elif name in known.FILE_READERS and follows == "(" and _sort(tokens, place + 2) is Sort.STRING:
             notes.target(tokens[place + 2].text)
             notes.add("sql.file.query", MEDIUM, "queries a file or an address outside of the database", token.text)
+
+
+def _inside(arguments: Words, notes: Notes) -> None:
+    """Read the statements that stand in literals among a call's first arguments."""
+    for token in arguments:
+        inner = notes.deeper(token.text) if token.sort is Sort.STRING else None
+        if inner is not None:
+            notes.take(inner)
 
 
 def _carries_data(tokens: Words, place: int) -> bool:
@@ -231,6 +241,12 @@ def _changing(lead: str, tokens: Words, notes: Notes) -> None:
     notes.statements.append(kind)
     if lead == "MERGE" and "DELETE" in texts:
         notes.add("sql.delete.where", HIGH, "deletes the rows that match")
+    if lead == "VACUUM" and "INTO" in texts:
+        notes.add("sql.file", HIGH, "writes the database to a file")
+        return
+    if lead == "DETACH" and {"PERMANENTLY", "DELETE"} & set(texts):
+        notes.add("sql.unknown_root", HIGH if "DELETE" not in texts else CRITICAL, "takes data out of reach")
+        return
     if lead == "INSERT" and "DIRECTORY" in texts[:4]:
         notes.add("sql.file", HIGH, "writes files")
         return
@@ -368,13 +384,15 @@ def _truncate(tokens: Words, place: int, notes: Notes) -> None:
 
 def _delete(tokens: Words, place: int, notes: Notes) -> None:
     follows, before = _text(tokens, place + 1), _text(tokens, place - 1)
+    if before in _BEFORE_NAMES | {"AS", "."} and first_word(tokens) in {"SELECT", "FROM"}:
+        return  # a column of that name
     clause = before in {"ON", "AFTER", "BEFORE", "OF", "OR", "GRANT", ","} or follows in {"ON", "OR", ",", "ROWS"}
     if clause and place > 0 and follows != "FROM":
         return
     if follows != "FROM" and not (place == 0 or _can_begin(tokens, place) or first_word(tokens) == "ALTER"):
         return
     notes.statements.append("delete")
-    if before == "THEN" and first_word(tokens) == "MERGE":
+    if before == "THEN" and any(token.text == "MERGE" for token in tokens[:place]):
         notes.add("sql.delete.where", HIGH, "deletes the rows that match")
         return
     _limited("delete", tokens, place, notes)
@@ -387,7 +405,7 @@ def _update(tokens: Words, place: int, notes: Notes) -> None:
         return
     if not any(token.text == "SET" for token in rest[:12]):
         return
-    if before == "THEN" and first_word(tokens) == "MERGE":
+    if before == "THEN" and any(token.text == "MERGE" for token in tokens[:place]):
         return
     notes.statements.append("update")
     _limited("update", tokens, place, notes)

@@ -11,6 +11,7 @@ from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
 
 from interlock.model.action import Finding, Reading
+from interlock.reading.lookalikes import folded
 from interlock.reading.sql.lexical import first_word, judge, scan, scan_calls
 from interlock.reading.sql.notes import Notes, note
 from interlock.reading.sql.tree import judge_tree
@@ -18,7 +19,6 @@ from interlock.reading.sql.vocabulary import ASKED_LEADS, CHANGING_LEADS, CRITIC
 from interlock.reading.sql.words import (
     Token,
     depth_of,
-    folded,
     joined,
     statements_of,
     without_executable_comments,
@@ -52,6 +52,18 @@ RARE_DIALECTS = (
     "presto",
 )
 _MYSQL = frozenset({"mysql", "mariadb", "singlestore", "doris", "starrocks", "tidb"})
+_BACKSLASH = _MYSQL | {
+    "bigquery",
+    "snowflake",
+    "spark",
+    "spark2",
+    "hive",
+    "databricks",
+    "clickhouse",
+    "athena",
+    "drill",
+}
+"""Dialects in which a backslash escapes a quote in every literal."""
 _PLAIN_NAMES = re.compile(r'"[A-Za-z_][\w ]*"|`[\w ]*`')
 _ALIASES = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql", "sqlserver": "tsql", "sqlite3": "sqlite"}
 _AMBIGUOUS = re.compile(r"[\\\"`#$\[@]|--|/\*|\|\|")
@@ -149,12 +161,15 @@ def _disguised(notes: Notes, text: str, reason: str) -> None:
 
 def _read(text: str, dialect: str, depth: int) -> Notes:
     hashes = dialect in _MYSQL
-    ways = [words_of(text, hash_comments=hashes)]
-    if "\\" in text:
-        ways.append(words_of(text, backslash=True, hash_comments=hashes))
+    escapes = {False} if "\\" not in text else {dialect in _BACKSLASH} if dialect else {False, True}
+    ways = [words_of(text, backslash=escape, hash_comments=hashes) for escape in sorted(escapes)]
     notes = Notes(text)
     if not any(ways):
         return notes
+    notes.deeper = lambda inner: _inner(inner, dialect, depth)
+    for pattern, kind, severity, reason in _CLIENT:
+        if pattern.search(text):
+            notes.add(kind, severity, reason)
     trees = _parse(text, dialect)
     for tree in trees:
         _judge_trees(tree, text, notes, dialect, depth)
@@ -168,19 +183,21 @@ def _read(text: str, dialect: str, depth: int) -> Notes:
 
 
 def _second_opinion(tokens: tuple[Token, ...], notes: Notes) -> None:
-    """What stands where a statement can begin, and no tree has shown: then the parser has misread it."""
+    """What reads like a destructive statement, and no tree has shown: then the parser has misread it."""
     found = Notes(notes.text)
     for piece in statements_of(tokens):
-        scan(piece, found, anywhere=False)
+        scan(piece, found, anywhere=True)
     seen = {finding.kind for finding in notes.findings}
     for finding in found.findings:
-        if finding.kind in _UNDENIABLE and finding.kind not in seen:
+        unseen = finding.kind not in seen and finding.kind in _UNDENIABLE
+        if unseen or (finding.kind == "sql.delete.where" and not seen & _DELETES):
             notes.findings.append(finding)
 
 
 _UNDENIABLE = frozenset(
     {"sql.drop", "sql.truncate", "sql.delete.all", "sql.update.all", "sql.shutdown", "sql.file", "sql.exec.program"}
 )
+_DELETES = frozenset({"sql.delete.all", "sql.delete.tautology", "sql.delete.where"})
 
 
 def _judge_trees(trees: list[exp.Expr], text: str, notes: Notes, dialect: str, depth: int) -> None:
@@ -257,7 +274,11 @@ def _is_bare_command(trees: list[exp.Expr]) -> bool:
 
 def _parse_as(text: str, dialect: str) -> list[exp.Expr] | None:
     try:
-        return [tree for tree in Dialect.get_or_raise(dialect).parse(text) if tree is not None]
+        return [
+            tree
+            for tree in Dialect.get_or_raise(dialect).parse(text)
+            if tree is not None and not isinstance(tree, exp.Semicolon)
+        ]
     except (SqlglotError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         return None  # not this dialect; whatever no dialect reads is judged by its words
 
@@ -278,14 +299,39 @@ def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: s
                     _judge_trees(tree, own, here, dialect, depth)
                 _second_opinion(piece, here)
             else:
+                here.deeper = notes.deeper
                 judge(piece, here)
-                _injected(own, here)
+                _injected(own, here, dialect, depth)
                 for token in piece:
                     inner = _inner(token.text, dialect, depth) if token.sort == "string" else None
                     if inner is not None and first_word(piece) not in {"SELECT", "INSERT", "WITH", "VALUES"}:
                         here.take(inner)
             notes.take(here)
 
+
+_CLIENT = (
+    (
+        re.compile(
+            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b.*)\s*\||\\copy\b.*\bprogram\b",
+            re.IGNORECASE | re.MULTILINE,
+        ),
+        "sql.exec.program",
+        CRITICAL,
+        "runs a program through the database's client",
+    ),
+    (re.compile(r"\\gexec\b"), "sql.exec", CRITICAL, "runs every line of the result as a statement"),
+    (
+        re.compile(
+            r"^\s*\.(?:read|import|output|once|excel|load|restore|backup|save|clone|open|archive)\b|^\s*\\(?:i|ir|o|w|copy|lo_\w+)\b",
+            re.MULTILINE,
+        ),
+        "sql.file",
+        HIGH,
+        "reads or writes a file through the database's client",
+    ),
+    (re.compile(r"\bU&[\"'][^\"']*\\", re.IGNORECASE), "sql.injection.disguise", HIGH, "spells names with escapes"),
+)
+"""Commands of psql, mysql and sqlite3 themselves, which no SQL parser knows, and escapes that hide names."""
 
 _INJECTION = (
     (
@@ -300,10 +346,15 @@ _INJECTION = (
 )
 
 
-def _injected(text: str, notes: Notes) -> None:
+def _injected(text: str, notes: Notes, dialect: str, depth: int) -> None:
     reads = text.lstrip(" (\n\t").upper().startswith(("SELECT", "WITH", "FROM", "VALUES"))
     for pattern, kind in _INJECTION:
         if reads and kind == "sql.injection.union":
             continue
-        if pattern.search(text):
-            notes.add(kind, HIGH, "has the form of a text that is to be put into a statement")
+        match = pattern.search(text)
+        if match is None:
+            continue
+        notes.add(kind, HIGH, "has the form of a text that is to be put into a statement")
+        if kind == "sql.injection.break_out" and depth < _DEEPEST_TEXT:
+            # As the statement around it would read it: its first quote closes a literal that is not here.
+            notes.take(_views(re.sub("['\"]", " ; ", text, count=1), dialect, depth + 1))

@@ -19,7 +19,7 @@ from interlock.reading.sql.words import words_of
 def judge_tree(root: exp.Expr, notes: Notes) -> None:
     """Note what the statement ``root`` and all statements in it do."""
     if not isinstance(root, _ROOTS):
-        judge(words_of(notes.text), notes)
+        _words_of_all(root, notes)
     for node in root.walk():
         handler = _HANDLERS.get(type(node))
         if handler is not None:
@@ -254,6 +254,10 @@ def _or(node: Any, notes: Notes) -> None:
 
 
 def _union(node: Any, notes: Notes) -> None:
+    if not isinstance(node.this.unnest(), (exp.Query, exp.Values)):
+        notes.add(
+            "sql.injection.union", HIGH, "continues a statement that is not there, as injections do", "… UNION SELECT"
+        )
     right = node.expression
     columns = right.expressions if isinstance(right, exp.Select) else []
     commented = any(mark in notes.text for mark in ("--", "#", "/*"))
@@ -306,7 +310,7 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Cache: _named("maintenance"),
     exp.Uncache: _named("maintenance"),
     exp.Refresh: _named("maintenance"),
-    exp.Detach: _noted("detach", "closes an attached database"),
+    exp.Detach: _words_of_all,
 }
 
 _ROOTS = (

@@ -18,7 +18,7 @@ _COMPARE: dict[type[exp.Expr], Callable[[float, float], bool]] = {
     exp.LT: operator.lt,
     exp.LTE: operator.le,
 }
-_LOOKS_AT_THE_ROW = (exp.Column, exp.Query, exp.Placeholder, exp.Parameter, exp.SessionParameter, exp.Var, exp.Command)
+_LOOKS_AT_THE_ROW = (exp.Column, exp.Table, exp.Placeholder, exp.Parameter, exp.SessionParameter, exp.Var, exp.Command)
 _WILDCARDS = re.compile(r"%+")
 _FALSE_TEXTS = frozenset({"", "f", "false", "n", "no", "off"})
 _KEY = re.compile(r"(?:\w*_)?(?:id|uuid|guid|pk|rowid)", re.IGNORECASE)
@@ -129,15 +129,8 @@ def _is_text(node: exp.Expr) -> bool:
 
 
 def _looks_at_the_row(condition: exp.Expr) -> bool:
-    return condition.find(*_LOOKS_AT_THE_ROW) is not None and not _selects_constants(condition)
-
-
-def _selects_constants(condition: exp.Expr) -> bool:
-    """``EXISTS (SELECT 1)``: a query without a table says nothing about the row."""
-    return (
-        isinstance(condition, (exp.Exists, exp.In))
-        and condition.find(exp.Table, exp.Column, exp.Placeholder, exp.Parameter) is None
-    )
+    """Whether a column, a table or a parameter is in it; ``EXISTS (SELECT 1)`` says nothing about the row."""
+    return condition.find(*_LOOKS_AT_THE_ROW) is not None
 
 
 def _same_on_both_sides(condition: exp.Expr) -> bool:

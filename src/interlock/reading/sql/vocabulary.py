@@ -41,7 +41,7 @@ FUNCTIONS: dict[str, tuple[str, RiskLevel, str]] = {
         words(
             "PG_READ_FILE PG_READ_BINARY_FILE PG_LS_DIR PG_STAT_FILE PG_LS_LOGDIR PG_LS_WALDIR LO_IMPORT LOAD_FILE READFILE "
             "WRITEFILE BFILENAME XP_DIRTREE XP_FILEEXIST XP_SUBDIRS XP_REGREAD PG_FILE_WRITE PG_FILE_UNLINK PG_FILE_RENAME "
-            "FILE_WRITE CSVWRITE OPENROWSET"
+            "FILE_WRITE CSVWRITE OPENROWSET LO_UNLINK LO_PUT LO_FROM_BYTEA"
         ),
         ("sql.file", HIGH, "reads or writes files of the database's machine"),
     ),
@@ -55,7 +55,7 @@ FUNCTIONS: dict[str, tuple[str, RiskLevel, str]] = {
     **dict.fromkeys(
         words(
             "SP_EXECUTESQL QUERY_TO_XML DATABASE_TO_XML QUERY_TO_XMLSCHEMA CURSOR_TO_XML SP_CONFIGURE SP_ADDEXTENDEDPROC "
-            "SP_ADDLINKEDSERVER SP_START_JOB SP_ADD_JOB FTS3_TOKENIZER"
+            "SP_ADDLINKEDSERVER SP_START_JOB SP_ADD_JOB SP_MSFOREACHTABLE SP_MSFOREACHDB SYSTEM FTS3_TOKENIZER"
         ),
         ("sql.exec", HIGH, "runs a statement given as text, or reconfigures the server"),
     ),
@@ -212,7 +212,7 @@ ASKED_LEADS: dict[str, tuple[str, str, str]] = {
 """First words of statements that ask a person."""
 
 ALTER_ASKED = words(
-    "DROP CLEAR REMOVE DETACH SWITCH EXCHANGE DISABLE NOCHECK DISCARD OWNER UPDATE DELETE TRUNCATE MODIFY_TTL"
+    "DROP CLEAR REMOVE DETACH SWITCH EXCHANGE DISABLE NOCHECK DISCARD OWNER UPDATE DELETE TRUNCATE UNUSED"
 )
 """Words in an ALTER of a table, view, index or sequence that take something away."""
 

@@ -8,7 +8,6 @@ comment ends at its first ``*/``.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,7 +40,7 @@ _COMMENT = {False: r"--[^\n]*|/\*.*?\*/", True: r"--[^\n]*|\#[^\n]*|/\*.*?\*/"}
 def _lexer(*, backslash: bool, hash_comments: bool) -> re.Pattern[str]:
     return re.compile(
         rf"(?P<skip>\s+|{_COMMENT[hash_comments]})"
-        rf"|(?P<string>(?:[EBXNeRbxnr]|[Uu]&)?{_STRING[backslash]}|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
+        rf"|(?P<string>[Ee]{_STRING[True]}|(?:[BXNRbxnr]|[Uu]&)?{_STRING[backslash]}|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
         r'|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)'
         r"|(?P<number>\d[\d.]*(?:[eE][+-]?\d+)?(?!\w)|0[xX][0-9a-fA-F]+)"
         r"|(?P<word>[^\W\d][\w$]*)"
@@ -118,27 +117,3 @@ def without_executable_comments(text: str) -> str:
 def joined(text: str) -> str:
     """``text`` as a filter that deletes comments would pass it on: ``DR/**/OP`` becomes ``DROP``."""
     return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-
-
-_PAIRS = (
-    # Cyrillic, Greek, Cherokee, Armenian: imitation first, ASCII second
-    "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT ХX ԜW ԚQ аa еe ѕs іi јj оo рp сc уy хx ԝw ԁd ԛq һh "
-    "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX ϹC οo ϲc νv υu ιi αa ρp "
-    "ᎪA ᏴB ᏟC ᎠD ᎬE ᏀG ᎻH ᎥI ᎫJ ᏦK ᏞL ᎷM ᏢP ᎡR ᏚS ᎢT ᏙV ᏔW ᏃZ օo սu ԼL ՕO ՏS ıi"
-)
-_LOOKALIKES = {pair[0]: pair[1] for pair in _PAIRS.split()}
-
-
-def folded(text: str) -> str:
-    """``text`` with look-alike letters as the ASCII ones that they imitate, and without invisible characters."""
-    if text.isascii():
-        return text
-    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    return "".join(_fold(c) for c in visible)
-
-
-def _fold(char: str) -> str:
-    if char.isascii():
-        return char
-    plain = _LOOKALIKES.get(char) or _LOOKALIKES.get(char.upper()) or unicodedata.normalize("NFKC", char)
-    return plain if plain.isascii() and plain.isalnum() else (" " if char.isspace() else char)

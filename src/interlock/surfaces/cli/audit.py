@@ -32,7 +32,9 @@ def verify(env: Env = None, config: ConfigFile = None, as_json: Json = False) ->
 
 @app.command()
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="[RUN]", help='A run\'s id, its end, or "last"; without one, all.')] = "",
+    run_id: Annotated[
+        str, typer.Argument(metavar="[RUN]", help='A run\'s id, its end, or "last"; without one, all.')
+    ] = "",
     env: Env = None,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -45,7 +47,9 @@ def show(
             if out is None:
                 say_json(entry)
                 continue
-            facts = ", ".join(f"{name}={value}" for name, value in entry.data.items() if value not in ("", [], {}, None))
+            facts = ", ".join(
+                f"{name}={value}" for name, value in entry.data.items() if value not in ("", [], {}, None)
+            )
             out.print(f"{entry.seq:>6} {entry.at:%Y-%m-%d %H:%M:%S} {entry.kind} [{entry.actor}] {facts}", markup=False)
 
 

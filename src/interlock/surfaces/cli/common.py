@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from interlock.config import Settings
     from interlock.engine.service import Service
 
-Env = Annotated[str | None, typer.Option("--env", metavar="NAME", help="Environment: development, staging, production …")]
+Env = Annotated[
+    str | None, typer.Option("--env", metavar="NAME", help="Environment: development, staging, production …")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Another file than interlock.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value for programs instead of text for people.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s id, its end, or "last".')]

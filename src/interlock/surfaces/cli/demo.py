@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.model.approval import Approval
 from interlock.surfaces.cli.common import console, me
+from interlock.surfaces.cli.question import Answered, show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +51,7 @@ def _play(out: Console, project: Path, file: Path, into: Path) -> bool:
     out.rule(f"[bold]{file.stem}[/]: expected to end as [bold]{wanted['expected']}[/]")
     out.print(f"project: {place}\ntask:    {wanted['text'].strip()}", markup=False, style="dim")
     ended = _execute(place, wanted)
-    good = ended == wanted["expected"]
+    good = ended == str(wanted["expected"])
     out.print(f"ended as {ended}, as expected" if good else f"ended as {ended}, expected {wanted['expected']}",
               style="green" if good else "red")  # fmt: skip
     return good
@@ -59,20 +61,23 @@ def _execute(place: Path, wanted: dict[str, Any]) -> str:
     from interlock.app import build  # noqa: PLC0415
     from interlock.config import load_settings  # noqa: PLC0415
     from interlock.model.plan import Task  # noqa: PLC0415
-    from interlock.surfaces.cli.run import WAITING, follow  # noqa: PLC0415
+    from interlock.surfaces.cli.run import follow  # noqa: PLC0415
 
     service = build(load_settings(place))
     try:
         service.start()
         run = service.submit(Task(text=wanted["text"], submitter=me()))
-        while follow(service, run.id) == WAITING and wanted.get("approve"):
-            for approval in service.approvals():
-                console().print(f"the demo says yes to {approval.id}, as its task file tells it to", style="yellow")
-                service.vote(approval.id, "demo", approve=True, note="told so by the demo's task file")
+        follow(service, run.id, answer=_say_yes if wanted.get("approve") else None)
         ended = service.find_run(run.id)
         return ended.outcome.kind if ended.outcome else ended.state
     finally:
         service.close()
+
+
+def _say_yes(out: Console, approval: Approval) -> Answered:
+    show(out, approval)
+    out.print("the demo says yes here, as its task file tells it to", style="yellow")
+    return Answered(voter="demo", approve=True, note="told so by the demo's task file")
 
 
 def fresh_repository(project: Path, place: Path) -> Path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STYLES = {OutcomeKind.SUCCEEDED: "green", OutcomeKind.CANCELLED: "yellow", OutcomeKind.ROLLED_BACK: "yellow"}
 _DIFF_LINES = 40
 _NEXT = {
-    OutcomeKind.BLOCKED: "change the task, or have a person change the policy: interlock policy explain \"…\"",
+    OutcomeKind.BLOCKED: 'change the task, or have a person change the policy: interlock policy explain "…"',
     OutcomeKind.ESCALATED: "a person is needed: see what was and was not undone above",
     OutcomeKind.EXPIRED: "submit it again when somebody can answer",
 }

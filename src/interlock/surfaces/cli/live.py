@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from interlock.model.approval import Approval, ApprovalState
+from interlock.model.ledger import LedgerEntry
 from interlock.model.run import Attempt, AttemptState, RunState
 from interlock.surfaces.cli.common import at_terminal, console, me
+from interlock.surfaces.cli.question import Answered, put
 from interlock.surfaces.cli.run import QUEUED, WAITING
 from interlock.surfaces.cli.story import sentence
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from interlock.engine.service import RunView, Service
 
 _REFRESH = 8
+
+Answer = Callable[["Console", Approval], Answered | None]
+"""Who answers a question instead of the person at the terminal."""
+
 _MARKS = {
     AttemptState.READY: ("·", "dim"), AttemptState.ADMITTED: ("·", "cyan"), AttemptState.RUNNING: ("▸", "cyan"),
     AttemptState.WAITING: ("?", "yellow"), AttemptState.ENDED: ("✓", "green"),
@@ -29,13 +35,14 @@ _MARKS = {
 class Watcher:
     """Shows one run until it has ended or nobody here can help it on."""
 
-    def __init__(self, service: Service, run_id: str, *, quiet: bool) -> None:
+    def __init__(self, service: Service, run_id: str, *, quiet: bool, answer: Answer | None = None) -> None:
+        self._answer = answer
         self._service = service
         self._run_id = run_id
         self._quiet = quiet
         self._out = console(stderr=quiet)
         self._live: Any = None
-        self._began = time.monotonic()
+        self._began: datetime | None = None
 
     def __enter__(self) -> Self:
         if not self._quiet and self._out.is_terminal:
@@ -45,7 +52,9 @@ class Watcher:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -53,7 +62,8 @@ class Watcher:
         """Follow the run. Returns 0 when it has ended, else the exit code for what it waits for."""
         for entry in self._service.follow(self._run_id):
             if entry is not None:
-                self._tell(*sentence(entry))
+                self._began = self._began or entry.at
+                self._tell(entry, *sentence(entry))
                 continue
             view = self._service.view(self._run_id)
             if view.run.state is RunState.ENDED:
@@ -65,20 +75,21 @@ class Watcher:
                 self._live.update(self._table(view))
         return 0
 
-    def _tell(self, text: str, style: str) -> None:
+    def _tell(self, entry: LedgerEntry, text: str, style: str) -> None:
         if text and not self._quiet:
             from rich.text import Text  # noqa: PLC0415
 
-            self._out.print(Text(f"{self._elapsed():>6}  {text}", style=style))
+            self._out.print(Text(f"{self._since_start(entry.at):>7}  {text}", style=style))
 
-    def _elapsed(self) -> str:
-        return f"{time.monotonic() - self._began:.1f}s"
+    def _since_start(self, at: datetime) -> str:
+        return f"{(at - (self._began or at)).total_seconds():.1f}s"
 
     def _help_on(self, view: RunView, *, no_wait: bool, ask: bool) -> int:
         """Ask the person here; 4 when nobody can be asked, 5 when it is queued and must not wait."""
         asked = next((each for each in view.approvals if each.state is ApprovalState.PENDING), None)
         if asked is not None:
-            return self._ask(asked) if ask and at_terminal() and not self._quiet else WAITING
+            here = self._answer is not None or (at_terminal() and not self._quiet)
+            return self._ask(asked) if ask and here else WAITING
         queued = bool(view.attempts) and all(
             each.state in {AttemptState.READY, AttemptState.ENDED} for each in view.attempts
         )
@@ -87,16 +98,14 @@ class Watcher:
 
     def _ask(self, approval: Approval) -> int:
         from interlock.errors import ApprovalError  # noqa: PLC0415
-        from interlock.surfaces.cli.question import put  # noqa: PLC0415
 
         if self._live is not None:
             self._live.stop()
         try:
-            answer = put(self._out, approval)
+            answer = self._answer(self._out, approval) if self._answer else put(self._out, approval, me())
             if answer is None:
                 return WAITING
-            approve, note = answer
-            after = self._service.vote(approval.id, me(), approve=approve, note=note)
+            after = self._service.vote(approval.id, answer.voter, approve=answer.approve, note=answer.note)
         except ApprovalError as refused:
             self._out.print(f"[red]your answer does not count:[/] {refused}")
             return WAITING
@@ -118,7 +127,7 @@ class Watcher:
                 f"[{style}]{mark}[/]", f"phase {attempt.phase + 1}", attempt.agent, f"[{style}]{attempt.state}[/]",
                 _took(attempt),
             )  # fmt: skip
-        running = self._elapsed()
+        running = self._since_start(datetime.now(UTC))
         waits = f" · waits for {view.waits_for}" if view.waits_for else ""
         table.add_row("", "", f"[dim]{view.run.state} {running}{waits}[/]")
         return table
@@ -129,5 +138,3 @@ def _took(attempt: Attempt) -> str:
         return ""
     end = attempt.ended_at or datetime.now(UTC)
     return f"{(end - attempt.started_at).total_seconds():.1f}s"
-
-

@@ -47,7 +47,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -86,7 +88,7 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
-    except Exception as error:  # noqa: BLE001 - a bug of ours: a person gets a sentence, a developer the trace by asking
+    except Exception as error:
         if os.environ.get("INTERLOCK_TRACE"):
             raise
         _fail(f"something in Interlock broke ({type(error).__name__}: {error}); INTERLOCK_TRACE=1 shows where", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interlock.model.approval import Approval
@@ -21,6 +22,8 @@ def show(out: Console, approval: Approval) -> None:
     line(out, "what", str(shown.get("task") or shown.get("call") or shown.get("subject") or ""))
     for reason in _texts(shown.get("reasons")) or [approval.reason]:
         line(out, "why", reason, "yellow")
+    for finding in _texts(shown.get("findings")):
+        line(out, "seen", finding, "red")
     risk = shown.get("risk")
     if isinstance(risk, Mapping):
         line(out, "risk", str(risk.get("level", "")), "red" if risk.get("level") in {"high", "critical"} else "")
@@ -33,7 +36,11 @@ def show(out: Console, approval: Approval) -> None:
     line(out, "where", str(shown.get("environment", "")))
     others = f"{approval.quorum} people" if approval.quorum > 1 else "one person"
     apart = f", not {approval.requester} who asked for it" if approval.separate else ""
-    line(out, "who", f"needs {others}{apart}; {len(approval.votes)} answered; until {approval.expires_at:%Y-%m-%d %H:%M} UTC")
+    line(
+        out,
+        "who",
+        f"needs {others}{apart}; {len(approval.votes)} answered; until {approval.expires_at:%Y-%m-%d %H:%M} UTC",
+    )
     line(out, "covers", f"exactly this, once ({approval.digest[:19]}…)", "dim")
     out.print(Text())
 
@@ -79,7 +86,16 @@ def _texts(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, (list, tuple)) else []
 
 
-def put(out: Console, approval: Approval) -> tuple[bool, str] | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """A person's answer."""
+
+    voter: str
+    approve: bool
+    note: str = ""
+
+
+def put(out: Console, approval: Approval, voter: str) -> Answered | None:
     """Show the question and read the answer; None when it is left for later."""
     show(out, approval)
     while True:
@@ -87,9 +103,9 @@ def put(out: Console, approval: Approval) -> tuple[bool, str] | None:
         sys.stdout.flush()
         answer = sys.stdin.readline().strip().lower()
         if answer in {"y", "yes"}:
-            return True, ""
+            return Answered(voter=voter, approve=True)
         if answer in {"n", "no"}:
-            return False, ""
+            return Answered(voter=voter, approve=False)
         if answer in {"", "l", "later"}:
             return None
         out.print(f'"{answer}" is no answer; type y, n or l')

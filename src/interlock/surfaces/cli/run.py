@@ -13,6 +13,7 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console,
 if TYPE_CHECKING:
     from interlock.engine.service import Service
     from interlock.model.run import Run
+    from interlock.surfaces.cli.live import Answer
 
 _CODES = {
     "succeeded": 0, "blocked": 3, "denied": 3, "expired": 3, "failed": 1, "rolled_back": 1, "escalated": 1, "cancelled": 1,
@@ -22,7 +23,9 @@ WAITING, QUEUED = 4, 5
 
 def run(
     task: Annotated[str, typer.Argument(help="What is to be done, in words.")],
-    agent: Annotated[list[str] | None, typer.Option("--agent", "-a", help="Insist on this agent; may be repeated.")] = None,
+    agent: Annotated[
+        list[str] | None, typer.Option("--agent", "-a", help="Insist on this agent; may be repeated.")
+    ] = None,
     priority: Annotated[str | None, typer.Option("--priority", help="low, medium, high or critical.")] = None,
     key: Annotated[str, typer.Option("--key", help="Idempotency key: the same key is the same run.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for a place in the queue: exit 5.")] = False,
@@ -37,7 +40,7 @@ def run(
     from interlock.model.agent import Priority  # noqa: PLC0415
     from interlock.model.plan import Task  # noqa: PLC0415
 
-    urgency = _priority(priority, Priority) if priority else None
+    urgency = Priority(_known(priority, [each.value for each in Priority])) if priority else None
     with opened(env, config, execute=True) as service:
         made = Task(text=task, submitter=me(), agents=tuple(agent or ()), priority=urgency, idempotency_key=key)
         submitted = service.submit(made)
@@ -45,17 +48,18 @@ def run(
     raise typer.Exit(code)
 
 
-def _priority(word: str, kind: type) -> object:
+def _known(word: str, known: list[str]) -> str:
     from interlock.errors import UsageError, did_you_mean  # noqa: PLC0415
 
-    known = [each.value for each in kind]  # type: ignore[attr-defined]
     if word not in known:
         raise UsageError(f"there is no priority {word!r}; {did_you_mean(word, known) or 'known: ' + ', '.join(known)}")
-    return kind(word)
+    return word
 
 
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="[RUN]", help="A run; without one, every run that has not ended.")] = "",
+    run_id: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="A run; without one, every run that has not ended.")
+    ] = "",
     env: Env = None,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -79,11 +83,13 @@ def cancel(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: J
     raise typer.Exit(0 if code == 1 else code)
 
 
-def follow(service: Service, run_id: str, *, as_json: bool = False, no_wait: bool = False) -> int:
+def follow(
+    service: Service, run_id: str, *, as_json: bool = False, no_wait: bool = False, answer: Answer | None = None
+) -> int:
     """Show a run until it has ended or waits for somebody who is not here; returns the exit code."""
     from interlock.surfaces.cli.live import Watcher  # noqa: PLC0415
 
-    watcher = Watcher(service, run_id, quiet=as_json)
+    watcher = Watcher(service, run_id, quiet=as_json, answer=answer)
     try:
         with watcher:
             waiting = watcher.watch(no_wait=no_wait)
@@ -129,4 +135,3 @@ def _say_how_to_go_on(service: Service, run: Run, waiting: int) -> None:
         out.print(f"  look:   interlock approvals show {approval.id}")
         out.print(f"  answer: interlock approvals approve {approval.id}   (or: deny)")
     out.print(f"  go on:  interlock resume {run.id}")
-

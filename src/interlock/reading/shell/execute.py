@@ -1,0 +1,291 @@
+"""One command: which program it is, what it starts in turn, and what the rules say of it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from interlock.model.risk import RiskLevel
+from interlock.reading.shell import holes, network, programs
+from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.places import judge_read, judge_write, traverses
+from interlock.reading.shell.rules import has_flag, matches
+
+_VERSIONED = re.compile(
+    r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$"
+)
+_EXEC_FLAG = re.compile(r"^(?:-c|-e|-x|-S|--?(?:exec|eval|command|cmd|run|shell|script|execute|call)(?:-?\w*)?)$")
+_KEYWORDS = frozenset({"!", "then", "do", "else", "elif", "{", "if", "while", "until"})
+_ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_COUNTS = frozenset({"let", "test", "read", "printf", "unset", "declare", "typeset", "export"})
+_HELP = frozenset({"--help", "--version"})
+_FLAG_VERB = re.compile(
+    r"^--(?:delete|remove|purge|destroy|drop|wipe|erase|uninstall|terminate|reset-offsets|nuke|format|truncate)(?:-\w+)*$"
+)
+_VERB_PLACES = 5
+
+
+def canonical(word: str, machine: Machine) -> str:
+    """The program's own name: no folder, no version, no ``.exe``, no other spelling."""
+    name = word.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
+    if name.lower().endswith((".exe", ".cmd")):
+        name = name[:-4].lower()
+    versioned = _VERSIONED.match(name)
+    if versioned is not None:
+        name = versioned[1]
+    return machine.rules.tables["same"].get(name, name)
+
+
+def execute(machine: Machine, argv: list[str], stdin: str | None) -> str:
+    """Run one simple command in the abstract shell; returns what it would print."""
+    while argv and (not argv[0].strip() or argv[0] in _KEYWORDS):
+        argv = argv[1:]
+    if not argv:
+        return ""
+    word = argv[0]
+    if holes.open_in(word):
+        return _unresolved(machine, argv, stdin)
+    if word in machine.functions and not (programs.bypasses_functions(machine)):
+        machine.seen.programs[word] = None
+        return machine.call_function(word, argv, stdin)
+    if word in machine.aliases:
+        text = machine.aliases.pop(word)
+        try:
+            return machine.run_inside(" ".join([text, *map(shlex.quote, argv[1:])]))
+        finally:
+            machine.aliases[word] = text
+    return known(machine, argv, stdin)
+
+
+def known(machine: Machine, argv: list[str], stdin: str | None) -> str:
+    """Run a program whose name is known, past functions and aliases."""
+    name = canonical(argv[0], machine)
+    machine.seen.programs[name] = None
+    call = machine.call(name, argv, stdin)
+    _suspicious_words(machine, call)
+    if _asks_for_help(call, machine):
+        return holes.OUTPUT
+    handler = programs.HANDLERS.get(name)
+    printed: str | None = None
+    if call.options.wrapper:
+        programs.wrapper(machine, call)
+        judge(machine, call)
+        return holes.worst_of(stdin, *argv)
+    if handler is not None:
+        printed = handler(machine, call)
+    elif (content := machine.written(argv[0])) is not None:
+        programs.run_script(machine, call, content, argv)
+    if name not in machine.rules.sets["mention"]:
+        judge(machine, call)
+    return printed if printed is not None else holes.worst_of(stdin, *argv)
+
+
+def _unresolved(machine: Machine, argv: list[str], stdin: str | None) -> str:
+    word = argv[0]
+    reason = "Which program runs is only known when it runs."
+    machine.report("shell.unresolved.name", RiskLevel.CRITICAL, " ".join(argv), reason)
+    base = word.rsplit("/", 1)[-1]
+    if base and not holes.open_in(base):
+        return known(machine, [base, *argv[1:]], stdin)
+    if len(argv) > 1 and not holes.open_in(argv[1]):
+        with machine.trial() as aside:
+            execute(machine, argv[1:], stdin)
+        machine.seen.findings.update(dict.fromkeys(one for one in aside if one.severity >= RiskLevel.HIGH))
+    return holes.OUTPUT
+
+
+def _asks_for_help(call: Call, machine: Machine) -> bool:
+    """Only help or a version is asked for, and no option could have swallowed the word."""
+    args = call.args
+    if not args or call.options.wrapper or call.name in machine.rules.sets["runs_arguments"]:
+        return False
+    if args[0] in _HELP or (len(args) == 1 and args[0] in {"-h", "-V", "help", "version"}):
+        return not any(one.startswith("-") for one in args[1:])
+    return args[-1] == "--help" and not args[-2].startswith("-") and "--" not in args
+
+
+def judge(machine: Machine, call: Call) -> None:
+    """Everything that rules and general knowledge say of a command."""
+    rules = machine.rules.programs.get(call.name)
+    if rules is not None:
+        for rule in rules:
+            if matches(rule, call.form, call.options):
+                machine.report(rule.kind, rule.level, call.text, rule.why)
+    _verbs(machine, call)
+    if rules is None and call.name not in machine.rules.sets["known"] and call.name not in programs.HANDLERS:
+        _unknown(machine, call)
+    _files(machine, call)
+    _carried(machine, call)
+    network.judge(machine, call)
+
+
+def _verbs(machine: Machine, call: Call) -> None:
+    """Tools that speak in verbs: ``tool noun delete``, ``tool delete-noun``, ``--delete``."""
+    sets = machine.rules.sets
+    verbless = call.name in sets["known"] and call.name not in sets["verbs_apply"]
+    if verbless or call.name in sets["no_verbs"] or call.name in programs.HANDLERS:
+        return
+    if {"--dry-run", "--dryrun", "--what-if", "--check"} & call.form.excuses:
+        return
+    pattern = machine.rules.patterns["verb"]
+    places = (
+        [call.name.rsplit(".", 1)[-1], *call.form.words[:_VERB_PLACES]]
+        if "." in call.name
+        else call.form.words[:_VERB_PLACES]
+    )
+    for word in places:
+        if pattern.search(word):
+            machine.report(
+                "shell.remote.destructive" if call.name in sets["verbs_apply"] else "shell.program.destructive",
+                RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.",
+            )  # fmt: skip
+            return
+    if any(_FLAG_VERB.match(flag.partition("=")[0]) for flag in call.form.flags):
+        machine.report(
+            "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
+        )
+
+
+def _unknown(machine: Machine, call: Call) -> None:
+    """A program that nobody told us about: noted, and its arguments are tried as commands."""
+    machine.report(
+        "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
+    )
+    programs_known = machine.rules.programs
+    with machine.trial() as aside:
+        for place, arg in enumerate(call.args, 1):
+            before = call.argv[place - 1]
+            if arg.startswith("-") and "=" in arg:
+                before, _, arg = arg.partition("=")  # noqa: PLW2901 - an option and its value in one word
+            if _EXEC_FLAG.match(before) and not holes.open_in(arg):
+                machine.run_inside(arg)
+            name = canonical(arg, machine)
+            if name in programs_known or name in programs.SHELLS or machine.call(name, [name], None).options.wrapper:
+                known(machine, call.argv[place:], call.stdin)
+                break
+    for finding in aside:
+        if finding.severity >= RiskLevel.HIGH and not finding.kind.startswith(
+            ("shell.unresolved.syntax", "shell.unresolved.name")
+        ):
+            machine.seen.findings[finding] = None
+
+
+def _suspicious_words(machine: Machine, call: Call) -> None:
+    if call.name in _COUNTS and any("[" in word and _ARITHMETIC.search(word) for word in call.args):
+        machine.report(
+            "shell.unresolved.arithmetic",
+            RiskLevel.CRITICAL,
+            call.text,
+            "An index that is a command: arithmetic runs it.",
+        )
+    if call.name in machine.rules.sets["mention"] or call.name in machine.rules.sets["patterns_first"]:
+        return
+    for word in call.argv:
+        if (".." in word or "%" in word) and (reason := traverses(word)) is not None:
+            machine.report("shell.path.traversal", RiskLevel.HIGH, word, reason)
+
+
+def _files(machine: Machine, call: Call) -> None:
+    """Arguments that are paths: what reading or writing them means."""
+    sets = machine.rules.sets
+    name, named = call.name, list(call.form.words)
+    if name in sets["stat_only"] or name in sets["mention"]:
+        return
+    writes: list[str] = []
+    if name in sets["writes_all"]:
+        writes, named = named, []
+    elif name in sets["writes_last"] and len(named) > 1:
+        target = _option_value(call, "-t", "--target-directory")
+        writes, named = ([target], named) if target else ([named[-1]], named[:-1])
+    elif name in sets["mode_then_files"]:
+        writes, named = named[1:], []
+    for option in machine.rules.tables["writes_option"].get(name, "").split():
+        value = _option_value(call, option)
+        if value:
+            writes.append(value)
+    for path in writes:
+        if ":" not in path.split("/")[0] and "://" not in path:
+            judge_write(machine, path, call.text)
+    if name in sets["patterns_first"]:
+        named = named[1:]
+    for path in (*named, *_option_paths(call)):
+        if "/" in path or path.startswith((".", "~", "id_")) or path in sets["secret_samples"]:
+            judge_read(machine, path, call.text)
+
+
+def _option_value(call: Call, *options: str) -> str:
+    for place, arg in enumerate(call.args):
+        for option in options:
+            if arg == option and place + 1 < len(call.args):
+                return call.args[place + 1]
+            if option.startswith("--") and arg.startswith(option + "="):
+                return arg[len(option) + 1 :]
+            if not option.startswith("--") and arg.startswith(option) and len(arg) > len(option) and arg[1] != "-":
+                return arg[len(option) :]
+    return ""
+
+
+def _option_paths(call: Call) -> list[str]:
+    """Values of options: ``--file=/etc/shadow``, ``-d @.env``; keys that log in are not read by the command's user."""
+    found = []
+    for place, arg in enumerate(call.args):
+        before = call.args[place - 1] if place else ""
+        if before in {
+            "-i",
+            "--identity",
+            "--key",
+            "--private-key",
+            "--cert",
+            "--cacert",
+            "--env-file",
+            "-E",
+            "--kubeconfig",
+        }:
+            continue
+        if "=" in arg:
+            found.append(arg.split("=", 1)[1].lstrip("@"))
+        elif arg.startswith("@") or before in call.options.valued or (before.startswith("-") and "/" in arg):
+            found.append(arg.lstrip("@"))
+    return found
+
+
+def _carried(machine: Machine, call: Call) -> None:
+    """Options and arguments of a program that hold a command of their own."""
+    for option in machine.rules.carried.get(call.name, ()):
+        value = _carried_value(call, option)
+        if value and value not in {
+            "less",
+            "cat",
+            "more",
+            "ssh",
+            "gzip",
+            "zstd",
+            "pigz",
+            "xz",
+            "bzip2",
+            "true",
+            "pbzip2",
+            "lz4",
+        }:
+            programs.hidden_command(machine, call, value)
+    escape = machine.rules.escapes.get(call.name)
+    if escape is None:
+        return
+    for text in (*call.args, call.stdin or ""):
+        for match in escape.finditer(text):
+            programs.hidden_command(machine, call, next((group for group in match.groups() if group), "sh"))
+
+
+def _carried_value(call: Call, option: str) -> str:
+    if "=" in option and not option.endswith("="):
+        flag, _, key = option.partition("=")
+        for value in (_option_value(call, flag), *call.args):
+            if value.lower().startswith(key.lower()):
+                return value[len(key) :].lstrip("= ")
+        return ""
+    if option.endswith("="):
+        return next((arg[len(option) :] for arg in call.args if arg.startswith(option)), "")
+    return _option_value(call, option)
+
+
+__all__ = ["canonical", "execute", "has_flag", "judge", "known"]

@@ -1,0 +1,815 @@
+"""A tiny abstract shell: it runs the text with every program replaced by what is known of it.
+
+Values are texts with holes (:mod:`holes`). Branches keep every value a variable may have, loops over constants see
+each constant, pipes hand on what a program would print, and a text that would be executed is read again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import tree_sitter_bash
+from tree_sitter import Language, Node, Parser
+
+from interlock.model.action import Finding, Reading, Scope, Span
+from interlock.model.risk import RiskLevel
+from interlock.reading.shell import holes, words
+from interlock.reading.shell.rules import NO_OPTIONS, Options, Rules, Shape, load, shape
+
+LANGUAGE = Language(tree_sitter_bash.language())
+MAX_DEPTH = 8
+MAX_BYTES = 64 * 1024
+_MAX_NODES = 120
+_MAX_STEPS = 3000
+_MAX_WORLDS = 16
+_MAX_VALUES = 8
+_REFERENCE = re.compile(r"\$\{?[!#]?([A-Za-z_]\w*|[0-9@*])")
+_WELL_KNOWN = {
+    "HOME": "~", "TMPDIR": "/tmp", "TMP": "/tmp", "TEMP": "/tmp", "USER": "user", "LOGNAME": "user", "UID": "1000",
+    "EUID": "1000", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "PPID": "1", "$": "1", "?": "0", "!": "1", "#": "1",
+    "-": "", "_": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
+    "BASH_VERSION": "5", "0": "bash", "EPOCHSECONDS": "1", "GITHUB_WORKSPACE": ".",
+    "VIRTUAL_ENV": "/opt/venv", "JAVA_HOME": "/usr/lib/jvm/java", "GOPATH": "~/go", "CARGO_HOME": "~/.cargo",
+    "NVM_DIR": "~/.nvm", "XDG_CONFIG_HOME": "~/.config", "XDG_CACHE_HOME": "~/.cache", "XDG_RUNTIME_DIR": "/run/user/1000",
+}  # fmt: skip
+_POSITIONAL = frozenset("123456789@*")
+_SECRET_NAME = re.compile(r"(?i)(?:secret|token|passw(?:or)?d|api_?key|access_?key|private_?key|credential)")
+_REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
+_BACKWARDS = re.compile(r"(?:^|[\s\\/])\.{2,}\\[\\./\w]\S*")
+_ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_GLOB = re.compile(r"[*?\[]")
+
+Out = str
+
+
+class _TooMuchError(Exception):
+    """Raised when a text would take too many steps to follow."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One simple command as it would be executed."""
+
+    name: str
+    """The program, canonical: ``python`` for ``/usr/bin/python3.11``."""
+    argv: list[str]
+    stdin: str | None
+    """What would be on standard input; None when it is the terminal."""
+    form: Shape
+    options: Options
+
+    @property
+    def args(self) -> list[str]:
+        """The arguments, without the program."""
+        return self.argv[1:]
+
+    @property
+    def text(self) -> str:
+        """The command as evidence."""
+        return holes.shown(" ".join(self.argv))
+
+
+@dataclass(slots=True)
+class _Function:
+    body: Node
+    source: bytes
+    called: bool = False
+
+
+@dataclass(slots=True)
+class _Seen:
+    findings: dict[Finding, None] = field(default_factory=dict)
+    programs: dict[str, None] = field(default_factory=dict)
+    statements: dict[str, None] = field(default_factory=dict)
+    paths: dict[str, None] = field(default_factory=dict)
+    destinations: dict[str, None] = field(default_factory=dict)
+
+
+SqlReader = Callable[[str, str], Reading]
+Executor = Callable[["Machine", list[str], str | None], Out]
+
+
+class Machine:
+    """The state of one reading."""
+
+    def __init__(self, scope: Scope, sql: SqlReader | None, depth: int, executor: Executor) -> None:
+        self.scope = scope
+        self.sql = sql
+        self.rules: Rules = load()
+        self.depth = depth
+        self.seen = _Seen()
+        self.variables: dict[str, tuple[str, ...]] = {}
+        self.arrays: dict[str, list[str]] = {}
+        self.functions: dict[str, _Function] = {}
+        self.aliases: dict[str, str] = {}
+        self.files: dict[str, str] = {}
+        """What the text itself wrote into files."""
+        self.ifs = " \t\n"
+        self.last_captured: str | None = None
+        """The source of the substitution that was expanded last."""
+        self._execute = executor
+        self._source = b""
+        self._world: dict[str, str] = {}
+        self._branch = 0
+        self._nodes = 0
+        self._steps = 0
+        self._processes = 0
+        self._span: Span | None = None
+        self._running: list[str] = []
+
+    # -- what was seen ---------------------------------------------------------------------------------------------
+
+    def report(self, kind: str, level: RiskLevel, evidence: str, reason: str) -> None:
+        """Note a finding."""
+        finding = Finding(
+            detector="shell", kind=kind, severity=level, evidence=holes.shown(evidence), reason=reason, span=self._span
+        )
+        self.seen.findings[finding] = None
+
+    def include(self, reading: Reading) -> None:
+        """Take over what another reader saw."""
+        self.seen.findings.update(dict.fromkeys(reading.findings))
+        self.seen.programs.update(dict.fromkeys(reading.programs))
+        self.seen.statements.update(dict.fromkeys(reading.statements))
+        self.seen.paths.update(dict.fromkeys(reading.paths))
+        self.seen.destinations.update(dict.fromkeys(reading.destinations))
+
+    def reading(self) -> Reading:
+        """Everything seen so far."""
+        return Reading(
+            findings=tuple(self.seen.findings),
+            programs=tuple(self.seen.programs),
+            statements=tuple(self.seen.statements),
+            paths=tuple(self.seen.paths),
+            destinations=tuple(self.seen.destinations),
+        )
+
+    @contextmanager
+    def trial(self) -> Iterator[list[Finding]]:
+        """Findings made inside are put aside into the list instead of being reported."""
+        kept, aside = self.seen.findings, list[Finding]()
+        self.seen.findings = {}
+        try:
+            yield aside
+        finally:
+            aside.extend(self.seen.findings)
+            self.seen.findings = kept
+
+    # -- running texts ---------------------------------------------------------------------------------------------
+
+    def run(self, text: str) -> Out:
+        """Read a text that the shell would execute; returns what it would print."""
+        data = text.encode("utf-8", "surrogatepass")
+        if self.depth > MAX_DEPTH:
+            self.report("shell.unresolved.depth", RiskLevel.CRITICAL, text, "Commands are nested too deeply to follow.")
+            return holes.OUTPUT
+        if len(data) > MAX_BYTES:
+            self.report("shell.unresolved.length", RiskLevel.CRITICAL, text[:80], "The command is too long to be read.")
+            return holes.OUTPUT
+        root = Parser(LANGUAGE).parse(data).root_node
+        if root.has_error:
+            self.report(
+                "shell.unresolved.syntax",
+                RiskLevel.CRITICAL,
+                text,
+                "The command cannot be parsed; what it does is open.",
+            )
+        outer, self._source = self._source, data
+        try:
+            return self.walk(root, None)
+        finally:
+            self._source = outer
+
+    def run_inside(self, text: str, positional: Sequence[str] = ()) -> Out:
+        """Read a text that another shell (``sh -c``, a script, ``ssh``) would execute."""
+        if holes.open_in(text):
+            return self._run_open(text)
+        kept = dict(self.variables)
+        bound = {str(place): (value,) for place, value in enumerate(positional)}
+        self.variables.update(bound)
+        arguments = self.arrays.get("@")
+        if positional:
+            self.arrays["@"] = self.arrays["*"] = list(positional[1:])
+        self.depth += 1
+        try:
+            return self.run(text)
+        finally:
+            self.depth -= 1
+            self.variables = kept
+            if arguments is None:
+                self.arrays.pop("@", None)
+                self.arrays.pop("*", None)
+            else:
+                self.arrays["@"] = self.arrays["*"] = arguments
+
+    def run_again(self, text: str) -> Out:
+        """Read a text that this same shell would execute, with its variables."""
+        if holes.open_in(text):
+            return self._run_open(text)
+        self.depth += 1
+        try:
+            return self.run(text)
+        finally:
+            self.depth -= 1
+
+    def _run_open(self, text: str) -> Out:
+        """A text with holes: what is known of it is read, and the hole is said."""
+        if holes.DOWNLOAD in text:
+            kind, reason = "shell.unresolved.download", "What was fetched over the network would be executed unseen."
+        else:
+            kind, reason = "shell.unresolved.code", "A text that is only known when it runs would be executed."
+        self.report(kind, RiskLevel.CRITICAL, text, reason)
+        known = re.sub(r"[\x00-\x03]+", "__unknown__", text)
+        return self.run_inside(known) if known.strip("_unkow \n") else holes.OUTPUT
+
+    # -- values (words.Values) -------------------------------------------------------------------------------------
+
+    def source(self, node: Node) -> str:
+        """The text of a node."""
+        return self._source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+
+    def slice(self, start: int, end: int) -> str:
+        """The text between two byte offsets."""
+        return self._source[start:end].decode("utf-8", "replace")
+
+    def lookup(self, name: str) -> str:
+        """A variable's value in the present world."""
+        if name in self._world:
+            return self._world[name]
+        values = self.variables.get(name)
+        if values is not None:
+            return values[0] if len(values) == 1 else holes.VARIABLE
+        if name == "IFS":
+            return self.ifs
+        if name == "PWD":
+            return "."
+        known = _WELL_KNOWN.get(name)
+        if known is not None:
+            return known
+        return holes.SECRET if _SECRET_NAME.search(name) and name.isupper() else holes.VARIABLE
+
+    def array(self, name: str) -> list[str] | None:
+        """An array's elements; None when the name is not a known array."""
+        return self.arrays.get(name)
+
+    def capture(self, node: Node) -> str:
+        """What a command substitution prints, trailing newlines removed as the shell does."""
+        text = self.source(node)
+        self.last_captured = text.lstrip("$(`").rstrip("`) ")
+        if text.startswith("`") and "\\" in text:  # inside backticks a backslash protects the inner ones
+            with self._apart():
+                return self.run_again(re.sub(r"\\([$`\\])", r"\1", text[1:-1])).rstrip("\n")
+        with self._apart():
+            printed = "".join(
+                self.walk(child, None) if child.type not in _REDIRECTS else self._input(child)
+                for child in node.named_children
+            )
+        return printed.rstrip("\n")
+
+    def process(self, node: Node) -> str:
+        """The path of a process substitution; its content is what the commands print."""
+        self._processes += 1
+        self.last_captured = self.source(node)[2:-1].strip()
+        path = f"/dev/fd/{62 + self._processes}"
+        incoming = self._source[node.start_byte : node.start_byte + 1] == b">"
+        with self._apart():
+            printed = "".join(self.walk(child, holes.OUTPUT if incoming else None) for child in node.named_children)
+        self.files[path] = printed
+        return path
+
+    def visit(self, node: Node) -> None:
+        """Judge the commands inside an expression whose value does not matter."""
+        for child in node.named_children:
+            if child.type == "command_substitution":
+                self.capture(child)
+            elif child.type == "process_substitution":
+                self.process(child)
+            elif child.named_child_count:
+                self.visit(child)
+
+    def prompt(self, text: str) -> None:
+        """Judge a value that is expanded again, as ``${x@P}`` does."""
+        if "$" in text or "`" in text or holes.open_in(text):
+            self.report("shell.unresolved.code", RiskLevel.CRITICAL, text, "A value would be expanded as commands.")
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """A subshell: what it assigns is only a possibility outside, and its directory is its own."""
+        here = self.variables.get("PWD")
+        self._branch += 1
+        try:
+            yield
+        finally:
+            self._branch -= 1
+            if here is None:
+                self.variables.pop("PWD", None)
+            else:
+                self.variables["PWD"] = here
+
+    @contextmanager
+    def _maybe(self) -> Iterator[None]:
+        self._branch += 1
+        try:
+            yield
+        finally:
+            self._branch -= 1
+
+    def assign(self, name: str, value: str) -> None:
+        """Set a variable; in a branch the old value stays possible."""
+        if name == "IFS":
+            self.ifs = value if not holes.open_in(value) else " \t\n"
+        old = self.variables.get(name, (self.lookup(name),) if name == "PWD" else ())
+        if not self._branch and not self._world:
+            old = ()
+        values = tuple(dict.fromkeys((*old, value)))
+        self.variables[name] = values if len(values) <= _MAX_VALUES else (holes.VARIABLE,)
+        self.arrays.pop(name, None)
+
+    def directories(self) -> tuple[str, ...]:
+        """Every directory that the shell may be in."""
+        return self.variables.get("PWD", (".",))
+
+    def move(self, places: list[str]) -> None:
+        """Change directory; in a branch the old one stays possible."""
+        old = self.directories() if self._branch or self._world else ()
+        self.variables["PWD"] = tuple(dict.fromkeys((*old, *places)))[:_MAX_VALUES]
+
+    # -- walking ---------------------------------------------------------------------------------------------------
+
+    def walk(self, node: Node, stdin: str | None) -> Out:
+        """Run a node; returns what it would print."""
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            raise _TooMuchError
+        try:
+            walker = _WALKERS.get(node.type)
+            if walker is not None:
+                return walker(self, node, stdin)
+            return self._each(node, stdin)
+        finally:
+            self._nodes -= 1
+
+    def _each(self, node: Node, stdin: str | None) -> Out:
+        return "".join([self.walk(child, stdin) for child in node.named_children])[:MAX_BYTES]
+
+    def _program(self, node: Node, stdin: str | None) -> Out:
+        printed = self._each(node, stdin)
+        for name, function in list(self.functions.items()):
+            if not function.called:
+                self.call_function(name, [name, holes.VARIABLE], None)
+        return printed
+
+    def _nothing(self, node: Node, _: str | None) -> Out:
+        before = self._source[max(0, node.start_byte - 1) : node.start_byte]
+        if node.type == "comment" and before not in {b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"}:
+            self.report(
+                "shell.unresolved.syntax",
+                RiskLevel.CRITICAL,
+                self.source(node),
+                "What looks like a comment is not one.",
+            )
+        return ""
+
+    def _list(self, node: Node, stdin: str | None) -> Out:
+        steps: list[Node] = []
+        while node.type == "list":  # a && b && c is nested to the left; its length is no depth
+            first, *rest = node.named_children
+            steps[:0] = rest
+            node = first
+        printed = self.walk(node, stdin)
+        with self._maybe():
+            return printed + "".join([self.walk(child, stdin) for child in steps])
+
+    def _pipeline(self, node: Node, stdin: str | None) -> Out:
+        flowing = stdin
+        for place, child in enumerate(node.named_children):
+            if child.type == "comment":
+                continue
+            if place:
+                with self._apart():
+                    flowing = self.walk(child, flowing)
+            else:
+                flowing = self.walk(child, flowing)
+        return flowing or ""
+
+    def _subshell(self, node: Node, stdin: str | None) -> Out:
+        with self._apart():
+            return self._each(node, stdin)
+
+    def _conditional(self, node: Node, stdin: str | None) -> Out:
+        with self._maybe():
+            printed = ""
+            for child in node.named_children:
+                if child.type in {"word", "string", "simple_expansion", "concatenation", "raw_string"}:
+                    words.fields(child, self)
+                else:
+                    printed += self.walk(child, stdin)
+            return printed
+
+    def _loop(self, node: Node, stdin: str | None) -> Out:
+        with self._maybe():
+            before = dict(self.variables)
+            printed = self._each(node, stdin)
+            if self.variables != before:
+                printed += self._each(node, stdin)
+            return printed
+
+    def _for(self, node: Node, stdin: str | None) -> Out:
+        variable = node.child_by_field_name("variable")
+        values = [
+            value for child in node.children_by_field_name("value") for value in words.fields(child, self)
+        ] or self.arrays.get("@", [holes.VARIABLE])
+        name = self.source(variable) if variable is not None else "_"
+        with self._maybe():
+            for _ in range(2):
+                before = dict(self.variables)
+                self.variables[name] = tuple(dict.fromkeys(values)) if len(values) <= _MAX_WORLDS else (holes.VARIABLE,)
+                body = node.child_by_field_name("body")
+                printed = self.walk(body, stdin) if body is not None else ""
+                if {**self.variables, name: ()} == {**before, name: ()}:
+                    break
+        return printed
+
+    def _define(self, node: Node, _: str | None) -> Out:
+        name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
+        if name is not None and body is not None:
+            self.functions[self.source(name)] = _Function(body, self._source)
+        return ""
+
+    def call_function(self, name: str, argv: list[str], stdin: str | None) -> Out:
+        """Run a function's body with these arguments."""
+        function = self.functions[name]
+        function.called = True
+        if name in self._running:
+            text = function.source[function.body.start_byte : function.body.end_byte].decode("utf-8", "replace")
+            if re.search(rf"{re.escape(name)}\s*(?:\|\s*{re.escape(name)}|&(?!&))", text):
+                self.report("shell.system.fork_bomb", RiskLevel.CRITICAL, text, "A function that starts itself twice.")
+            return ""
+        outer, self._source = self._source, function.source
+        kept, arguments = dict(self.variables), self.arrays.get("@")
+        self._running.append(name)
+        self.variables.update({str(place): (value,) for place, value in enumerate(argv)})
+        self.arrays["@"] = self.arrays["*"] = argv[1:]
+        try:
+            return self.walk(function.body, stdin)
+        finally:
+            self._running.pop()
+            self._source = outer
+            for place in range(len(argv)):
+                self.variables.pop(str(place), None)
+            self.variables.update({key: value for key, value in kept.items() if key.isdigit()})
+            self.arrays.pop("@", None)
+            self.arrays.pop("*", None)
+            if arguments is not None:
+                self.arrays["@"] = self.arrays["*"] = arguments
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def _worlds(self, *nodes: Node) -> Iterator[dict[str, str]]:
+        """Each combination of the values that the variables in a command may have."""
+        text = " ".join([self.source(node) for node in nodes])
+        if "\\" in text and (found := _BACKWARDS.search(text)) is not None:
+            self.report(
+                "shell.path.traversal", RiskLevel.HIGH, found[0], "A path climbs out in another system's spelling."
+            )
+        if "$" not in text:
+            yield {}
+            return
+        names = {match[1] for match in _REFERENCE.finditer(text)}
+        choices: list[list[tuple[str, str]]] = []
+        for name in sorted(names):
+            values = self.variables.get(name, ())
+            if not values and name in _POSITIONAL and not self._running and name not in self.arrays:
+                values = ("", holes.VARIABLE)
+            if len(values) > 1 and name not in self._world:
+                choices.append([(name, value) for value in values])
+        combinations = itertools.product(*choices)
+        size = 1
+        for choice in choices:
+            size *= len(choice)
+        if size > _MAX_WORLDS:
+            yield {choice[0][0]: holes.VARIABLE for choice in choices}
+            return
+        for combination in combinations:
+            yield dict(combination)
+
+    def _command(self, node: Node, stdin: str | None, extra: Sequence[Node] = ()) -> Out:
+        printed: dict[str, None] = {}
+        outer = self._world
+        for world in self._worlds(node, *extra):
+            self._world = {**outer, **world} if world or outer else outer
+            try:
+                printed[self._command_once(node, stdin, extra)] = None
+            finally:
+                self._world = outer
+        return next(iter(printed)) if len(printed) == 1 else "\n".join(printed)
+
+    def _command_once(self, node: Node, stdin: str | None, extra: Sequence[Node]) -> Out:
+        argv: list[str] = []
+        settings: list[tuple[str, str]] = []
+        redirects: list[Node] = []
+        for child in (*node.children, *self._extra(node.children), *extra):
+            kind = child.type
+            if kind == "word":
+                argv.extend(words.fields(child, self))
+            elif kind == "variable_assignment":
+                settings.append(self._assignment(child))
+            elif kind in _REDIRECTS:
+                redirects.append(child)
+            elif kind == "command_name":
+                argv.extend(self._name(child))
+            elif kind == "subshell":
+                self.report(
+                    "shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "This is not a shell command."
+                )
+                self.walk(child, None)
+            else:
+                argv.extend(words.fields(child, self))
+        if redirects:
+            return self._redirected_by(redirects, stdin, lambda given: self._start(node, argv, settings, given))
+        return self._start(node, argv, settings, stdin)
+
+    def _name(self, node: Node) -> list[str]:
+        text = self.source(node)
+        if _GLOB.search(text) and text not in {"[", "[["} and node.children[0].type in {"word", "concatenation"}:
+            bare = re.sub(r"'[^']*'|\"[^\"]*\"|\\.", "", text)
+            if _GLOB.search(bare):
+                self.report("shell.unresolved.name", RiskLevel.CRITICAL, text, "Which program runs depends on files.")
+        if "(" in text and node.children[0].type in {"word", "concatenation"}:
+            bare = re.sub(r"\$\(.*\)|'[^']*'|\"[^\"]*\"|\\.|`[^`]*`", "", text, flags=re.DOTALL)
+            if "(" in bare:
+                self.report("shell.unresolved.syntax", RiskLevel.CRITICAL, text, "This is not a shell command.")
+        return words.fields(node.children[0], self)
+
+    def _start(self, node: Node, argv: list[str], settings: list[tuple[str, str]], stdin: str | None) -> Out:
+        outer = self._span
+        if self.depth == 0 and outer is None:
+            start = len(self._source[: node.start_byte].decode("utf-8", "replace"))
+            self._span = Span(start=start, end=start + len(self.source(node)))
+        kept = {name: self.variables.get(name) for name, _ in settings}
+        try:
+            for name, value in settings:
+                self.setting(name, value)
+                self.variables[name] = (value,)
+            return self.execute(argv, stdin) if argv else ""
+        finally:
+            for name, values in kept.items():
+                if values is None:
+                    self.variables.pop(name, None)
+                else:
+                    self.variables[name] = values
+            self._span = outer
+
+    def execute(self, argv: list[str], stdin: str | None) -> Out:
+        """Run a simple command; returns what it would print."""
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise _TooMuchError
+        return self._execute(self, argv, stdin)
+
+    def call(self, name: str, argv: list[str], stdin: str | None) -> Call:
+        """A command with its arguments told apart."""
+        options = self.rules.options.get(name, NO_OPTIONS)
+        return Call(name, argv, stdin, shape(argv[1:], options), options)
+
+    # -- assignments -----------------------------------------------------------------------------------------------
+
+    def _assignment(self, node: Node) -> tuple[str, str]:
+        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        text = words.joined(value, self) if value is not None and value.type != "array" else ""
+        return (self.source(name) if name is not None else "_"), text
+
+    def _assign(self, node: Node, _: str | None) -> Out:
+        name_node, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        name = self.source(name_node) if name_node is not None else "_"
+        outer = self._world
+        for world in self._worlds(node):
+            self._world = {**outer, **world}
+            try:
+                self._assign_once(node, name, value)
+            finally:
+                self._world = outer
+        return ""
+
+    def _assign_once(self, node: Node, name: str, value: Node | None) -> None:
+        if value is not None and value.type == "array":
+            self.arrays[name] = [text for child in value.named_children for text in words.fields(child, self)]
+            return
+        text = words.joined(value, self) if value is not None else ""
+        if "[" in name:
+            self.arrays.setdefault(name.partition("[")[0], []).append(text)
+            return
+        operator = self.source(node)[len(name) : len(name) + 2]
+        if operator == "+=":
+            text = self.lookup(name) + text if name in self.variables else text
+        self.setting(name, text)
+        self.assign(name, text)
+
+    def setting(self, name: str, value: str) -> None:
+        """Judge a variable that programs, or the shell itself, act on."""
+        if "[" in value and _ARITHMETIC.search(value):
+            self.report(
+                "shell.unresolved.arithmetic", RiskLevel.HIGH, value, "An index that is a command: arithmetic runs it."
+            )
+        rule = self.rules.tables["environment"].get(name)
+        if rule is None:
+            return
+        if rule == "command":
+            if value and value not in {"cat", "less", "more", "true", ":"}:
+                with self.trial() as aside:
+                    self.run_inside(value)
+                for finding in aside:
+                    if finding.severity >= RiskLevel.HIGH:
+                        self.seen.findings[finding] = None
+        elif rule == "path":
+            first = value.split(":")[0]
+            if first in {"", "."} or first.startswith(("/tmp", "/var/tmp", "./", "/dev/shm")):  # noqa: S108 - a reading, not a use
+                self.report(
+                    "shell.persistence.path", RiskLevel.HIGH, f"{name}={value}", "Programs would come from there."
+                )
+        else:
+            self.report("shell.persistence.preload", RiskLevel.HIGH, f"{name}={value}", rule)
+
+    def _declare(self, node: Node, stdin: str | None) -> Out:
+        for child in node.named_children:
+            if child.type == "variable_assignment":
+                self._assign(child, stdin)
+            elif child.type in {"concatenation", "string", "command_substitution", "simple_expansion"}:
+                words.fields(child, self)
+        self.seen.programs[self.source(node.children[0])] = None
+        return ""
+
+    def _unset(self, node: Node, _: str | None) -> Out:
+        for child in node.named_children:
+            self.assign(self.source(child), "")
+        return ""
+
+    # -- redirections ----------------------------------------------------------------------------------------------
+
+    def _redirected(self, node: Node, stdin: str | None) -> Out:
+        body = node.child_by_field_name("body")
+        return self._with(body, [child for child in node.named_children if child.type in _REDIRECTS], stdin)
+
+    def _with(self, body: Node | None, redirects: list[Node], stdin: str | None) -> Out:
+        """The grammar hangs a redirection on a whole list or pipeline; to bash it belongs to the last command."""
+        if body is not None and body.type in {"list", "pipeline"}:
+            first, last = body.named_children[:-1], body.named_children[-1]
+            if body.type == "list":
+                printed = "".join([self.walk(child, stdin) for child in first])
+                with self._maybe():
+                    return printed + self._with(last, redirects, stdin)
+            flowing = stdin
+            for child in first:
+                flowing = self.walk(child, flowing)
+            with self._apart():
+                return self._with(last, redirects, flowing)
+        if body is not None and body.type == "negated_command":
+            return self._with(body.named_children[-1], redirects, stdin)
+        extra = [child for redirect in redirects for child in redirect.children_by_field_name("argument")]
+
+        def start(given: str | None) -> Out:
+            if body is None:
+                return ""
+            return (
+                self._command(body, given, [*self._extra(redirects), *extra])
+                if body.type == "command"
+                else self.walk(body, given)
+            )
+
+        return self._redirected_by(redirects, stdin, start)
+
+    @staticmethod
+    def _extra(redirects: list[Node]) -> list[Node]:
+        """Words after a redirection's target: the grammar counts them to it, to bash they are arguments."""
+        found: list[Node] = []
+        for redirect in redirects:
+            for one in (redirect, *redirect.named_children):
+                if one.type == "file_redirect":
+                    found += one.children_by_field_name("destination")[1:]
+        return found
+
+    def _redirected_by(self, redirects: list[Node], stdin: str | None, start: Callable[[str | None], Out]) -> Out:
+        outputs: list[tuple[str, str]] = []
+        rest: list[Node] = []
+        for redirect in redirects:
+            if redirect.type == "file_redirect":
+                operator, target = self._target(redirect)
+                if operator.startswith("<") and not operator.endswith("&"):
+                    stdin = self.read_file(target)
+                elif operator not in {"<&", ""}:
+                    outputs.append((operator, target))
+            else:
+                stdin = self._input(redirect)
+                rest += [c for c in redirect.named_children if c.type in {"pipeline", "list"} or c in _right(redirect)]
+                for inner in redirect.named_children:
+                    if inner.type == "file_redirect":
+                        outputs.append(self._target(inner))
+        printed = start(stdin)
+        for operator, target in outputs:
+            self.redirect_to(target, printed, append=">>" in operator)
+            if not operator.startswith("2"):
+                printed = "" if target not in {"/dev/stdout", "/dev/stderr", "/dev/tty"} else printed
+        for node in rest:
+            printed = self._after_heredoc(node, printed)
+        return printed
+
+    def _after_heredoc(self, node: Node, printed: str) -> Out:
+        before = self._source[: node.start_byte].rstrip()
+        if node.type == "pipeline" or before.endswith(b"|"):
+            return self._pipeline(node, printed) if node.type == "pipeline" else self.walk(node, printed)
+        return self.walk(node, None)
+
+    def _target(self, node: Node) -> tuple[str, str]:
+        operator = next((child.type for child in node.children if not child.is_named), "")
+        descriptor = node.child_by_field_name("descriptor")
+        destinations = node.children_by_field_name("destination")
+        found = [text for child in destinations[:1] for text in words.fields(child, self)]
+        target = found[0] if found else ""
+        if operator in {">&", "<&"} and (target.isdigit() or target in {"", "-"}):
+            return "<&", target
+        prefix = "2" if descriptor is not None and self.source(descriptor) not in {"0", "1"} else ""
+        return prefix + operator, target
+
+    def _input(self, redirect: Node) -> str:
+        if redirect.type == "file_redirect":
+            return self.read_file(self._target(redirect)[1])
+        if redirect.type == "herestring_redirect":
+            return "".join(words.joined(child, self) for child in redirect.named_children) + "\n"
+        start = next((child for child in redirect.children if child.type == "heredoc_start"), None)
+        body = next((child for child in redirect.children if child.type == "heredoc_body"), None)
+        if start is None or body is None:
+            return ""
+        delimiter = self.source(start)
+        if any(char in delimiter for char in "'\"\\"):
+            text = self.source(body)
+        else:
+            text = words.quoted_text(body, self, body.start_byte, body.end_byte, heredoc=True)
+        self._check_heredoc(redirect, start, body, re.sub(r"['\"\\]", "", delimiter))
+        return re.sub(r"(?m)^\t+", "", text) if self.source(redirect).startswith("<<-") else text
+
+    def _check_heredoc(self, redirect: Node, start: Node, body: Node, delimiter: str) -> None:
+        """Whether the here-document ends where bash would end it: a difference would hide commands."""
+        lines = self.slice(body.start_byte, body.end_byte).split("\n")
+        dashed = self.source(redirect).startswith("<<-")
+        if any((line.lstrip("\t") if dashed else line) == delimiter for line in lines[:-1]):
+            self.report(
+                "shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(start), "The here-document's end is unclear."
+            )
+
+    def read_file(self, path: str) -> str:
+        """The content of a file, as far as known; reading it is judged."""
+        from interlock.reading.shell.places import judge_read  # noqa: PLC0415 - the two need each other
+
+        if path in self.files:
+            return self.files[path]
+        return judge_read(self, path, f"< {path}")
+
+    def redirect_to(self, path: str, content: str, *, append: bool) -> None:
+        """Standard output goes into a file; writing it is judged and what was written remembered."""
+        from interlock.reading.shell.places import judge_write  # noqa: PLC0415 - the two need each other
+
+        judge_write(self, path, f"> {path}", content=content)
+        self.remember(path, content, append=append)
+
+    def remember(self, path: str, content: str, *, append: bool = False) -> None:
+        """Remember what the text wrote into a file; in a branch both contents are possible."""
+        path = path.removeprefix("./")
+        old = self.files.get(path, "") if append or self._branch else ""
+        self.files[path] = (old + ("\n" if old and not old.endswith("\n") else "") + content)[:MAX_BYTES]
+
+    def written(self, path: str) -> str | None:
+        """What the text itself wrote into a file; None when it did not."""
+        return self.files.get(path.removeprefix("./"))
+
+
+def _right(redirect: Node) -> list[Node]:
+    return redirect.children_by_field_name("right")
+
+
+TooMuchError = _TooMuchError
+_WALKERS: dict[str, Callable[[Machine, Node, str | None], Out]] = {
+    "program": Machine._program,  # noqa: SLF001 - the table of the class itself
+    "command": Machine._command,  # noqa: SLF001 - the same
+    "list": Machine._list,  # noqa: SLF001 - the same
+    "pipeline": Machine._pipeline,  # noqa: SLF001 - the same
+    "subshell": Machine._subshell,  # noqa: SLF001 - the same
+    "redirected_statement": Machine._redirected,  # noqa: SLF001 - the same
+    "variable_assignment": Machine._assign,  # noqa: SLF001 - the same
+    "declaration_command": Machine._declare,  # noqa: SLF001 - the same
+    "unset_command": Machine._unset,  # noqa: SLF001 - the same
+    "function_definition": Machine._define,  # noqa: SLF001 - the same
+    "if_statement": Machine._conditional,  # noqa: SLF001 - the same
+    "case_statement": Machine._conditional,  # noqa: SLF001 - the same
+    "case_item": Machine._conditional,  # noqa: SLF001 - the same
+    "while_statement": Machine._loop,  # noqa: SLF001 - the same
+    "c_style_for_statement": Machine._loop,  # noqa: SLF001 - the same
+    "for_statement": Machine._for,  # noqa: SLF001 - the same
+    "comment": Machine._nothing,  # noqa: SLF001 - the same
+    "heredoc_body": Machine._nothing,  # noqa: SLF001 - the same
+    "command_substitution": lambda machine, node, _: machine.capture(node),
+    "process_substitution": lambda machine, node, _: machine.process(node),
+}

@@ -1,0 +1,295 @@
+"""Programs that talk to other machines: what would leave, and where to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from interlock.model.risk import RiskLevel
+from interlock.reading.shell import holes
+from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.places import judge_read, judge_write, secret_file
+from interlock.reading.shell.registry import handles
+from interlock.reading.shell.rules import has_flag
+
+_URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*)://([^/?#\s]*)", re.IGNORECASE)
+_HOSTLIKE = re.compile(
+    r"^(?:[\w-]+@)?((?:[\w-]+\.)+[a-z]{2,}|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d*)?(?:[/?].*)?$", re.IGNORECASE
+)
+_REMOTE_PATH = re.compile(r"^(?:([\w.-]+)@)?([\w.-]{2,}|\[[0-9a-f:]+\]):(?!//)(.*)$", re.IGNORECASE | re.DOTALL)
+_DATA_FLAGS = (
+    "-d",
+    "--data",
+    "--data-binary",
+    "--data-raw",
+    "--data-ascii",
+    "--data-urlencode",
+    "--json",
+    "-F",
+    "--form",
+    "--form-string",
+    "--post-data",
+    "--body-data",
+    "--url-query",
+    "-b",
+    "--cookie",
+)
+_UPLOAD_FLAGS = ("-T", "--upload-file", "--post-file", "--body-file", "--input-file")
+_DESTRUCTIVE_URL = re.compile(
+    r"(?i)(?:/|_|:|\b)(?:do)?(?:delete|destroy|purge|drop|truncate|terminate|uninstall|wipe|shutdown|clean|flush|reset|revoke|kill|restart|exit|quiet(?:down)?|saferestart|disable)(?:[-_/?&=\w]*)$|_delete_by_query|/_close\b|/_shutdown\b|/delete[-_/]|_cluster/(?:settings|reroute)|/_settings\b"
+)
+_INTERPRETERS = re.compile(r"(?:^|[\s/'\"])(?:ba|z|da|k|c|tc|fi|pwsh)?sh\b|cmd(?:\.exe)?|powershell", re.IGNORECASE)
+
+
+@handles("curl", "wget", "http", "https", "xh", "httpie", "aria2c", "lwp-download", "lwp-request", "fetch", "axel")
+def download(machine: Machine, call: Call) -> str:
+    """What comes in, and where it is put."""
+    for option in ("-o", "--output", "-O", "--output-document", "--out"):
+        for value in _values(call, option):
+            if call.name == "curl" and option == "-O":
+                continue
+            if value == "-":
+                continue
+            judge_write(machine, value, call.text)
+            machine.remember(value, holes.DOWNLOAD)
+    for url in _urls(call):
+        name = re.sub(r"[?#].*", "", url).rstrip("/").rsplit("/", 1)[-1]
+        if name and (
+            call.name in {"wget", "aria2c", "axel"} or has_flag(call.form, "-O") or has_flag(call.form, "--remote-name")
+        ):
+            machine.remember(name, holes.DOWNLOAD)
+    return holes.DOWNLOAD
+
+
+def _values(call: Call, *options: str) -> list[str]:
+    found = []
+    args = call.args
+    for place, arg in enumerate(args):
+        for option in options:
+            if arg == option:
+                found.append(args[place + 1] if place + 1 < len(args) else "")
+            elif option.startswith("--"):
+                if arg.startswith(option + "="):
+                    found.append(arg[len(option) + 1 :])
+            elif len(arg) > 2 and arg[0] == "-" and arg[1] != "-":  # noqa: PLR2004 - a cluster or an attached value
+                letter = arg.find(option[1], 1)
+                if (
+                    letter > 0
+                    and (letter == 1 or arg[1:letter].isalnum())
+                    and not any("-" + one in call.options.valued for one in arg[1:letter])
+                ):
+                    rest = arg[letter + 1 :]
+                    found.append(rest or (args[place + 1] if place + 1 < len(args) else ""))
+    return found
+
+
+def _urls(call: Call) -> list[str]:
+    return [word for word in (*call.form.words, *_values(call, "--url")) if _URL.match(word) or _HOSTLIKE.match(word)]
+
+
+def judge(machine: Machine, call: Call) -> None:
+    """Report what a call sends away, and note whom it talks to."""
+    sets = machine.rules.sets
+    if call.name not in sets["network"]:
+        return
+    _destinations(machine, call)
+    if call.name in {"curl", "wget", "http", "https", "xh", "httpie"}:
+        _http(machine, call)
+    elif call.name in sets["copies"]:
+        _copies(machine, call)
+    elif call.name in sets["pipes_out"]:
+        _pipes(machine, call)
+    if call.name in sets["lookups"]:
+        _lookup(machine, call)
+
+
+def _destinations(machine: Machine, call: Call) -> None:
+    for word in call.form.words:
+        host = None
+        if (match := _URL.match(word)) is not None:
+            host = match[1].rsplit("@", 1)[-1]
+        elif (remote := _REMOTE_PATH.match(word)) is not None and call.name in machine.rules.sets["copies"]:
+            host = remote[2]
+        elif (plain := _HOSTLIKE.match(word)) is not None:
+            host = plain[1]
+        if not host:
+            continue
+        machine.seen.destinations[holes.shown(word if _URL.match(word) else host)] = None
+        name = re.sub(r":\d*$", "", host).lower()
+        if machine.scope.hosts is not None and not _allowed(name, machine.scope.hosts):
+            machine.report(
+                "shell.network.host",
+                RiskLevel.HIGH,
+                call.text,
+                f"{holes.shown(name, 60)} is not a host that may be talked to.",
+            )
+
+
+def _allowed(host: str, hosts: Iterable[str]) -> bool:
+    return any(fnmatchcase(host, glob.lower()) for glob in hosts)
+
+
+def _http(machine: Machine, call: Call) -> None:
+    method = _method(call)
+    urls = _urls(call) or list(call.form.words)
+    if method == "DELETE":
+        machine.report(
+            "shell.remote.delete", RiskLevel.HIGH, call.text, "Something on another machine would be deleted."
+        )
+    elif method in {"PUT", "PATCH", "PURGE", "MOVE"}:
+        level = RiskLevel.HIGH if method in {"PURGE", "MOVE"} else RiskLevel.MEDIUM
+        machine.report("shell.remote.change", level, call.text, "Something on another machine would be changed.")
+    if any(_DESTRUCTIVE_URL.search(url.split("?")[0]) for url in urls) and method != "GET":
+        machine.report("shell.remote.delete", RiskLevel.HIGH, call.text, "The address names a deletion.")
+    for value in _values(call, *_UPLOAD_FLAGS):
+        _upload(machine, call, value, "A file would be sent away.")
+    for value in (*_values(call, *_DATA_FLAGS), *_httpie_fields(call)):
+        _data(machine, call, value)
+    if call.name == "wget" and _values(call, "--post-data", "--body-data"):
+        machine.report("shell.exfiltration.post", RiskLevel.HIGH, call.text, "A downloader would send data away.")
+    for url in urls:
+        _sent(machine, call, url)
+    for value in _values(call, "-H", "--header", "-A", "--user-agent", "-e", "--referer"):
+        if holes.OUTPUT in value and not re.match(r"(?i)authorization|private-token|x-\S*token", value):
+            _sent(machine, call, value)
+    if call.stdin is not None and call.name in {"http", "https", "xh", "httpie"}:
+        _sent(machine, call, call.stdin)
+
+
+def _method(call: Call) -> str:
+    values = _values(call, "-X", "--request", "--method")
+    if values:
+        return values[-1].upper()
+    words = call.form.words
+    if call.name in {"http", "https", "xh", "httpie"} and words and words[0].isalpha() and words[0].isupper():
+        return words[0]
+    sends = bool(_values(call, *_DATA_FLAGS[:-2], *_UPLOAD_FLAGS))
+    return "POST" if sends else "GET"
+
+
+def _httpie_fields(call: Call) -> list[str]:
+    if call.name not in {"http", "https", "xh", "httpie"}:
+        return []
+    found = (re.search(r"@(.+)$", word) for word in call.form.words if "://" not in word)
+    return ["@" + match[1] for match in found if match is not None]
+
+
+def _data(machine: Machine, call: Call, value: str) -> None:
+    if value.startswith("@") or re.search(r"=[@<]\S", value):
+        path = re.split(r"^@|=[@<]", value, maxsplit=1)[1].split(";")[0].strip("\"'")
+        if path == "-" or path == "/dev/stdin":  # noqa: PLR1714 - two names of one thing
+            _sent(machine, call, call.stdin or "")
+        else:
+            _upload(machine, call, path, "A file would be sent away.")
+    else:
+        _sent(machine, call, value)
+
+
+def _upload(machine: Machine, call: Call, path: str, reason: str) -> None:
+    if path in {"-", ".", "/dev/stdin"}:
+        _sent(machine, call, call.stdin or "", reason=reason)
+        return
+    content = judge_read(machine, path, call.text)
+    if holes.SECRET in content or secret_file(machine, path):
+        machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
+    else:
+        machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
+
+
+def _sent(
+    machine: Machine, call: Call, text: str, *, reason: str = "What a program prints would be sent away."
+) -> None:
+    if holes.SECRET in text:
+        machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
+    elif holes.OUTPUT in text:
+        machine.report("shell.exfiltration.output", RiskLevel.HIGH, call.text, reason)
+
+
+def _copies(machine: Machine, call: Call) -> None:
+    """scp, rsync, rclone, aws s3 cp and their like: from here to elsewhere."""
+    words = call.form.words
+    if call.name in {"aws", "gsutil", "gcloud", "rclone", "mc", "s3cmd", "az"}:
+        transfer = {"cp", "copy", "sync", "mv", "put", "upload", "move", "rsync", "moveto", "copyto", "mirror"}
+        start = next((place for place, word in enumerate(words[:4]) if word in transfer), None)
+        if start is None:
+            return
+        words = words[start + 1 :]
+    elif call.name in {"sftp", "lftp", "ftp"}:
+        if call.stdin is not None and re.search(r"(?m)^\s*(?:m?put|reput)\s", call.stdin):
+            machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, "A file would be sent away.")
+        return
+    if len(words) < 2:  # noqa: PLR2004 - source and target
+        return
+    target = words[-1]
+    remote = _REMOTE_PATH.match(target) or _URL.match(target)
+    if remote is None:
+        return
+    for path in words[:-1]:
+        if secret_file(machine, path):
+            machine.report(
+                "shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away."
+            )
+        elif path.startswith(("/etc", "/root", "~", "/home", "/var", "..")):
+            machine.report(
+                "shell.exfiltration.file",
+                RiskLevel.HIGH,
+                call.text,
+                "Files from outside the workspace would be sent away.",
+            )
+    folder = remote[3] if remote.re is _REMOTE_PATH else ""
+    if re.match(r"/(?:etc|usr|bin|sbin|lib\w*|boot|root|dev|sys|opt|var/(?!tmp|www))|~?/?\.ssh|/?$", folder or "x"):
+        level = RiskLevel.HIGH if folder not in {"/"} else RiskLevel.CRITICAL
+        machine.report(
+            "shell.remote.system", level, call.text, "A system directory of another machine would be written."
+        )
+
+
+def _pipes(machine: Machine, call: Call) -> None:
+    """nc, socat, telnet, openssl s_client: whatever comes in goes out."""
+    if call.name == "openssl" and not {"s_client", "s_server"} & set(call.form.words[:1]):
+        return
+    text = " ".join(call.args)
+    runs = (
+        has_flag(call.form, "-e")
+        or has_flag(call.form, "-c")
+        or has_flag(call.form, "--exec")
+        or has_flag(call.form, "--sh-exec")
+    ) and call.name in {"nc", "ncat", "netcat"}
+    if runs or re.search(r"(?i)\b(?:exec|system|shell):", text):
+        machine.report(
+            "shell.network.shell", RiskLevel.CRITICAL, call.text, "A program would be handed to another machine."
+        )
+        return
+    if call.name == "socat" and re.search(r"(?i)(?:unix\S*:|\.sock\b)", text) and call.stdin is not None:
+        machine.report("shell.network.control", RiskLevel.HIGH, call.text, "A running service would be given commands.")
+        return
+    if (has_flag(call.form, "-l") or re.search(r"(?i)listen", text)) and call.name != "telnet":
+        machine.report("shell.network.listen", RiskLevel.HIGH, call.text, "The machine would be opened to others.")
+    if call.stdin is not None:
+        if holes.SECRET in call.stdin:
+            machine.report(
+                "shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away."
+            )
+        elif holes.open_in(call.stdin):
+            machine.report("shell.exfiltration.pipe", RiskLevel.HIGH, call.text, "What comes in would be sent away.")
+    if re.search(r"(?i)\b(?:file|open|gopen|create):", text) and call.name == "socat":
+        machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, "A file would be sent away.")
+
+
+def _lookup(machine: Machine, call: Call) -> None:
+    """dig, nslookup, ping, whois, finger: a name or a payload can carry data."""
+    for arg in call.args:
+        if holes.SECRET in arg:
+            machine.report(
+                "shell.exfiltration.secret",
+                RiskLevel.CRITICAL,
+                call.text,
+                "A credential would be sent away in a look-up.",
+            )
+        elif holes.OUTPUT in arg:
+            machine.report(
+                "shell.exfiltration.lookup", RiskLevel.HIGH, call.text, "Data would be sent away in a look-up."
+            )
+    if call.name in {"whois", "finger", "telnet"} and call.stdin is not None and holes.open_in(call.stdin):
+        machine.report("shell.exfiltration.pipe", RiskLevel.HIGH, call.text, "What comes in would be sent away.")

@@ -1,0 +1,21 @@
+"""The table of programs whose behaviour is code rather than a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from interlock.reading.shell.machine import Call, Machine
+
+Handler = Callable[[Machine, Call], str | None]
+"""Judges a call; returns what it would print, None when nothing special is known of it."""
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    """Register a handler for these programs."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register

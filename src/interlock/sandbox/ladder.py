@@ -1,0 +1,191 @@
+"""The ladder of sandboxes: the best one that this machine can do, found by trying to break out of it.
+
+Each rung is the same launcher (limits, no privileges, denied system calls) inside a wall: bubblewrap's, landlock's, or none.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from interlock.errors import SandboxError
+from interlock.model.sandbox import Limits, SandboxedCommand, SandboxLevel
+from interlock.ports import Command
+from interlock.sandbox import bubblewrap
+from interlock.sandbox.grants import DEVICES, FACTS, LAUNCHER, environment, readable_paths
+
+_DENY_TEST = """
+import json, socket, sys
+outside, inside, gate, port = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+def tried(action):
+    try:
+        action()
+    except OSError:
+        return False
+    return True
+def through(kind, where):
+    with socket.socket(kind, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5)
+        connection.connect(where)
+print(json.dumps({
+    "wrote outside": tried(lambda: open(outside + "/new", "x").close()),
+    "read outside": tried(lambda: open(outside + "/private").close()),
+    "reached the network": tried(lambda: through(socket.AF_INET, ("127.0.0.1", port))),
+    "wrote inside": tried(lambda: open(inside + "/new", "x").close()),
+    "reached the gate": tried(lambda: through(socket.AF_UNIX, gate)),
+}))
+"""
+_MUST = frozenset({"wrote inside", "reached the gate"})
+_SECONDS = 30
+
+
+class Ladder:
+    """:class:`~interlock.ports.Sandbox` on one rung."""
+
+    def __init__(self, level: SandboxLevel) -> None:
+        self._level = level
+
+    @property
+    def level(self) -> SandboxLevel:
+        """The rung."""
+        return self._level
+
+    def wrap(
+        self,
+        argv: Command,
+        *,
+        workspace: Path,
+        scratch: Path,
+        read: Sequence[Path] = (),
+        sockets: Sequence[Path] = (),
+        network: bool = False,
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+    ) -> SandboxedCommand:
+        """The command inside the walls of this rung; see :class:`~interlock.ports.Sandbox`."""
+        write = [_usable(workspace).resolve(), scratch.resolve()]
+        for name in ("home", "tmp"):
+            (scratch / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not argv or "\0" in "".join(argv):
+            raise SandboxError("there is no program to run, or its arguments hold a NUL")
+        env_inside = environment(write[1], env or {})
+        if self._level is SandboxLevel.NONE:
+            return SandboxedCommand(argv=tuple(argv), env=env_inside, level=self._level)
+        granted = [*readable_paths(network=network), *(_usable(path) for path in read)]
+        named = [_usable(path) for path in sockets]
+        landlock = self._level is SandboxLevel.LANDLOCK
+        spec = {
+            "rlimits": _rlimits(limits or Limits()),
+            "landlock": _landlock_grants(granted, write, named, network=network) if landlock else None,
+            "seccomp": {
+                "inet": network,
+                "unix": bool(named) or network,
+                "required": self._level > SandboxLevel.RLIMITS,
+            },
+            "supervise": self._level < SandboxLevel.BUBBLEWRAP,
+        }
+        inner = [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec), *argv]
+        if self._level is SandboxLevel.BUBBLEWRAP:
+            program = shutil.which("bwrap") or "bwrap"
+            inner = bubblewrap.wrapped(
+                program, inner, read=granted, write=write, sockets=named, network=network, start=write[0]
+            )  # fmt: skip
+        return SandboxedCommand(argv=tuple(inner), env=env_inside, level=self._level)
+
+
+def open_sandbox(minimum: SandboxLevel = SandboxLevel.NONE) -> Ladder:
+    """The best sandbox of this machine.
+
+    Raises:
+        SandboxError: when it is below ``minimum``.
+    """
+    level = probe()
+    if level < minimum:
+        raise SandboxError(
+            f"this work needs the sandbox level {minimum}, this machine has {level}: install bubblewrap "
+            "(apt install bubblewrap), or use a kernel with landlock (5.13 or newer)"
+        )
+    return Ladder(level)
+
+
+@functools.cache
+def probe() -> SandboxLevel:
+    """The best level that holds here, by running a program that tries to get out; found once in a process."""
+    return next(
+        (level for level in reversed(SandboxLevel) if level is SandboxLevel.NONE or holds(level)), SandboxLevel.NONE
+    )
+
+
+def holds(level: SandboxLevel) -> bool:
+    """Whether the level does on this machine what it promises: denies what it must, allows what it must."""
+    if level is SandboxLevel.BUBBLEWRAP and shutil.which("bwrap") is None:
+        return False
+    with tempfile.TemporaryDirectory(prefix="interlock-probe-") as name:
+        found = _deny_test(Ladder(level), Path(name).resolve())
+    if found is None or not all(found[what] for what in _MUST):
+        return False
+    return level is SandboxLevel.RLIMITS or not any(happened for what, happened in found.items() if what not in _MUST)
+
+
+def _deny_test(sandbox: Ladder, place: Path) -> dict[str, bool] | None:
+    workspace, outside = place / "inside", place / "outside"
+    workspace.mkdir()
+    outside.mkdir()
+    (outside / "private").write_text("private", encoding="ascii")
+    with socket.socket(socket.AF_UNIX) as gate, socket.create_server(("127.0.0.1", 0)) as listener:
+        gate.bind(str(place / "gate"))
+        gate.listen()
+        command = sandbox.wrap(
+            [sys.executable, "-I", "-S", "-c", _DENY_TEST, str(outside), str(workspace), str(place / "gate"),
+             str(listener.getsockname()[1])],
+            workspace=workspace,
+            scratch=place / "scratch",
+            sockets=[place / "gate"],
+        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                command.argv, env=dict(command.env), cwd=workspace, capture_output=True, check=False, timeout=_SECONDS
+            )  # fmt: skip
+            found = json.loads(done.stdout)
+        except (OSError, subprocess.TimeoutExpired, ValueError):
+            return None
+    return found if isinstance(found, dict) and found.keys() >= _MUST else None
+
+
+def _rlimits(limits: Limits) -> dict[str, int]:
+    wanted = {
+        "CPU": int(limits.cpu.total_seconds()) if limits.cpu is not None else None,
+        "DATA": limits.memory,
+        "NPROC": limits.processes,
+        "NOFILE": limits.open_files,
+        "FSIZE": limits.file_size,
+        "CORE": 0,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _landlock_grants(read: list[Path], write: list[Path], sockets: list[Path], *, network: bool) -> dict[str, object]:
+    return {
+        "read": [str(path) for path in (*read, *map(Path, FACTS))],
+        "write": [str(path) for path in write],
+        "device": [*DEVICES, *(str(path) for path in sockets)],
+        "network": network,
+    }
+
+
+def _usable(path: Path) -> Path:
+    """The path as it is, absolute, if there is something.
+
+    Raises:
+        SandboxError: when it does not exist.
+    """
+    if not path.exists():
+        raise SandboxError(f"{path} cannot be granted to an agent: it does not exist")
+    return path.absolute()
