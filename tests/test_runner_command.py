@@ -394,6 +394,7 @@ def test_an_agent_that_multiplies_while_it_is_ended_is_ended(workspace: Path) ->
 
 def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> None:
     python(workspace, FAMILY + "    time.sleep(600)")
+    gates = Path(tempfile.mkdtemp(prefix="il-"))
     worker = subprocess.Popen(
         [
             sys.executable,
@@ -401,7 +402,11 @@ def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> No
             WORKER,
             str(workspace),
         ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)])},
+        env={
+            **os.environ,
+            "TMPDIR": str(gates),
+            "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)]),
+        },
     )
 
     async def scene() -> None:
@@ -409,8 +414,10 @@ def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> No
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         await until(lambda: not any(alive(pid) for pid in pids(workspace)))
+        await until(lambda: list(gates.iterdir()) == [])
 
     asyncio.run(scene())
+    gates.rmdir()
     assert len(pids(workspace)) == 3
 
 
