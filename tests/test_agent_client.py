@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from interlock.errors import RunnerError
 from interlock.model.action import Integrity, Labels
 from interlock.model.agent import AgentResult
 from interlock.runners.command import CommandRunner
+from interlock.runners.handover import job_file
 
 HEAD = """
 from interlock import agent
@@ -250,10 +252,7 @@ def test_outside_of_a_run_there_is_no_job_and_nothing_is_allowed(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(agent.GateGone, match="to be run by Interlock"):
         agent.job()
-    alone = agent.Job(
-        run_id="", attempt_id="", number=1, agent="", task="", prompt="", instructions="", environment="",
-        workspace=workspace, project=workspace, handed_over={},
-    )  # fmt: skip
+    alone = agent.Job(json.loads(job_file(a_job(workspace))))
     with pytest.raises(agent.GateGone, match="cannot be reached"):
         alone.shell("touch x")
     monkeypatch.setenv("INTERLOCK_GATE", str(workspace / "gone"))
@@ -275,4 +274,4 @@ def test_the_client_needs_the_standard_library_only(tmp_path: Path) -> None:
     )
     loaded = set(done.stdout.split())
     assert {name for name in loaded if name.startswith("interlock")} == {"interlock", "interlock.agent"}
-    assert not loaded & {"orjson", "psutil", "pydantic", "asyncio", "sqlite3", "subprocess"}
+    assert not loaded & {"orjson", "psutil", "pydantic", "asyncio", "sqlite3", "subprocess", "typing", "dataclasses"}

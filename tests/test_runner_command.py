@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -392,6 +394,7 @@ def test_an_agent_that_multiplies_while_it_is_ended_is_ended(workspace: Path) ->
 
 def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> None:
     python(workspace, FAMILY + "    time.sleep(600)")
+    gates = Path(tempfile.mkdtemp(prefix="il-"))
     worker = subprocess.Popen(
         [
             sys.executable,
@@ -399,7 +402,11 @@ def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> No
             WORKER,
             str(workspace),
         ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)])},
+        env={
+            **os.environ,
+            "TMPDIR": str(gates),
+            "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)]),
+        },
     )
 
     async def scene() -> None:
@@ -407,8 +414,10 @@ def test_a_worker_that_is_killed_takes_its_agents_with_it(workspace: Path) -> No
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         await until(lambda: not any(alive(pid) for pid in pids(workspace)))
+        await until(lambda: list(gates.iterdir()) == [])
 
     asyncio.run(scene())
+    gates.rmdir()
     assert len(pids(workspace)) == 3
 
 
@@ -460,8 +469,6 @@ def ask(gate: Gate, *lines: bytes) -> list[dict[str, Any]]:
     """Answers to lines sent on one connection; fewer than lines when it was closed on us."""
 
     async def scene() -> list[dict[str, Any]]:
-        import tempfile
-
         with tempfile.TemporaryDirectory(prefix="il-") as folder:
             async with GateServer(gate, Path(folder) / "gate"):
                 reader, writer = await asyncio.open_unix_connection(Path(folder) / "gate")
@@ -645,6 +652,37 @@ def test_a_question_that_nobody_waits_for_any_more_is_dropped(workspace: Path) -
     gate = Asking()
     run(workspace, program, gate)
     assert gate.dropped
+
+
+def test_a_yes_that_nobody_could_hear_is_recorded_as_not_done() -> None:
+    class Slow(GateStub):
+        hung_up: asyncio.Event
+
+        async def before(self, tool: str, args: Mapping[str, Any], **more: Any) -> CallVerdict:
+            await self.hung_up.wait()
+            return await super().before(tool, args, **more)
+
+    async def scene(gate: Slow, place: Path) -> dict[str, bool]:
+        gate.hung_up = asyncio.Event()
+        async with GateServer(gate, place) as server:
+            _, writer = await asyncio.open_unix_connection(place)
+            writer.write(b'{"op":"before","tool":"shell","args":{}}\n')
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            gate.hung_up.set()
+            await until(lambda: gate.outcomes)
+        return server.open
+
+    gate = Slow()
+    with tempfile.TemporaryDirectory(prefix="il-") as folder:
+        assert asyncio.run(scene(gate, Path(folder) / "gate")) == {}
+    assert gate.outcomes == {"eff_1": (False, "the agent was gone before it could act")}
+
+
+def test_an_agent_runs_in_the_event_loop_of_any_thread(workspace: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, workspace, "print('from a thread')").result().summary == "from a thread"
 
 
 def test_two_attempts_do_not_share_a_gate(tmp_path: Path) -> None:

@@ -19,19 +19,20 @@ Every method that has an effect asks the gate first and reports its outcome afte
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+TYPE_CHECKING = (
+    False  # as typing has it; importing typing and dataclasses would double the start-up time of every agent
+)
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from subprocess import CompletedProcess
     from types import TracebackType
+    from typing import Any, NoReturn, Self
 
 _MAX_REPORTED = 200_000
 """Characters of a call's output that are reported; the middle of longer ones is left out."""
@@ -50,24 +51,24 @@ class GateGone(Blocked):
     """Raised when there is no gate, or it does not answer: then nothing is allowed."""
 
 
-@dataclass(frozen=True)
 class Compensation:
     """How a call's effect outside the workspace can be undone: a command, and one that must succeed afterwards."""
 
-    command: Sequence[str]
-    validate: Sequence[str] = ()
+    def __init__(self, command: Sequence[str], validate: Sequence[str] = ()) -> None:
+        self.command = tuple(command)
+        self.validate = tuple(validate)
 
 
-@dataclass(frozen=True)
 class HandedOver:
     """What an agent handed over that this one depends on."""
 
-    summary: str = ""
-    deliverables: tuple[str, ...] = ()
-    next_steps: tuple[str, ...] = ()
-    blockers: tuple[str, ...] = ()
-    recommendations: tuple[str, ...] = ()
-    artefacts: tuple[str, ...] = ()
+    def __init__(self, plain: Mapping[str, Any]) -> None:
+        self.summary = str(plain["summary"])
+        self.deliverables: tuple[str, ...] = tuple(plain["deliverables"])
+        self.next_steps: tuple[str, ...] = tuple(plain["next_steps"])
+        self.blockers: tuple[str, ...] = tuple(plain["blockers"])
+        self.recommendations: tuple[str, ...] = tuple(plain["recommendations"])
+        self.artefacts: tuple[str, ...] = tuple(plain["artefacts"])
 
 
 def _ask(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,10 +96,10 @@ def _exchange(line: bytes) -> bytes:
         raise ConnectionError("INTERLOCK_GATE is not set")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as answers:
         connection.connect(path)
-        with contextlib.suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # refused before it was read whole: the answer says why
+        try:
             connection.sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before it was read whole: the answer says why
         return answers.readline()
 
 
@@ -152,25 +153,29 @@ class Call:
             raise Blocked(str(answer.get("reason") or "the result may not be used"), happened=True)
 
 
-@dataclass(frozen=True)
 class Job:
     """What this program was started for, and everything it may do."""
 
-    run_id: str
-    attempt_id: str
-    number: int
-    agent: str
-    task: str
-    prompt: str
-    instructions: str
-    environment: str
-    workspace: Path
-    """The only place to write to."""
-    project: Path
-    """The user's project, to be read only."""
-    handed_over: Mapping[str, HandedOver]
-    timeout_s: float = 300.0
-    _result: str = field(default_factory=lambda: os.environ.get("INTERLOCK_RESULT", ""), repr=False)
+    def __init__(self, plain: Mapping[str, Any]) -> None:
+        self.run_id: str = plain["run_id"]
+        self.attempt_id: str = plain["attempt_id"]
+        self.number: int = plain["number"]
+        """1 for the first attempt."""
+        self.agent: str = plain["agent"]
+        self.task: str = plain["task"]
+        """The whole task, as the user said it."""
+        self.prompt: str = plain["prompt"]
+        """This agent's part of it."""
+        self.instructions: str = plain["instructions"]
+        """The body of the agent's definition."""
+        self.environment: str = plain["environment"]
+        self.timeout_s: float = plain["timeout_s"]
+        self.workspace = Path(plain["workspace"])
+        """The only place to write to."""
+        self.project = Path(plain["project"])
+        """The user's project, to be read only."""
+        self.handed_over = {name: HandedOver(result) for name, result in plain["handed_over"].items()}
+        """Results of the agents that this one depends on, by agent."""
 
     def call(
         self,
@@ -305,11 +310,12 @@ class Job:
         raise SystemExit(1)
 
     def _hand_over(self, plain: Mapping[str, Any]) -> None:
-        if not self._result:
+        place = os.environ.get("INTERLOCK_RESULT")
+        if not place:
             raise GateGone("INTERLOCK_RESULT is not set; programs run by Interlock have it")
-        new = Path(self._result + ".new")
+        new = Path(place + ".new")
         new.write_text(json.dumps(plain), encoding="utf-8")
-        new.replace(self._result)
+        new.replace(place)
 
     def _shown(self, place: Path) -> str:
         """The path as the gate sees it: relative to the workspace when it is inside of it, links followed."""
@@ -323,22 +329,10 @@ def job() -> Job:
     Raises:
         GateGone: when the program was not started by Interlock.
     """
-    try:
-        plain = json.loads(Path(os.environ["INTERLOCK_JOB"]).read_text(encoding="utf-8"))
-    except KeyError:
-        raise GateGone("INTERLOCK_JOB is not set: this program is to be run by Interlock") from None
-    handed_over = {
-        name: HandedOver(
-            summary=result["summary"],
-            **{
-                part: tuple(result[part])
-                for part in ("deliverables", "next_steps", "blockers", "recommendations", "artefacts")
-            },
-        )
-        for name, result in plain.pop("handed_over").items()
-    }
-    workspace, project = Path(plain.pop("workspace")), Path(plain.pop("project"))
-    return Job(handed_over=handed_over, workspace=workspace, project=project, **plain)
+    place = os.environ.get("INTERLOCK_JOB")
+    if not place:
+        raise GateGone("INTERLOCK_JOB is not set: this program is to be run by Interlock")
+    return Job(json.loads(Path(place).read_text(encoding="utf-8")))
 
 
 def main(work: Callable[[Job], None]) -> None:

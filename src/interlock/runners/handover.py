@@ -19,6 +19,7 @@ from interlock.ports import Job
 
 MAX_RESULT = 1_000_000
 _MAX_SUMMARY = 500
+_MAX_MESSAGE = 4000
 _FIELDS = tuple(field.name for field in fields(AgentResult))
 _TEXTS = ("deliverables", "next_steps", "blockers", "recommendations", "artefacts")
 _COUNTS = tuple(field.name for field in fields(Usage))

@@ -129,6 +129,15 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def _remove_gate(path: str) -> None:
+    """The socket and its private directory: a worker that was killed cannot do it."""
+    if path:
+        with suppress(OSError):
+            os.unlink(path)  # noqa: PTH108 - start-up time: pathlib is not needed for anything else
+        with suppress(OSError):
+            os.rmdir(os.path.dirname(path))  # noqa: PTH106, PTH120 - the same
+
+
 def main(argv: list[str]) -> int:
     """Run the keeper; returns the exit status to end with."""
     keeper = Keeper(float(argv[1]))
@@ -140,6 +149,7 @@ def main(argv: list[str]) -> int:
         return _CANNOT_START
     keeper.wait()
     keeper.end()
+    _remove_gate(os.environ.get("INTERLOCK_GATE", ""))
     code = os.waitstatus_to_exitcode(keeper.status) if keeper.status is not None else -signal.SIGTERM
     return code if code >= 0 else 128 - code
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ MAX_LINE = 1_000_000
 """Bytes of one request. A gate reads what it judges; nobody reviews a megabyte."""
 MAX_CONNECTIONS = 32
 _DRAIN_S = 10.0
+_REASONS_KEPT = 20
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +46,8 @@ class GateServer:
         self._asking: set[asyncio.Task[Any]] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self.calls = 0
-        self.blocks: list[str] = []
-        """The reasons of everything that was blocked."""
+        self.blocks: deque[str] = deque(maxlen=_REASONS_KEPT)
+        """The last reasons of what was blocked."""
         self.open: dict[str, bool] = {}
         """Allowed calls whose outcome was not reported: effect and whether it may be repeated."""
 
