@@ -21,11 +21,33 @@ _PATH = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _PREFIX = re.compile(r"^\s*(?:[A-Z][A-Z]+-\d+:?\s+)?([a-z]+)(?:\(([^)]*)\))?!?:\s+", re.IGNORECASE)
 
-FUNCTION_WORDS = frozenset(
-    ["a", "about", "above", "after", "again", "all", "also", "although", "always", "an", "and", "another", "any", "are", "as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "cannot", "could", "did", "do", "does", "doing", "done", "down", "during", "each", "either", "else", "etc", "ever", "every", "few", "first", "for", "from", "further", "get", "gets", "getting", "give", "given", "go", "goes", "going", "got", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in", "instead", "into", "is", "it", "its", "itself", "just", "last", "least", "less", "let", "like", "made", "make", "makes", "making", "many", "may", "me", "might", "more", "most", "much", "must", "my", "need", "needs", "needed", "neither", "never", "next", "no", "nor", "not", "now", "of", "off", "often", "on", "once", "one", "only", "onto", "or", "other", "our", "out", "over", "own", "per", "please", "really", "same", "shall", "she", "should", "since", "so", "some", "still", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "through", "to", "together", "too", "two", "under", "until", "up", "upon", "us", "use", "used", "uses", "using", "very", "via", "want", "wants", "was", "way", "we", "well", "were", "what", "when", "where", "whether", "which", "while", "who", "whole", "whose", "why", "will", "with", "within", "without", "would", "yet", "you", "your"]
+
+def word_set(said: str) -> frozenset[str]:
+    """Some words, written as one text."""
+    return frozenset(said.split())
+
+
+FUNCTION_WORDS = word_set(
+    "a about above after again all also although always an and another any are as at be because been before "
+    "being below between both but by can cannot could did do does doing done down during each either else etc "
+    "ever every few first for from further get gets getting give given go goes going got had has have having "
+    "he her here hers him his how i if in instead into is it its itself just last least less let like made "
+    "make makes making many may me might more most much must my need needs needed neither never next no nor "
+    "not now of off often on once one only onto or other our out over own per please really same shall she "
+    "should since so some still such than that the their them then there these they this those through to "
+    "together too two under until up upon us use used uses using very via want wants was way we well were what "
+    "when where whether which while who whole whose why will with within without would yet you your"
 )
-WORK_WORDS = frozenset(
-    ["add", "adds", "added", "adding", "adjust", "allow", "apply", "avoid", "bug", "bugs", "build", "change", "changed", "changes", "check", "clean", "cleanup", "complete", "comprehensive", "convert", "correct", "create", "created", "creates", "creating", "develop", "do", "enable", "enhance", "ensure", "error", "errors", "extend", "feat", "feature", "features", "fix", "fixed", "fixes", "fixing", "handle", "handling", "implement", "implemented", "implements", "improve", "improved", "improvement", "improvements", "improves", "include", "initial", "introduce", "issue", "issues", "keep", "missing", "modify", "move", "new", "optional", "prevent", "problem", "problems", "proper", "properly", "provide", "put", "refactor", "remove", "removed", "removes", "rename", "replace", "resolve", "resolved", "restore", "rework", "set", "show", "simplify", "small", "some", "start", "stop", "support", "task", "things", "update", "updated", "updates", "updating", "work", "works", "working", "write", "wrong", "agent", "agents", "specialist", "code", "project", "app", "application", "system", "user", "users", "file", "files", "chore", "wip", "various", "better", "good", "bad", "current", "old", "simple", "basic"]
+WORK_WORDS = word_set(
+    "add adds added adding adjust allow apply avoid bug bugs build change changed changes check clean cleanup "
+    "complete comprehensive convert correct create created creates creating develop do enable enhance ensure "
+    "error errors extend feat feature features fix fixed fixes fixing handle handling implement implemented "
+    "implements improve improved improvement improvements improves include initial introduce issue issues keep "
+    "missing modify move new optional prevent problem problems proper properly provide put refactor remove "
+    "removed removes rename replace resolve resolved restore rework set show simplify small some start stop "
+    "support task things update updated updates updating work works working write wrong agent agents "
+    "specialist code project app application system user users file files chore wip various better good bad "
+    "current old simple basic"
 )
 """Words that nearly every task and definition has: they tell the kind of work, not whose it is."""
 
@@ -87,11 +109,14 @@ def stems(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The stems that can tell whose work it is, in order: no function words, no words of work, no single letters."""
-    return [found for found in map(stem, plain_words(text)) if len(found) > 1 and found not in _WEAK and not found.isdigit()]
+    return [
+        found for found in map(stem, plain_words(text)) if len(found) > 1 and found not in _WEAK and not found.isdigit()
+    ]
 
 
-_PREPOSITIONS = frozenset(
-    ["in", "for", "from", "to", "on", "of", "with", "by", "at", "into", "onto", "when", "after", "before", "during", "without", "within", "between", "via", "using", "instead", "because", "so", "that", "which", "while", "if", "until", "against", "across", "through", "under", "over", "as", "per", "and", "or", "but"]
+_PREPOSITIONS = word_set(
+    "in for from to on of with by at into onto when after before during without within between via using "
+    "instead because so that which while if until against across through under over as per and or but"
 )
 
 
