@@ -6,9 +6,10 @@ read the same files); keys of the project's own settings are checked, because a 
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from importlib import resources
@@ -28,19 +29,8 @@ _TEXTS = ("keywords", "capabilities", "examples", "owns", "needs", "provides", "
 _WHOLE = ("max_concurrent", "max_retries", "context_tokens")
 _FLAGS = ("idempotent", "fallback_only")
 SETTINGS = frozenset(
-    (*_TEXTS, *_WHOLE, *_FLAGS)
-    + (
-        "name",
-        "description",
-        "instructions",
-        "model",
-        "priority",
-        "timeout_s",
-        "runner",
-        "validators",
-        "rollback",
-        "triggers",
-    )
+    {*_TEXTS, *_WHOLE, *_FLAGS, "name", "description", "instructions", "model", "priority", "timeout_s"}
+    | {"runner", "validators", "rollback", "triggers"}
 )
 """The settings of an agent that a project's configuration may carry."""
 _DEFINING = frozenset({"runner", "description", "keywords", "capabilities", "examples", "owns"})
@@ -52,6 +42,8 @@ _TIDY = {
     "allowed-tools": "tools",
 }
 _LARGEST = 1_000_000
+_MISTYPED = 0.85
+"""How alike two names are when one is the other mistyped; less is another agent that this project does not have."""
 
 
 def load_catalogue(
@@ -76,7 +68,8 @@ def load_catalogue(
             found[spec.name] = spec
     for name, settings in (extra or {}).items():
         if name not in found and not _DEFINING & set(settings):
-            if hint := did_you_mean(name, found):
+            if near := difflib.get_close_matches(name, found, n=1, cutoff=_MISTYPED):
+                hint = f'did you mean "{near[0]}"?'
                 raise ConfigError(f"agents.{name}: no such agent", file="configuration", suggestion=hint)
             continue  # limits for an agent that this project does not have
         spec = found.get(name) or _named(name, "configuration")
@@ -256,29 +249,28 @@ def apply_settings(
 
 
 def _value(key: str, value: Any) -> dict[str, Any]:
-    if key in _TEXTS or key == "triggers":
-        return {key: _words(value)}
-    if key in _WHOLE:
-        return {key: _whole(value)}
-    if key in _FLAGS:
-        if not isinstance(value, bool):
-            raise TypeError(f"true or false, not {value!r}")
-        return {key: value}
-    if key == "priority":
-        return {key: _one_of(Priority, value)}
     if key == "timeout_s":
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ValueError(f"seconds above 0, not {value!r}")
-        return {"timeout": timedelta(seconds=value)}
-    if key == "runner":
-        return {key: _runner(value)}
-    if key == "validators":
-        return {key: tuple(_validator(one) for one in _list(value))}
-    if key == "rollback":
-        return {key: tuple(_command(one) for one in _list(value))}
+        return {"timeout": timedelta(seconds=_seconds(value))}
+    read: Callable[[Any], Any] = _KINDS.get(key, _text)
+    return {key: read(value)}
+
+
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"text, not {value!r}")
-    return {key: value}
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"true or false, not {value!r}")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _FOREVER:
+        raise ValueError(f"seconds above 0, not {value!r}")
+    return value
 
 
 def _words(value: Any) -> tuple[str, ...]:
@@ -338,15 +330,25 @@ def _validator(value: Any) -> Validator:
         if key not in known:
             raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), known)}".strip())
     command = _command(value.get("command"))
-    timeout = value.get("timeout_s", 60)
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ValueError(f"timeout_s is seconds above 0, not {timeout!r}")
     return Validator(
         name=str(value.get("name") or command[0]),
         command=command,
         on_failure=_one_of(OnFailure, value.get("on_failure", "rollback")),
-        timeout=timedelta(seconds=timeout),
+        timeout=timedelta(seconds=_seconds(value.get("timeout_s", 60))),
     )
+
+
+_FOREVER = 10_000_000
+_KINDS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys((*_TEXTS, "triggers"), _words),
+    **dict.fromkeys(_WHOLE, _whole),
+    **dict.fromkeys(_FLAGS, _flag),
+    "priority": lambda value: _one_of(Priority, value),
+    "runner": _runner,
+    "validators": lambda value: tuple(_validator(one) for one in _list(value)),
+    "rollback": lambda value: tuple(_command(one) for one in _list(value)),
+}
+"""How each setting is read; all others are text."""
 
 
 def _mined_paths(texts: Iterable[str]) -> tuple[str, ...]:

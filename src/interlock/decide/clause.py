@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from interlock.decide import words
-from interlock.decide.lexicon import category, plain
+from interlock.decide.lexicon import category, plain, stem_set
 
 _DEED_STARTS = (
     "add|drop|delet|wip|purg|truncat|eras|destroy|nuk|remov|disabl|skip|bypass|turn|switch|let|grant|giv|expos|publish|mak|deploy|ship|push|releas"
@@ -28,38 +28,13 @@ _MENTION = re.compile(
     r"|\bhow to\b|\bthat\b.*\b(?:is|are|gets?|be)\s+(?:refused|rejected|blocked|denied|forbidden|prevented|impossible|not allowed)\b",
     re.IGNORECASE,
 )
-_REFUSALS = frozenset(
-    words.stem(word)
-    for word in [
-        "prevent",
-        "refuse",
-        "forbid",
-        "reject",
-        "block",
-        "never",
-        "avoid",
-        "disallow",
-        "prohibit",
-        "deny",
-        "stop",
-        "protect",
-        "guard",
-        "refusal",
-        "not",
-        "warn",
-        "against",
-        "before",
-        "if",
-        "when",
-        "unless",
-        "after",
-        "undo",
-    ]
+_REFUSALS = stem_set(
+    "prevent refuse forbid reject block never avoid disallow prohibit deny stop protect guard refusal not warn against"
+    " before if when unless after undo"
 )
+"""Words that turn the deed after them into something that does not happen, or not now."""
 _REFUSAL_REACH = 4
-_AUXILIARIES = frozenset(
-    ["is", "are", "be", "was", "were", "been", "being", "get", "gets", "got", "getting", "have", "has"]
-)
+_AUXILIARIES = words.word_set("is are be was were been being get gets got getting have has")
 _MOST = 60
 LONGEST = 20_000
 """Characters that are read; what is longer is suspicious in itself."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from interlock.decide.clause import Clause
 from interlock.decide.lexicon import category, stem_set
+from interlock.decide.words import word_set
 from interlock.model.risk import Factor, RiskLevel
 
 _LOW, _MEDIUM, _HIGH, _CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
@@ -199,9 +200,9 @@ def _styling(clause: Clause) -> bool:
     return not _STYLING.isdisjoint(clause.raw)
 
 
-_STYLING = frozenset(
-    "style styles styling css scss font fonts color colors colour colours padding margin border spacing icon icons alignment"
-    " hover svg".split()
+_STYLING = word_set(
+    "style styles styling css scss font fonts color colors colour colours padding margin border"
+    " spacing icon icons alignment hover svg"
 )
 
 
@@ -321,7 +322,7 @@ def _masses(clause: Clause) -> Iterable[Factor]:
 _COMMANDS: tuple[tuple[str, RiskLevel, re.Pattern[str]], ...] = (
     ("sql", _CRITICAL, re.compile(r"\b(?:DROP\s+(?:TABLE|DATABASE|SCHEMA)\s+\w|TRUNCATE\s+(?:TABLE\s+)?\w|DELETE\s+FROM\s+\w+\s*(?:;|$))")),
     ("sql", _HIGH, re.compile(r"\b(?:DELETE\s+FROM|UPDATE\s+\w+\s+SET|GRANT\s+\w+\s+(?:ON|TO)|ALTER\s+TABLE\s+\w+\s+DROP)\b")),
-    ("shell", _CRITICAL, re.compile(r"\brm\s+-\w*[rf]\w*|\bmkfs\b|\bdd\s+if=|:\(\)\s*\{")),
+    ("shell", _CRITICAL, re.compile(r"(?i)\brm\s+-\w*[rf]\w*|\bmkfs\b|\bdd\s+if=|:\(\)\s*\{")),
     ("shell", _HIGH, re.compile(r"\bsudo\b|chmod\s+(?:-R\s+)?777|\b(?:curl|wget)\b[^|\n]*\|\s*(?:ba)?sh\b|git\s+push\s+(?:--force|-f)\b|--no-verify\b")),
 )  # fmt: skip
 

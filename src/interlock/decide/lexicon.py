@@ -1,5 +1,4 @@
-"""The words of danger: what is harmless in spite of its words, what people say instead of the plain word, and which
-words name a dangerous thing or a dangerous deed.
+"""The words of danger: harmless set phrases, what people say instead of the plain word, names of things and deeds.
 
 Written from what the words mean in software work. Categories hold dictionary forms; they are compared by stem.
 """

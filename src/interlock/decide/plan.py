@@ -229,9 +229,9 @@ def _constraints(
     mine = [path for path in named if any(globs.covers(glob, path) for glob in spec.owns)]
     if mine or spec.owns:
         lines.append("- your files: " + ", ".join(mine or spec.owns[:8]))
-    for other in others:
-        if other.owns:
-            lines.append(f"- not your files (they are {other.name}'s): {', '.join(other.owns[:5])}")
+    lines += [
+        f"- not your files (they are {other.name}'s): {', '.join(other.owns[:5])}" for other in others if other.owns
+    ]
     side = next((phase for phase in phases if spec.name in phase), ())
     if len(side) > 1:
         lines.append("- at the same time works: " + ", ".join(name for name in side if name != spec.name))

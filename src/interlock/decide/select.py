@@ -23,6 +23,8 @@ from interlock.model.plan import Match, Selection
 _NAME, _KEYWORD, _EXAMPLE, _DESCRIPTION, _GLOB, _BODY = 1.0, 1.0, 0.6, 0.35, 0.4, 0.05
 _PHRASE_BONUS = 0.5
 """A keyword of several words that stands whole in the task counts half as much again."""
+_PER_KEYWORD = 0.1
+"""Each keyword takes this from what the description says: who lists many has said in them what matters."""
 _PHRASE_SHARE = 0.8
 """A word out of a keyword of n words says n^-0.8 of what a keyword of one word says."""
 _HEAD = 1.3
@@ -31,6 +33,8 @@ _CENTRAL = 0.8
 """How much an agent's own word depends on whether the agent is at home in the word's group."""
 _GROUP_LEAST = 2.5
 """An agent whose words touch a group of the thesaurus less than this only brushes against it."""
+_GROUP_PART = 0.5
+"""Unless that is this part of everything the agent says of itself."""
 _PATH_WEIGHT = 6.0
 """A file in the task that an agent owns outweighs several words: ownership is a fact, a word is a hint."""
 _NAMED_WEIGHT = 12.0
@@ -134,6 +138,12 @@ def _parts(text: str, index: _Index) -> Parts:
     for identifier in words.identifiers(text):
         for name in index.identifiers.get(identifier, ()):
             parts[name][identifier] = 1.0
+    _add_facts(text, index, parts)
+    return parts
+
+
+def _add_facts(text: str, index: _Index, parts: Parts) -> None:
+    """Files with an owner, and agents called by their name."""
     for path in words.paths(text):
         for name in owners(path, index.owners):
             parts[name][path] = _PATH_WEIGHT
@@ -141,7 +151,6 @@ def _parts(text: str, index: _Index) -> Parts:
     for spec in index.agents:
         if "-" in spec.name and spec.name.lower() in lowered:
             parts[spec.name][f"named: {spec.name}"] = _NAMED_WEIGHT
-    return parts
 
 
 def owners(path: str, owned: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -250,13 +259,13 @@ def _prepare(catalogue: Sequence[AgentSpec]) -> _Index:
 
 
 def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
-    said = bool(spec.keywords or spec.capabilities)
+    said = len(spec.keywords) + len(spec.capabilities)
     yield _NAME, spec.name
     for keyword in (*spec.keywords, *spec.capabilities, *spec.provides):
         yield _KEYWORD / max(1, len(keyword.split())) ** _PHRASE_SHARE, keyword
     for example in spec.examples:
         yield _EXAMPLE, example
-    yield (_DESCRIPTION if said else _KEYWORD), spec.description
+    yield max(_DESCRIPTION, _KEYWORD - said * _PER_KEYWORD), spec.description
     for glob in spec.owns:
         yield _GLOB, glob
     yield _BODY, spec.instructions
@@ -281,13 +290,18 @@ def _with_relatives(direct: Mapping[str, Mapping[str, float]]) -> dict[str, dict
 
 def _homes(direct: Mapping[str, Mapping[str, float]]) -> list[dict[str, float]]:
     """For each group, how much of it each agent knows, as a part of the one who knows most."""
+    whole: dict[str, float] = defaultdict(float)
+    for by in direct.values():
+        for name, weight in by.items():
+            whole[name] += weight
     homes = []
     for group in groups():
         known: dict[str, float] = defaultdict(float)
         for term in group:
             for name, weight in direct.get(term, {}).items():
                 known[name] += weight
-        most = max(_GROUP_LEAST, *known.values(), 0.0)
+        enough = max((min(_GROUP_LEAST, _GROUP_PART * whole[name]) for name in known), default=1.0)
+        most = max(enough, *known.values(), 0.0)
         homes.append({name: weight / most for name, weight in known.items()})
     return homes
 

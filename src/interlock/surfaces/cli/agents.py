@@ -133,7 +133,7 @@ def why(
     wanted = [match for match in selection.matches if name in {None, match.agent}]
     if not wanted:
         raise NotFoundError(f"no word of this task speaks for {name}")
-    report = [
+    report: list[dict[str, Any]] = [
         {
             "agent": match.agent,
             "chosen": match.agent in selection.primary,
