@@ -136,7 +136,7 @@ def _command(machine: Machine, call: Call, text: str) -> None:
         machine.report("shell.code.shell", RiskLevel.HIGH, call.text, "The code would open a shell.")
         return
     machine.report("shell.code.command", RiskLevel.MEDIUM, call.text, "The code would run a command.")
-    machine.run_inside(text)
+    machine.run_inside(re.sub(r"\\([\"'\\$`])", r"\1", text) if call.name != "python" else text)
 
 
 # -- Python: its own parser says more ------------------------------------------------------------------------------

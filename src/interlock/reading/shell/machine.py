@@ -670,7 +670,12 @@ class Machine:
                 return self._with(last, redirects, flowing)
         if body is not None and body.type == "negated_command":
             return self._with(body.named_children[-1], redirects, stdin)
-        extra = [child for redirect in redirects for child in redirect.children_by_field_name("argument")]
+        extra = [
+            child
+            for redirect in redirects
+            for child in redirect.children_by_field_name("argument")
+            if not _swallowed(redirect, child)
+        ]
 
         def start(given: str | None) -> Out:
             if body is None:
@@ -743,12 +748,24 @@ class Machine:
         if start is None or body is None:
             return ""
         delimiter = self.source(start)
+        if any(_swallowed(redirect, child) for child in redirect.named_children):
+            return self._swallowed_body(redirect, start, delimiter)
         if any(char in delimiter for char in "'\"\\"):
             text = self.source(body)
         else:
             text = words.quoted_text(body, self, body.start_byte, body.end_byte, heredoc=True)
         self._check_heredoc(redirect, start, body, re.sub(r"['\"\\]", "", delimiter))
         return re.sub(r"(?m)^\t+", "", text) if self.source(redirect).startswith("<<-") else text
+
+    def _swallowed_body(self, redirect: Node, start: Node, delimiter: str) -> str:
+        """The grammar takes a first line that begins with a backslash for arguments; to bash it is the body."""
+        end = next((child.start_byte for child in redirect.children if child.type == "heredoc_end"), redirect.end_byte)
+        text = self.slice(start.end_byte, end).partition("\n")[2]
+        if any(char in delimiter for char in "'\"\\"):
+            return text
+        self.visit(redirect)
+        text = re.sub(r"\\\n", "", text)
+        return re.sub(r"(?<!\\)\$(?:\{[^}]*\}|\([^)]*\)|\w+)|(?<!\\)`[^`]*`", holes.VARIABLE, text).replace("\\$", "$")
 
     def _check_heredoc(self, redirect: Node, start: Node, body: Node, delimiter: str) -> None:
         """Whether the here-document ends where bash would end it: a difference would hide commands."""
@@ -783,6 +800,17 @@ class Machine:
     def written(self, path: str) -> str | None:
         """What the text itself wrote into a file; None when it did not."""
         return self.files.get(path.removeprefix("./"))
+
+
+def _swallowed(redirect: Node, child: Node) -> bool:
+    """Whether a word of a here-document's line in truth stands on a later line."""
+    start = redirect.start_point.row
+    if (
+        child.type in {"heredoc_start", "heredoc_body", "heredoc_end", "pipeline"}
+        or redirect.type != "heredoc_redirect"
+    ):
+        return False
+    return child.start_point.row > start or (child.text or b"")[:1] == b"\n"
 
 
 def _right(redirect: Node) -> list[Node]:

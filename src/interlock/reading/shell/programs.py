@@ -117,6 +117,8 @@ def source(machine: Machine, call: Call) -> str:
     if not call.args:
         return ""
     path = call.args[0]
+    if path in {"/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"} and call.stdin is not None:
+        return machine.run_again(call.stdin)
     if path.startswith("/dev/fd/") and machine.files.get(path) == holes.OUTPUT:
         known = machine.last_captured is not None and texts.prints_settings(machine.last_captured)
         level = RiskLevel.MEDIUM if known else RiskLevel.CRITICAL
@@ -211,6 +213,8 @@ def _env(machine: Machine, call: Call) -> None:
         if (match is not None and not arg.startswith("--s")) or arg.startswith("--split-string"):
             text = (match[1] if match else "") or (call.args[place + 1] if place + 1 < len(call.args) else "")
             rest = call.args[place + (1 if match and match[1] else 2) :]
+            if "$" in text:
+                machine.run_inside(" ".join([text, *map(shlex.quote, rest)]))
             try:
                 words = shlex.split(text)
             except ValueError:
@@ -382,20 +386,24 @@ def _elsewhere(machine: Machine, inner: list[str], stdin: str | None) -> None:
                 machine.variables["PWD"] = kept
 
 
+_KEYS = frozenset({"Enter", "C-m", "ENTER", "KPEnter"})
+
+
 def _terminal(machine: Machine, call: Call) -> None:
     """``tmux send-keys TEXT``, ``screen -dm CMD``, ``screen -X stuff TEXT``."""
-    words = list(call.form.words)
-    keys = {"Enter", "C-m", "ENTER", "KPEnter"}
+    rest = _past_options(call)
     if call.name == "tmux":
-        words = words[1:] if words else []
-        texts_ = [word for word in words if word not in keys]
-    else:
-        texts_ = words[1:] if words[:1] == ["stuff"] else words
+        rest = _past_options(machine.call(call.name, rest, None)) if rest else []
+    elif rest[:1] == ["stuff"]:
+        rest = rest[1:]
+    texts_ = [text for text in rest if text not in _KEYS]
     with machine.trial() as aside:
         for text in texts_:
-            if " " in text:
-                machine.run_inside(text.replace("\\n", "\n").replace("^M", "\n"))
-        if texts_ and " " not in texts_[0]:
+            if re.search(r"[\s$`'\"\\]", text):
+                machine.run_inside(text)
+                if "\\n" in text or "^M" in text:
+                    machine.run_inside(text.replace("\\n", "\n").replace("^M", "\n"))
+        if texts_:
             machine.execute(texts_, None)
     machine.seen.findings.update(
         dict.fromkeys(one for one in aside if one.severity >= RiskLevel.HIGH and ".unresolved.syntax" not in one.kind)
@@ -467,6 +475,8 @@ def hidden_command(machine: Machine, call: Call, text: str) -> None:
         return
     machine.report("shell.escape.command", RiskLevel.MEDIUM, call.text, f"{call.name} would run a command of its own.")
     machine.run_inside(text)
+    if "\\" in text:
+        machine.run_inside(re.sub(r"\\([\"'\\$`])", r"\1", text))
 
 
 @handles(
@@ -496,12 +506,8 @@ def opaque(machine: Machine, call: Call) -> None:
         words = words[1:]
     elif call.name != "npx":
         return
-    for place, word in enumerate(words):
-        if word in machine.rules.programs or word in SHELLS or word in HANDLERS:
-            machine.execute(list(call.argv[call.argv.index(word) :]), call.stdin)
-            return
-        if place:
-            return
+    if words:
+        machine.execute(list(call.argv[call.argv.index(words[0]) :]), call.stdin)
 
 
 @handles("at", "batch")
