@@ -49,30 +49,28 @@ def interpreter(machine: Machine, call: Call) -> str | None:
         judge_code(machine, call, text)
     if codes:
         return _printed(call, codes)
+    if (call.name in {"python", "pypy", "ipython"} and "-m" in call.args) or call.name in {"deno", "bun"}:
+        return None
     scripts = call.form.words
-    if call.name in {"python", "pypy", "ipython"} and "-m" in call.args:
-        return None
-    if call.name == "deno" or call.name == "bun":  # noqa: PLR1714 - two programs with sub-commands
-        return None
     if scripts and scripts[0] not in {"-", "/dev/stdin"}:
-        content = machine.written(scripts[0])
-        if scripts[0].startswith("/dev/fd/"):
-            content = machine.files.get(scripts[0], holes.OUTPUT)
-        if content is not None:
-            judge_code(machine, call, content)
-        elif scripts[0].startswith(("/tmp", "/dev/shm", "/var/tmp", "http")):  # noqa: S108 - a reading, not a use
-            machine.report(
-                "shell.opaque.script", RiskLevel.HIGH, call.text, "A script from a place that anybody writes to."
-            )
-        else:
-            machine.report(
-                "shell.opaque.script", RiskLevel.MEDIUM, call.text, "What the script does is not visible here."
-            )
+        _script(machine, call, scripts[0])
     elif call.stdin is not None:
         judge_code(machine, call, call.stdin)
     elif "-version" not in " ".join(call.args):
         machine.report("shell.interactive", RiskLevel.MEDIUM, call.text, "An interpreter would wait for code.")
     return None
+
+
+def _script(machine: Machine, call: Call, path: str) -> None:
+    content = machine.files.get(path, holes.OUTPUT) if path.startswith("/dev/fd/") else machine.written(path)
+    if content is not None:
+        judge_code(machine, call, content)
+    elif path.startswith(("/tmp", "/dev/shm", "/var/tmp", "http")):  # noqa: S108 - a reading, not a use
+        machine.report(
+            "shell.opaque.script", RiskLevel.HIGH, call.text, "A script from a place that anybody writes to."
+        )
+    else:
+        machine.report("shell.opaque.script", RiskLevel.MEDIUM, call.text, "What the script does is not visible here.")
 
 
 def _printed(call: Call, codes: list[str]) -> str:
@@ -114,9 +112,7 @@ def judge_code(machine: Machine, call: Call, text: str) -> None:
 
 def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     patterns = machine.rules.patterns
-    commands = 0
     for match in patterns["code_commands"].finditer(text):
-        commands += 1
         _command(machine, call, next((group for group in match.groups() if group), ""))
     rest = patterns["code_commands"].sub("", text)
     for name, kind, reason in (
@@ -140,7 +136,7 @@ def _command(machine: Machine, call: Call, text: str) -> None:
         machine.report("shell.code.shell", RiskLevel.HIGH, call.text, "The code would open a shell.")
         return
     machine.report("shell.code.command", RiskLevel.MEDIUM, call.text, "The code would run a command.")
-    machine.run_inside(text)
+    machine.run_inside(re.sub(r"\\([\"'\\$`])", r"\1", text) if call.name != "python" else text)
 
 
 # -- Python: its own parser says more ------------------------------------------------------------------------------
@@ -168,41 +164,38 @@ def _python(machine: Machine, call: Call, text: str) -> bool:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
+    names = _python_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            _python_call(machine, call, node, names)
+        elif isinstance(node, ast.Attribute) and node.attr in _INSIDES:
+            machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, "The code reaches into the interpreter.")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _PATH.fullmatch(node.value):
+            judge_read(machine, node.value, call.text)
+    if "*" in names:
+        machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, f"Names from {names['*']} are not followed.")
+    return True
+
+
+_INSIDES = frozenset({"__subclasses__", "__globals__", "__builtins__", "__mro__"})
+_PATH = re.compile(r"[^\n]*/[^\n]*|\.env[\w.]*")
+
+
+def _python_names(tree: ast.Module) -> dict[str, str]:
+    """What each imported or renamed name stands for."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(
-                {
-                    (one.asname or one.name.split(".")[0]): (one.name if one.asname else one.name.split(".")[0])
-                    for one in node.names
-                }
-            )
+            for one in node.names:
+                top = one.name.split(".", maxsplit=1)[0]
+                names[one.asname or top] = one.name if one.asname else top
         elif isinstance(node, ast.ImportFrom):
             names.update({(one.asname or one.name): f"{node.module}.{one.name}" for one in node.names})
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Attribute, ast.Name)):
             for target in node.targets:
                 if isinstance(target, ast.Name):
                     names[target.id] = _dotted(node.value, names)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            _python_call(machine, call, node, names)
-        elif isinstance(node, ast.Attribute) and node.attr in {
-            "__subclasses__",
-            "__globals__",
-            "__builtins__",
-            "__mro__",
-        }:
-            machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, "The code reaches into the interpreter.")
-        elif (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and "/" in node.value
-            and "\n" not in node.value
-        ):
-            judge_read(machine, node.value, call.text)
-    for star in (name for name in names if name == "*"):
-        machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, f"Names from {names[star]} are not followed.")
-    return True
+    return names
 
 
 def _dotted(node: ast.expr, names: dict[str, str]) -> str:
@@ -283,9 +276,7 @@ def _python_dynamic(machine: Machine, call: Call, node: ast.Call, name: str) -> 
     text = _literal(node.args[0]) if node.args else None
     if name in {"exec", "eval", "compile"} and text is not None:
         judge_code(machine, call, text)
-    elif name in {"__import__", "importlib.import_module"} and text is not None:
-        return
-    elif (
+    elif (name in {"__import__", "importlib.import_module"} and text is not None) or (
         name == "getattr"
         and len(node.args) > 1
         and _literal(node.args[1]) not in {None, "system", "popen", "exec", "remove"}

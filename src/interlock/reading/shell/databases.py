@@ -52,9 +52,7 @@ def client(machine: Machine, call: Call) -> str:
     for place, arg in enumerate(args):
         following = args[place + 1] if place + 1 < len(args) else ""
         for option in options:
-            if arg == option or (
-                re.fullmatch(r"-\w+", arg) and len(option) == 2 and arg.endswith(option[1]) and option[1] in "ceq"
-            ):  # noqa: PLR2004 - a letter
+            if arg == option or (re.fullmatch(r"-\w+", arg) and option[1] in "ceq" and arg.endswith(option[1:])):
                 statements.append(following)
             elif option.startswith("--") and arg.startswith(option + "="):
                 statements.append(arg.partition("=")[2])

@@ -58,7 +58,7 @@ def find(machine: Machine, call: Call) -> str:
 def _starts(args: list[str]) -> list[str]:
     starts = []
     for arg in args:
-        if arg.startswith("-") and arg not in {"-H", "-L", "-P"} or arg in {"(", "!"}:
+        if (arg.startswith("-") and arg not in {"-H", "-L", "-P"}) or arg in {"(", "!"}:
             break
         if not arg.startswith("-"):
             starts.append(arg)

@@ -28,8 +28,9 @@ _MAX_STEPS = 3000
 _MAX_WORLDS = 16
 _MAX_VALUES = 8
 _REFERENCE = re.compile(r"\$\{?[!#]?([A-Za-z_]\w*|[0-9@*])")
+_TEMPORARY = "/tmp"  # noqa: S108 - a reading, not a use
 _WELL_KNOWN = {
-    "HOME": "~", "TMPDIR": "/tmp", "TMP": "/tmp", "TEMP": "/tmp", "USER": "user", "LOGNAME": "user", "UID": "1000",
+    "HOME": "~", "TMPDIR": _TEMPORARY, "TMP": _TEMPORARY, "TEMP": _TEMPORARY, "USER": "user", "LOGNAME": "user", "UID": "1000",
     "EUID": "1000", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "PPID": "1", "$": "1", "?": "0", "!": "1", "#": "1",
     "-": "", "_": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
     "BASH_VERSION": "5", "0": "bash", "EPOCHSECONDS": "1", "GITHUB_WORKSPACE": ".",
@@ -626,7 +627,7 @@ class Machine:
                     if finding.severity >= RiskLevel.HIGH:
                         self.seen.findings[finding] = None
         elif rule == "path":
-            first = value.split(":")[0]
+            first = value.split(":", maxsplit=1)[0]
             if first in {"", "."} or first.startswith(("/tmp", "/var/tmp", "./", "/dev/shm")):  # noqa: S108 - a reading, not a use
                 self.report(
                     "shell.persistence.path", RiskLevel.HIGH, f"{name}={value}", "Programs would come from there."
@@ -669,7 +670,12 @@ class Machine:
                 return self._with(last, redirects, flowing)
         if body is not None and body.type == "negated_command":
             return self._with(body.named_children[-1], redirects, stdin)
-        extra = [child for redirect in redirects for child in redirect.children_by_field_name("argument")]
+        extra = [
+            child
+            for redirect in redirects
+            for child in redirect.children_by_field_name("argument")
+            if not _swallowed(redirect, child)
+        ]
 
         def start(given: str | None) -> Out:
             if body is None:
@@ -705,9 +711,7 @@ class Machine:
             else:
                 stdin = self._input(redirect)
                 rest += [c for c in redirect.named_children if c.type in {"pipeline", "list"} or c in _right(redirect)]
-                for inner in redirect.named_children:
-                    if inner.type == "file_redirect":
-                        outputs.append(self._target(inner))
+                outputs += [self._target(one) for one in redirect.named_children if one.type == "file_redirect"]
         printed = start(stdin)
         for operator, target in outputs:
             self.redirect_to(target, printed, append=">>" in operator)
@@ -744,12 +748,24 @@ class Machine:
         if start is None or body is None:
             return ""
         delimiter = self.source(start)
+        if any(_swallowed(redirect, child) for child in redirect.named_children):
+            return self._swallowed_body(redirect, start, delimiter)
         if any(char in delimiter for char in "'\"\\"):
             text = self.source(body)
         else:
             text = words.quoted_text(body, self, body.start_byte, body.end_byte, heredoc=True)
         self._check_heredoc(redirect, start, body, re.sub(r"['\"\\]", "", delimiter))
         return re.sub(r"(?m)^\t+", "", text) if self.source(redirect).startswith("<<-") else text
+
+    def _swallowed_body(self, redirect: Node, start: Node, delimiter: str) -> str:
+        """The grammar takes a first line that begins with a backslash for arguments; to bash it is the body."""
+        end = next((child.start_byte for child in redirect.children if child.type == "heredoc_end"), redirect.end_byte)
+        text = self.slice(start.end_byte, end).partition("\n")[2]
+        if any(char in delimiter for char in "'\"\\"):
+            return text
+        self.visit(redirect)
+        text = re.sub(r"\\\n", "", text)
+        return re.sub(r"(?<!\\)\$(?:\{[^}]*\}|\([^)]*\)|\w+)|(?<!\\)`[^`]*`", holes.VARIABLE, text).replace("\\$", "$")
 
     def _check_heredoc(self, redirect: Node, start: Node, body: Node, delimiter: str) -> None:
         """Whether the here-document ends where bash would end it: a difference would hide commands."""
@@ -784,6 +800,17 @@ class Machine:
     def written(self, path: str) -> str | None:
         """What the text itself wrote into a file; None when it did not."""
         return self.files.get(path.removeprefix("./"))
+
+
+def _swallowed(redirect: Node, child: Node) -> bool:
+    """Whether a word of a here-document's line in truth stands on a later line."""
+    start = redirect.start_point.row
+    if (
+        child.type in {"heredoc_start", "heredoc_body", "heredoc_end", "pipeline"}
+        or redirect.type != "heredoc_redirect"
+    ):
+        return False
+    return child.start_point.row > start or (child.text or b"")[:1] == b"\n"
 
 
 def _right(redirect: Node) -> list[Node]:

@@ -133,15 +133,7 @@ def _allowed(host: str, hosts: Iterable[str]) -> bool:
 def _http(machine: Machine, call: Call) -> None:
     method = _method(call)
     urls = _urls(call) or list(call.form.words)
-    if method == "DELETE":
-        machine.report(
-            "shell.remote.delete", RiskLevel.HIGH, call.text, "Something on another machine would be deleted."
-        )
-    elif method in {"PUT", "PATCH", "PURGE", "MOVE"}:
-        level = RiskLevel.HIGH if method in {"PURGE", "MOVE"} else RiskLevel.MEDIUM
-        machine.report("shell.remote.change", level, call.text, "Something on another machine would be changed.")
-    if any(_DESTRUCTIVE_URL.search(url.split("?")[0]) for url in urls) and method != "GET":
-        machine.report("shell.remote.delete", RiskLevel.HIGH, call.text, "The address names a deletion.")
+    _changes(machine, call, method, urls)
     for value in _values(call, *_UPLOAD_FLAGS):
         _upload(machine, call, value, "A file would be sent away.")
     for value in (*_values(call, *_DATA_FLAGS), *_httpie_fields(call)):
@@ -155,6 +147,19 @@ def _http(machine: Machine, call: Call) -> None:
             _sent(machine, call, value)
     if call.stdin is not None and call.name in {"http", "https", "xh", "httpie"}:
         _sent(machine, call, call.stdin)
+
+
+def _changes(machine: Machine, call: Call, method: str, urls: list[str]) -> None:
+    """What a request asks the other side to do."""
+    if method == "DELETE":
+        machine.report(
+            "shell.remote.delete", RiskLevel.HIGH, call.text, "Something on another machine would be deleted."
+        )
+    elif method in {"PUT", "PATCH", "PURGE", "MOVE"}:
+        level = RiskLevel.HIGH if method in {"PURGE", "MOVE"} else RiskLevel.MEDIUM
+        machine.report("shell.remote.change", level, call.text, "Something on another machine would be changed.")
+    if method != "GET" and any(_DESTRUCTIVE_URL.search(url.split("?", maxsplit=1)[0]) for url in urls):
+        machine.report("shell.remote.delete", RiskLevel.HIGH, call.text, "The address names a deletion.")
 
 
 def _method(call: Call) -> str:
@@ -208,21 +213,14 @@ def _sent(
 
 def _copies(machine: Machine, call: Call) -> None:
     """scp, rsync, rclone, aws s3 cp and their like: from here to elsewhere."""
-    words = call.form.words
-    if call.name in {"aws", "gsutil", "gcloud", "rclone", "mc", "s3cmd", "az"}:
-        transfer = {"cp", "copy", "sync", "mv", "put", "upload", "move", "rsync", "moveto", "copyto", "mirror"}
-        start = next((place for place, word in enumerate(words[:4]) if word in transfer), None)
-        if start is None:
-            return
-        words = words[start + 1 :]
-    elif call.name in {"sftp", "lftp", "ftp"}:
+    if call.name in {"sftp", "lftp", "ftp"}:
         if call.stdin is not None and re.search(r"(?m)^\s*(?:m?put|reput)\s", call.stdin):
             machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, "A file would be sent away.")
         return
+    words = _transferred(call)
     if len(words) < 2:  # noqa: PLR2004 - source and target
         return
-    target = words[-1]
-    remote = _REMOTE_PATH.match(target) or _URL.match(target)
+    remote = _REMOTE_PATH.match(words[-1]) or _URL.match(words[-1])
     if remote is None:
         return
     for path in words[:-1]:
@@ -231,18 +229,26 @@ def _copies(machine: Machine, call: Call) -> None:
                 "shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away."
             )
         elif path.startswith(("/etc", "/root", "~", "/home", "/var", "..")):
-            machine.report(
-                "shell.exfiltration.file",
-                RiskLevel.HIGH,
-                call.text,
-                "Files from outside the workspace would be sent away.",
-            )
-    folder = remote[3] if remote.re is _REMOTE_PATH else ""
-    if re.match(r"/(?:etc|usr|bin|sbin|lib\w*|boot|root|dev|sys|opt|var/(?!tmp|www))|~?/?\.ssh|/?$", folder or "x"):
-        level = RiskLevel.HIGH if folder not in {"/"} else RiskLevel.CRITICAL
-        machine.report(
-            "shell.remote.system", level, call.text, "A system directory of another machine would be written."
-        )
+            reason = "Files from outside the workspace would be sent away."
+            machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
+    folder = remote[3] if remote.re is _REMOTE_PATH else "x"
+    if _REMOTE_SYSTEM.match(folder):
+        level = RiskLevel.HIGH if folder != "/" else RiskLevel.CRITICAL
+        reason = "A system directory of another machine would be written."
+        machine.report("shell.remote.system", level, call.text, reason)
+
+
+_TRANSFERS = frozenset(["cp", "copy", "sync", "mv", "put", "upload", "move", "rsync", "moveto", "copyto", "mirror"])
+_REMOTE_SYSTEM = re.compile(r"/(?:etc|usr|bin|sbin|lib\w*|boot|root|dev|sys|opt|var/(?!tmp|www))|~?/?\.ssh|/$")
+
+
+def _transferred(call: Call) -> list[str]:
+    """Sources and target; for clients of storage those after the verb."""
+    words = list(call.form.words)
+    if call.name in {"scp", "rsync", "rcp", "unison"}:
+        return words
+    start = next((place for place, word in enumerate(words[:4]) if word in _TRANSFERS), None)
+    return [] if start is None else words[start + 1 :]
 
 
 def _pipes(machine: Machine, call: Call) -> None:

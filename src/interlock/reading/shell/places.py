@@ -59,7 +59,10 @@ def resolve(path: str, directory: str, workspace: str = "") -> str:
     return result or ("/" if absolute else "..") if joined.startswith("~") or absolute else result or "."
 
 
-def place_of(path: str) -> Place:  # noqa: PLR0911 - one line per place
+_IN_TEMPORARY = re.compile(r"(?:/private)?(?:/var)?/tmp/*(?:$|(?<=/)(.+))|/dev/shm/*(?:$|(?<=/)(.+))", re.DOTALL)
+
+
+def place_of(path: str) -> Place:
     """The place of a resolved path."""
     if path in _HARMLESS:
         return Place.NOWHERE
@@ -68,20 +71,15 @@ def place_of(path: str) -> Place:  # noqa: PLR0911 - one line per place
         return Place.UNKNOWN
     if path in {"/", "/*", "/.*", "/.."} or re.fullmatch(r"/\*.*|[A-Za-z]:[\\/]*\*?", path):
         return Place.ROOT
-    for folder in _TEMPORARY:
-        if path.startswith(folder):
-            rest = path[len(folder) :].strip("/")
-            if not rest:
-                return Place.TEMPORARY_ROOT
-            if path[len(folder)] == "/":
-                return Place.TEMPORARY
+    if path.startswith(_TEMPORARY) and (match := _IN_TEMPORARY.match(path)) is not None:
+        return Place.TEMPORARY if (match[1] or match[2]) else Place.TEMPORARY_ROOT
     if _DEVICE.search(path):
         return Place.DEVICE
     if _SYSTEM.search(path):
         return Place.SYSTEM
-    if path.startswith("~") or path.startswith(("/home", "/Users")):
+    if path.startswith(("~", "/home", "/Users")):
         return Place.HOME
-    if path.startswith("/") or path.split("/")[0] == ".." or re.match(r"[A-Za-z]:[\\/]", path):
+    if path.startswith("/") or path.split("/", maxsplit=1)[0] == ".." or re.match(r"[A-Za-z]:[\\/]", path):
         return Place.OUTSIDE
     return Place.WORKSPACE_ROOT if path in {".", "*", ".*", "**", ".git", "{*,.*}", "..?*"} else Place.INSIDE
 
@@ -103,7 +101,10 @@ def built(machine: Machine, path: str) -> bool:
 
 def protected(machine: Machine, path: str) -> bool:
     """Whether only people change this file."""
-    return any(fnmatchcase(path, glob) or fnmatchcase(path.split("/")[-1], glob) for glob in machine.scope.protected)
+    return any(
+        fnmatchcase(path, glob) or fnmatchcase(path.rsplit("/", maxsplit=1)[-1], glob)
+        for glob in machine.scope.protected
+    )
 
 
 _RECURSIVE = {

@@ -19,6 +19,7 @@ _BARE_SHELL = re.compile(
     r"^\s*(?:exec\s+)?(?:sudo\s+)?(?:\S*/)?(?:ba|z|da|k|c|tc|a|fi|mk)?sh\b(?!\S)(?:\s+-\w+)*\s*(?:[<>0-9&\s#;].*)?$",
     re.DOTALL,
 )
+_SLOT = re.compile(r"\{[./#%0-9]*\}")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SIZE_PREFIX = re.compile(r"^\d+(?:\.\d+)?[smhd]?$")
 _ = (code, databases, filing, network, texts)  # imported for the handlers that they register
@@ -116,6 +117,8 @@ def source(machine: Machine, call: Call) -> str:
     if not call.args:
         return ""
     path = call.args[0]
+    if path in {"/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"} and call.stdin is not None:
+        return machine.run_again(call.stdin)
     if path.startswith("/dev/fd/") and machine.files.get(path) == holes.OUTPUT:
         known = machine.last_captured is not None and texts.prints_settings(machine.last_captured)
         level = RiskLevel.MEDIUM if known else RiskLevel.CRITICAL
@@ -207,9 +210,11 @@ def _run_inner(machine: Machine, inner: list[str], stdin: str | None) -> None:
 def _env(machine: Machine, call: Call) -> None:
     for place, arg in enumerate(call.args):
         match = re.match(r"^(?:-\w*S|--split-string=?)(.*)", arg, re.DOTALL)
-        if match is not None and not arg.startswith("--s") or arg.startswith("--split-string"):
+        if (match is not None and not arg.startswith("--s")) or arg.startswith("--split-string"):
             text = (match[1] if match else "") or (call.args[place + 1] if place + 1 < len(call.args) else "")
             rest = call.args[place + (1 if match and match[1] else 2) :]
+            if "$" in text:
+                machine.run_inside(" ".join([text, *map(shlex.quote, rest)]))
             try:
                 words = shlex.split(text)
             except ValueError:
@@ -272,14 +277,14 @@ def _parallel(machine: Machine, call: Call) -> None:
         values = (call.stdin or holes.OUTPUT).strip("\n").split("\n")
     text = " ".join(inner)
     for value in values[:16]:
-        replaced = re.sub(r"\{[./#%0-9]*\}", lambda _, value=value: value, text) if "{" in text else f"{text} {value}"
+        replaced = _SLOT.sub(value.replace("\\", r"\\"), text) if "{" in text else f"{text} {value}"
         _joined(machine, replaced)
 
 
 def _joined(machine: Machine, text: str) -> None:
     """A command that a program hands to ``sh -c``; a hole in it is an argument, not the command."""
     if text.strip():
-        first = text.split()[0]
+        first = text.split(maxsplit=1)[0]
         if holes.open_in(text) and not holes.open_in(first):
             machine.execute(text.split(), None)
         else:
@@ -381,20 +386,24 @@ def _elsewhere(machine: Machine, inner: list[str], stdin: str | None) -> None:
                 machine.variables["PWD"] = kept
 
 
+_KEYS = frozenset({"Enter", "C-m", "ENTER", "KPEnter"})
+
+
 def _terminal(machine: Machine, call: Call) -> None:
     """``tmux send-keys TEXT``, ``screen -dm CMD``, ``screen -X stuff TEXT``."""
-    words = list(call.form.words)
-    keys = {"Enter", "C-m", "ENTER", "KPEnter"}
+    rest = _past_options(call)
     if call.name == "tmux":
-        words = words[1:] if words else []
-        texts_ = [word for word in words if word not in keys]
-    else:
-        texts_ = words[1:] if words[:1] == ["stuff"] else words
+        rest = _past_options(machine.call(call.name, rest, None)) if rest else []
+    elif rest[:1] == ["stuff"]:
+        rest = rest[1:]
+    texts_ = [text for text in rest if text not in _KEYS]
     with machine.trial() as aside:
         for text in texts_:
-            if " " in text:
-                machine.run_inside(text.replace("\\n", "\n").replace("^M", "\n"))
-        if texts_ and " " not in texts_[0]:
+            if re.search(r"[\s$`'\"\\]", text):
+                machine.run_inside(text)
+                if "\\n" in text or "^M" in text:
+                    machine.run_inside(text.replace("\\n", "\n").replace("^M", "\n"))
+        if texts_:
             machine.execute(texts_, None)
     machine.seen.findings.update(
         dict.fromkeys(one for one in aside if one.severity >= RiskLevel.HIGH and ".unresolved.syntax" not in one.kind)
@@ -466,6 +475,8 @@ def hidden_command(machine: Machine, call: Call, text: str) -> None:
         return
     machine.report("shell.escape.command", RiskLevel.MEDIUM, call.text, f"{call.name} would run a command of its own.")
     machine.run_inside(text)
+    if "\\" in text:
+        machine.run_inside(re.sub(r"\\([\"'\\$`])", r"\1", text))
 
 
 @handles(
@@ -495,12 +506,8 @@ def opaque(machine: Machine, call: Call) -> None:
         words = words[1:]
     elif call.name != "npx":
         return
-    for place, word in enumerate(words):
-        if word in machine.rules.programs or word in SHELLS or word in HANDLERS:
-            machine.execute(list(call.argv[call.argv.index(word) :]), call.stdin)
-            return
-        if place:
-            return
+    if words:
+        machine.execute(list(call.argv[call.argv.index(words[0]) :]), call.stdin)
 
 
 @handles("at", "batch")

@@ -153,7 +153,7 @@ def packed(machine: Machine, call: Call) -> str | None:
 
 
 @handles("tr")
-def tr(machine: Machine, call: Call) -> str:
+def tr(_: Machine, call: Call) -> str:
     """Translate or delete characters."""
     text = call.stdin or holes.OUTPUT
     sets = [_characters(unescape_ansi(word)) for word in call.form.words]
@@ -250,4 +250,4 @@ def rot13(machine: Machine, call: Call) -> str:
 
 def prints_settings(text: str) -> bool:
     """Whether a command is one of those whose output is made to be evaluated (``ssh-agent -s``, ``direnv hook``)."""
-    return _ENVIRONMENT_PRINTERS.match(text) is not None and text.split()[0] not in HANDLERS
+    return _ENVIRONMENT_PRINTERS.match(text) is not None and text.split(maxsplit=1)[0] not in HANDLERS
