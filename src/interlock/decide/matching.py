@@ -169,9 +169,12 @@ def _leaves(value: Any, key: str, depth: int) -> Iterator[str]:
         raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH}")
     if isinstance(value, str):
         yield value if not key or key in _MAIN_TEXTS else f"{key}: {value}"
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (dict, Mapping)):
         for name, item in value.items():
-            yield from _leaves(item, str(name), depth + 1)
+            if type(item) is str:  # without another generator: most values are texts at the top
+                yield item if name in _MAIN_TEXTS else f"{name}: {item}"
+            else:
+                yield from _leaves(item, str(name), depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _leaves(item, key, depth + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 COMMAND_NAMES = frozenset(
@@ -15,6 +16,8 @@ _SHELL_NAMES = COMMAND_NAMES | frozenset({"chars", "code", "input", "keys", "key
 """Names that mean a command in a shell tool."""
 _PROGRAM_NAMES = ("command", "cmd", "program", "executable", "file")
 _ARGUMENT_NAMES = ("args", "arguments", "params", "parameters", "argv")
+_TELLING = COMMAND_NAMES | frozenset(_PROGRAM_NAMES)
+_LONGEST_NAME = 64
 _PLACE_NAMES = frozenset({"cwd", "dir", "directory", "workdir", "workingdir", "workingdirectory"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -24,7 +27,12 @@ _CODE_NAMES = frozenset({"code", "source", "script", "program", "text", "input",
 
 
 def plain_name(name: str) -> str:
-    """A name without case, dashes and underscores."""
+    """A name without case, dashes and underscores; a long one, which means nothing, as it is."""
+    return _plain(name) if len(name) <= _LONGEST_NAME else name
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
@@ -39,6 +47,8 @@ def command_lines(args: Mapping[str, Any], *, is_shell: bool) -> tuple[list[str]
     Raises:
         ValueError: when a shell's command is neither text nor a list of words.
     """
+    if not is_shell and _TELLING.isdisjoint([plain_name(str(name)) for name in args]):
+        return [], frozenset()
     names = _SHELL_NAMES if is_shell else COMMAND_NAMES
     found: dict[str, str] = {}
     for name, value in args.items():
@@ -59,16 +69,19 @@ def command_lines(args: Mapping[str, Any], *, is_shell: bool) -> tuple[list[str]
 
 def code_line(tool: str, args: Mapping[str, Any]) -> tuple[list[str], frozenset[str]]:
     """The code of a tool that is named after a language, as the command line that would run it."""
+    program = _interpreter(tool) if len(tool) <= _LONGEST_NAME else ()
+    if not program:
+        return [], frozenset()
+    code = {
+        name: value for name, value in args.items() if isinstance(value, str) and plain_name(str(name)) in _CODE_NAMES
+    }
+    return [shlex.join([*program, value]) for value in code.values()], frozenset(code)
+
+
+@lru_cache(maxsize=4096)
+def _interpreter(tool: str) -> tuple[str, ...]:
     own = plain_name(tool)
-    for word, program in _INTERPRETERS:
-        if word in own:
-            code = {
-                name: value
-                for name, value in args.items()
-                if plain_name(str(name)) in _CODE_NAMES and isinstance(value, str)
-            }
-            return [shlex.join([*program, value]) for value in code.values()], frozenset(code)
-    return [], frozenset()
+    return next((program for word, program in _INTERPRETERS if word in own), ())
 
 
 def joined(value: Any) -> str | None:

@@ -96,6 +96,7 @@ _CLIMBING = re2.compile(r"""[^\s"';|&<>]*\.\.\\[^\s"';|&<>]*""")
 _UNNAMED = "unnamed"
 _BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
 _NOTHING = Reading()
+_SINGLE = frozenset({str, int, float, bool, type(None)})
 
 
 class _TooMuchError(ValueError):
@@ -135,7 +136,7 @@ def _located(reading: Reading, workspace: str) -> Reading:
 
 def together(readings: Sequence[Reading]) -> Reading:
     """All readings as one."""
-    told = [reading for reading in readings if reading != _NOTHING]
+    told = [it for it in readings if it is not _NOTHING and it != _NOTHING]
     return reduce(operator.add, told) if told else _NOTHING
 
 
@@ -176,7 +177,7 @@ class _Dispatch:
         for inner in _inner(action.args) if kind is not Kind.EDIT else ():
             parts += [self._command(line) for line in command_lines(inner, is_shell=False)[0]]
         write = writes(action.tool, kind)
-        read_already = {(name, id(leaf)) for key in done for name, leaf in _leaves(action.args.get(key), key)}
+        read_already = done and {(name, id(leaf)) for key in done for name, leaf in _leaves(action.args.get(key), key)}
         for name, value in values:
             if isinstance(value, str) and not _is_bare(name, value) and (name, id(value)) not in read_already:
                 parts.append(self._unknown(name, value, write=write))
@@ -223,7 +224,8 @@ class _Dispatch:
 
     def _secrets(self, values: list[tuple[str, Any]]) -> Reading:
         texts = [value if "\n" in value else f"{name}: {value}" for name, value in values if isinstance(value, str)]
-        return Reading(findings=self._run(find_secrets, "\n".join(texts))) if texts else Reading()
+        found = self._run(find_secrets, "\n".join(texts)) if texts else ()
+        return Reading(findings=found) if found else _NOTHING
 
     def _run(self, reader: Callable[..., R], *args: Any, **more: Any) -> R:
         if self.expired is not None and self.expired():
@@ -289,8 +291,10 @@ def _leaves(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 def _inner(value: Any) -> Iterator[Mapping[str, Any]]:
     """The mappings inside the arguments, at any depth."""
-    for item in value.values() if isinstance(value, Mapping) else value:
-        if isinstance(item, Mapping):
+    for item in value.values() if isinstance(value, (dict, Mapping)) else value:
+        if type(item) in _SINGLE:
+            continue
+        if isinstance(item, (dict, Mapping)):
             yield item
         if isinstance(item, (dict, Mapping, list, tuple)):
             yield from _inner(item)
