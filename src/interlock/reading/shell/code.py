@@ -49,26 +49,28 @@ def interpreter(machine: Machine, call: Call) -> str | None:
         judge_code(machine, call, text)
     if codes:
         return _printed(call, codes)
+    if (call.name in {"python", "pypy", "ipython"} and "-m" in call.args) or call.name in {"deno", "bun"}:
+        return None
     scripts = call.form.words
-    if call.name in {"python", "pypy", "ipython"} and "-m" in call.args:
-        return None
-    if call.name == "deno" or call.name == "bun":  # noqa: PLR1714 - two programs with sub-commands
-        return None
     if scripts and scripts[0] not in {"-", "/dev/stdin"}:
-        content = machine.written(scripts[0])
-        if scripts[0].startswith("/dev/fd/"):
-            content = machine.files.get(scripts[0], holes.OUTPUT)
-        if content is not None:
-            judge_code(machine, call, content)
-        elif scripts[0].startswith(("/tmp", "/dev/shm", "/var/tmp", "http")):  # noqa: S108 - a reading, not a use
-            machine.report("shell.opaque.script", RiskLevel.HIGH, call.text, "A script from a place that anybody writes to.")
-        else:
-            machine.report("shell.opaque.script", RiskLevel.MEDIUM, call.text, "What the script does is not visible here.")
+        _script(machine, call, scripts[0])
     elif call.stdin is not None:
         judge_code(machine, call, call.stdin)
     elif "-version" not in " ".join(call.args):
         machine.report("shell.interactive", RiskLevel.MEDIUM, call.text, "An interpreter would wait for code.")
     return None
+
+
+def _script(machine: Machine, call: Call, path: str) -> None:
+    content = machine.files.get(path, holes.OUTPUT) if path.startswith("/dev/fd/") else machine.written(path)
+    if content is not None:
+        judge_code(machine, call, content)
+    elif path.startswith(("/tmp", "/dev/shm", "/var/tmp", "http")):  # noqa: S108 - a reading, not a use
+        machine.report(
+            "shell.opaque.script", RiskLevel.HIGH, call.text, "A script from a place that anybody writes to."
+        )
+    else:
+        machine.report("shell.opaque.script", RiskLevel.MEDIUM, call.text, "What the script does is not visible here.")
 
 
 def _printed(call: Call, codes: list[str]) -> str:
@@ -77,21 +79,32 @@ def _printed(call: Call, codes: list[str]) -> str:
         match = re.fullmatch(r"\s*print\((['\"])((?:(?!\1)[^\\])*)\1\)\s*", codes[0])
         if match is not None:
             return match[2] + "\n"
-    match = re.fullmatch(r"\s*(?:print|puts|say|echo|console\.log)\s*\(?\s*(['\"])((?:(?!\1)[^\\$])*)\1\)?;?\s*", codes[0])
+    match = re.fullmatch(
+        r"\s*(?:print|puts|say|echo|console\.log)\s*\(?\s*(['\"])((?:(?!\1)[^\\$])*)\1\)?;?\s*", codes[0]
+    )
     return match[2] + "\n" if match is not None else holes.worst_of(call.stdin, *codes)
 
 
 def judge_code(machine: Machine, call: Call, text: str) -> None:
     """Report what a program's text would do."""
     if holes.DOWNLOAD in text:
-        machine.report("shell.unresolved.download", RiskLevel.CRITICAL, call.text, "What was fetched would be executed unseen.")
+        machine.report(
+            "shell.unresolved.download", RiskLevel.CRITICAL, call.text, "What was fetched would be executed unseen."
+        )
         return
     if holes.open_in(text):
         level = RiskLevel.HIGH
-        machine.report("shell.unresolved.code", level, call.text, "Code that is only known when it runs would be executed.")
+        machine.report(
+            "shell.unresolved.code", level, call.text, "Code that is only known when it runs would be executed."
+        )
         text = re.sub(r"[\x00-\x03]", "x", text)
     if re.search(r"(?:[\"']\s*(?:x|\*)\s*|repeat\()\d{3,}", text):
-        machine.report("shell.code.padding", RiskLevel.HIGH, call.text, "It makes a long run of one character, as overflow attacks do.")
+        machine.report(
+            "shell.code.padding",
+            RiskLevel.HIGH,
+            call.text,
+            "It makes a long run of one character, as overflow attacks do.",
+        )
     if call.name in {"python", "pypy", "ipython"} and _python(machine, call, text):
         return
     _by_pattern(machine, call, text)
@@ -99,9 +112,7 @@ def judge_code(machine: Machine, call: Call, text: str) -> None:
 
 def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     patterns = machine.rules.patterns
-    commands = 0
     for match in patterns["code_commands"].finditer(text):
-        commands += 1
         _command(machine, call, next((group for group in match.groups() if group), ""))
     rest = patterns["code_commands"].sub("", text)
     for name, kind, reason in (
@@ -125,16 +136,24 @@ def _command(machine: Machine, call: Call, text: str) -> None:
         machine.report("shell.code.shell", RiskLevel.HIGH, call.text, "The code would open a shell.")
         return
     machine.report("shell.code.command", RiskLevel.MEDIUM, call.text, "The code would run a command.")
-    machine.run_inside(text)
+    machine.run_inside(re.sub(r"\\([\"'\\$`])", r"\1", text) if call.name != "python" else text)
 
 
 # -- Python: its own parser says more ------------------------------------------------------------------------------
 
-_RUNS = re.compile(r"^(?:os\.(?:system|popen)|subprocess\.\w+|commands\.get\w*|pty\.spawn|os\.(?:exec|spawn)\w+|asyncio\.create_subprocess_\w+)$")
+_RUNS = re.compile(
+    r"^(?:os\.(?:system|popen)|subprocess\.\w+|commands\.get\w*|pty\.spawn|os\.(?:exec|spawn)\w+|asyncio\.create_subprocess_\w+)$"
+)
 _DELETES = re.compile(r"(?:^|\.)(?:rmtree|unlink|removedirs|rmdir|remove_tree|send2trash)$|^os\.remove$")
-_TALKS = re.compile(r"^(?:socket|urllib|requests|httpx|http\.client|ftplib|smtplib|aiohttp|paramiko|telnetlib|xmlrpc|websockets?|urllib3)(?:\.|$)")
-_SENDS = re.compile(r"(?:^|\.)(?:post|put|delete|patch|urlopen|connect|sendall|sendto|create_connection|sendmail|storbinary)$")
-_DYNAMIC = re.compile(r"^(?:exec|eval|compile|__import__|importlib\.import_module|getattr|globals|vars|builtins\.\w+|marshal\.loads|pickle\.loads|ctypes\.\w+|os\.(?:dup2|fork|kill\w*|setuid|chown|chmod|rename\w*|replace|truncate|symlink|link|putenv))$")
+_TALKS = re.compile(
+    r"^(?:socket|urllib|requests|httpx|http\.client|ftplib|smtplib|aiohttp|paramiko|telnetlib|xmlrpc|websockets?|urllib3)(?:\.|$)"
+)
+_SENDS = re.compile(
+    r"(?:^|\.)(?:post|put|delete|patch|urlopen|connect|sendall|sendto|create_connection|sendmail|storbinary)$"
+)
+_DYNAMIC = re.compile(
+    r"^(?:exec|eval|compile|__import__|importlib\.import_module|getattr|globals|vars|builtins\.\w+|marshal\.loads|pickle\.loads|ctypes\.\w+|os\.(?:dup2|fork|kill\w*|setuid|chown|chmod|rename\w*|replace|truncate|symlink|link|putenv))$"
+)
 
 
 def _python(machine: Machine, call: Call, text: str) -> bool:
@@ -145,26 +164,38 @@ def _python(machine: Machine, call: Call, text: str) -> bool:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
+    names = _python_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            _python_call(machine, call, node, names)
+        elif isinstance(node, ast.Attribute) and node.attr in _INSIDES:
+            machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, "The code reaches into the interpreter.")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _PATH.fullmatch(node.value):
+            judge_read(machine, node.value, call.text)
+    if "*" in names:
+        machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, f"Names from {names['*']} are not followed.")
+    return True
+
+
+_INSIDES = frozenset({"__subclasses__", "__globals__", "__builtins__", "__mro__"})
+_PATH = re.compile(r"[^\n]*/[^\n]*|\.env[\w.]*")
+
+
+def _python_names(tree: ast.Module) -> dict[str, str]:
+    """What each imported or renamed name stands for."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update({(one.asname or one.name.split(".")[0]): (one.name if one.asname else one.name.split(".")[0]) for one in node.names})
+            for one in node.names:
+                top = one.name.split(".", maxsplit=1)[0]
+                names[one.asname or top] = one.name if one.asname else top
         elif isinstance(node, ast.ImportFrom):
             names.update({(one.asname or one.name): f"{node.module}.{one.name}" for one in node.names})
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Attribute, ast.Name)):
             for target in node.targets:
                 if isinstance(target, ast.Name):
                     names[target.id] = _dotted(node.value, names)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            _python_call(machine, call, node, names)
-        elif isinstance(node, ast.Attribute) and node.attr in {"__subclasses__", "__globals__", "__builtins__", "__mro__"}:
-            machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, "The code reaches into the interpreter.")
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "/" in node.value and "\n" not in node.value:
-            judge_read(machine, node.value, call.text)
-    for star in (name for name in names if name == "*"):
-        machine.report("shell.code.dynamic", RiskLevel.HIGH, call.text, f"Names from {names[star]} are not followed.")
-    return True
+    return names
 
 
 def _dotted(node: ast.expr, names: dict[str, str]) -> str:
@@ -174,7 +205,11 @@ def _dotted(node: ast.expr, names: dict[str, str]) -> str:
         return f"{_dotted(node.value, names)}.{node.attr}"
     if isinstance(node, ast.Call):
         function = _dotted(node.func, names)
-        if function in {"__import__", "importlib.import_module"} and node.args and isinstance(node.args[0], ast.Constant):
+        if (
+            function in {"__import__", "importlib.import_module"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
             return str(node.args[0].value)
         return f"{function}()"
     return "?"
@@ -198,10 +233,19 @@ def _python_call(machine: Machine, call: Call, node: ast.Call, names: dict[str, 
         if target is None:
             machine.report("shell.code.delete", RiskLevel.HIGH, call.text, "The code would delete files.")
         else:
-            machine.report("shell.code.delete", RiskLevel.HIGH if "tree" in name else RiskLevel.MEDIUM, call.text, "The code would delete files.")
+            machine.report(
+                "shell.code.delete",
+                RiskLevel.HIGH if "tree" in name else RiskLevel.MEDIUM,
+                call.text,
+                "The code would delete files.",
+            )
             judge_delete(machine, target, call.text, recursive="tree" in name)
     elif _TALKS.match(name):
-        level = RiskLevel.HIGH if _SENDS.search(name) or name.startswith(("socket", "ftplib", "smtplib", "paramiko")) else RiskLevel.MEDIUM
+        level = (
+            RiskLevel.HIGH
+            if _SENDS.search(name) or name.startswith(("socket", "ftplib", "smtplib", "paramiko"))
+            else RiskLevel.MEDIUM
+        )
         machine.report("shell.code.network", level, call.text, "The code would talk to another machine.")
     elif _DYNAMIC.match(name):
         _python_dynamic(machine, call, node, name)
@@ -221,7 +265,9 @@ def _python_runs(machine: Machine, call: Call, node: ast.Call) -> None:
             return
     text = _literal(first) if first is not None else None
     if text is None:
-        machine.report("shell.code.process", RiskLevel.HIGH, call.text, "The code would run a command that is not visible here.")
+        machine.report(
+            "shell.code.process", RiskLevel.HIGH, call.text, "The code would run a command that is not visible here."
+        )
     else:
         _command(machine, call, text)
 
@@ -230,9 +276,11 @@ def _python_dynamic(machine: Machine, call: Call, node: ast.Call, name: str) -> 
     text = _literal(node.args[0]) if node.args else None
     if name in {"exec", "eval", "compile"} and text is not None:
         judge_code(machine, call, text)
-    elif name in {"__import__", "importlib.import_module"} and text is not None:
-        return
-    elif name == "getattr" and len(node.args) > 1 and _literal(node.args[1]) not in {None, "system", "popen", "exec", "remove"}:
+    elif (name in {"__import__", "importlib.import_module"} and text is not None) or (
+        name == "getattr"
+        and len(node.args) > 1
+        and _literal(node.args[1]) not in {None, "system", "popen", "exec", "remove"}
+    ):
         return
     else:
         level = RiskLevel.CRITICAL if name in {"exec", "eval"} else RiskLevel.HIGH
@@ -241,7 +289,9 @@ def _python_dynamic(machine: Machine, call: Call, node: ast.Call, name: str) -> 
 
 def _python_open(machine: Machine, call: Call, node: ast.Call, name: str) -> None:
     path = _literal(node.args[0]) if node.args else None
-    mode_node = node.args[1] if len(node.args) > 1 else next((one.value for one in node.keywords if one.arg == "mode"), None)
+    mode_node = (
+        node.args[1] if len(node.args) > 1 else next((one.value for one in node.keywords if one.arg == "mode"), None)
+    )
     mode = (_literal(mode_node) if mode_node is not None else "r") or "w"
     if "write_" in name or any(letter in mode for letter in "wax+"):
         if path is not None and name in {"open", "io.open", "codecs.open"}:

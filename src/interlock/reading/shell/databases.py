@@ -52,7 +52,7 @@ def client(machine: Machine, call: Call) -> str:
     for place, arg in enumerate(args):
         following = args[place + 1] if place + 1 < len(args) else ""
         for option in options:
-            if arg == option or (re.fullmatch(r"-\w+", arg) and len(option) == 2 and arg.endswith(option[1]) and option[1] in "ceq"):  # noqa: PLR2004 - a letter
+            if arg == option or (re.fullmatch(r"-\w+", arg) and option[1] in "ceq" and arg.endswith(option[1:])):
                 statements.append(following)
             elif option.startswith("--") and arg.startswith(option + "="):
                 statements.append(arg.partition("=")[2])
@@ -76,7 +76,9 @@ def _file(machine: Machine, call: Call, path: str) -> list[str]:
         return [call.stdin or holes.OUTPUT]
     if content is not None:
         return [content]
-    machine.report("shell.opaque.sql", RiskLevel.MEDIUM, call.text, "The statements stand in a file that is not visible here.")
+    machine.report(
+        "shell.opaque.sql", RiskLevel.MEDIUM, call.text, "The statements stand in a file that is not visible here."
+    )
     return []
 
 
@@ -87,12 +89,22 @@ def judge_sql(machine: Machine, call: Call, text: str, dialect: str) -> None:
         meta = line.strip()
         if re.match(r"^(?:\\!|\.(?:shell|system)\b|system\s|!\s*\w)", meta):
             command = re.sub(r"^(?:\\!|\.(?:shell|system)|system|!)\s*", "", meta)
-            machine.report("shell.escape.command", RiskLevel.MEDIUM, call.text, f"{call.name} would run a command of its own.")
+            machine.report(
+                "shell.escape.command", RiskLevel.MEDIUM, call.text, f"{call.name} would run a command of its own."
+            )
             if re.fullmatch(r"(?:\S*/)?(?:ba|z|da)?sh", command.strip()) or not command.strip():
                 machine.report("shell.escape", RiskLevel.HIGH, call.text, f"{call.name} would open a shell.")
             else:
                 machine.run_inside(command)
-        elif meta.startswith(("\\", ".")) and call.name in {"psql", "sqlite3", "sqlite", "duckdb", "pgcli", "usql", "mysql"}:
+        elif meta.startswith(("\\", ".")) and call.name in {
+            "psql",
+            "sqlite3",
+            "sqlite",
+            "duckdb",
+            "pgcli",
+            "usql",
+            "mysql",
+        }:
             _meta(machine, call, meta)
         else:
             lines.append(line)
@@ -100,7 +112,9 @@ def judge_sql(machine: Machine, call: Call, text: str, dialect: str) -> None:
     if not statement:
         return
     if not re.sub(r"[\x00-\x03\s]", "", statement):
-        machine.report("shell.unresolved.sql", RiskLevel.HIGH, call.text, "Which statements run is only known when they run.")
+        machine.report(
+            "shell.unresolved.sql", RiskLevel.HIGH, call.text, "Which statements run is only known when they run."
+        )
         return
     if holes.open_in(statement):
         level = RiskLevel.HIGH if holes.DOWNLOAD in statement else RiskLevel.MEDIUM
@@ -116,8 +130,12 @@ def judge_sql(machine: Machine, call: Call, text: str, dialect: str) -> None:
 def _meta(machine: Machine, call: Call, meta: str) -> None:
     if re.search(r"(?i)\bprogram\b|\|\s*\w|^\\o\s*\||^\\g\s*\||^\.(?:output|once|excel|import)\s+['\"]?\|", meta):
         command = re.search(r"(?:program\s+|\|\s*)['\"]?([^'\"]+)", meta, re.IGNORECASE)
-        machine.report("shell.escape.command", RiskLevel.HIGH, call.text, f"{call.name} would run a command of its own.")
+        machine.report(
+            "shell.escape.command", RiskLevel.HIGH, call.text, f"{call.name} would run a command of its own."
+        )
         if command is not None:
             machine.run_inside(command[1])
     elif re.match(r"^(?:\\i|\\ir|\.read|\\\.|\.load)\b", meta):
-        machine.report("shell.opaque.sql", RiskLevel.MEDIUM, call.text, "The statements stand in a file that is not visible here.")
+        machine.report(
+            "shell.opaque.sql", RiskLevel.MEDIUM, call.text, "The statements stand in a file that is not visible here."
+        )

@@ -9,9 +9,10 @@ from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes, network, programs
 from interlock.reading.shell.machine import Call, Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
-from interlock.reading.shell.rules import has_flag, matches
 
-_VERSIONED = re.compile(r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$")
+_VERSIONED = re.compile(
+    r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$"
+)
 _EXEC_FLAG = re.compile(r"^(?:-c|-e|-x|-S|--?(?:exec|eval|command|cmd|run|shell|script|execute|call)(?:-?\w*)?)$")
 _KEYWORDS = frozenset({"!", "then", "do", "else", "elif", "{", "if", "while", "until"})
 _ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
@@ -20,7 +21,13 @@ _HELP = frozenset({"--help", "--version"})
 _FLAG_VERB = re.compile(
     r"^--(?:delete|remove|purge|destroy|drop|wipe|erase|uninstall|terminate|reset-offsets|nuke|format|truncate)(?:-\w+)*$"
 )
+_GUESSED = ("shell.unresolved.syntax", "shell.unresolved.name")
+_RUNS = frozenset({"run", "exec", "--", "x", "tool"})
 _VERB_PLACES = 5
+_DRY = frozenset({"--dry-run", "--dryrun", "--what-if", "--check", "--simulate", "--no-act", "--noop"})
+_SWITCHES = frozenset(
+    {"--yes", "--force", "--quiet", "--verbose", "--json", "--all", "--recursive", "--now", "--debug"}
+)
 
 
 def canonical(word: str, machine: Machine) -> str:
@@ -106,12 +113,13 @@ def judge(machine: Machine, call: Call) -> None:
     """Everything that rules and general knowledge say of a command."""
     rules = machine.rules.programs.get(call.name)
     if rules is not None:
-        for rule in rules:
-            if matches(rule, call.form, call.options):
-                machine.report(rule.kind, rule.level, call.text, rule.why)
+        for rule in rules.applying(call.form, call.options):
+            machine.report(rule.kind, rule.level, call.text, rule.why)
     _verbs(machine, call)
     if rules is None and call.name not in machine.rules.sets["known"] and call.name not in programs.HANDLERS:
         _unknown(machine, call)
+    elif call.name in machine.rules.sets["runners"]:
+        _inner_commands(machine, call)
     _files(machine, call)
     _carried(machine, call)
     network.judge(machine, call)
@@ -123,26 +131,50 @@ def _verbs(machine: Machine, call: Call) -> None:
     verbless = call.name in sets["known"] and call.name not in sets["verbs_apply"]
     if verbless or call.name in sets["no_verbs"] or call.name in programs.HANDLERS:
         return
-    if {"--dry-run", "--dryrun", "--what-if", "--check"} & call.form.excuses:
+    if _DRY & call.form.excuses:
         return
     pattern = machine.rules.patterns["verb"]
-    places = [call.name.rsplit(".", 1)[-1], *call.form.words[:_VERB_PLACES]] if "." in call.name else call.form.words[:_VERB_PLACES]
-    for word in places:
+    for word in _spoken(call):
         if pattern.search(word):
-            machine.report(
-                "shell.remote.destructive" if call.name in sets["verbs_apply"] else "shell.program.destructive",
-                RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.",
-            )  # fmt: skip
+            special = call.name in sets["verbs_apply"]
+            kind = "shell.remote.destructive" if special else "shell.program.destructive"
+            machine.report(kind, RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.")
             return
     if any(_FLAG_VERB.match(flag.partition("=")[0]) for flag in call.form.flags):
-        machine.report("shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something.")
+        machine.report(
+            "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
+        )
+
+
+def _spoken(call: Call) -> list[str]:
+    """The words that may be verbs: the first ones that are not the value of an option after the first word."""
+    found = [call.name.rsplit(".", 1)[-1]] if "." in call.name else []
+    before = ""
+    for arg in call.form.args:
+        value = bool(found) and before.startswith("--") and "=" not in before and before not in _SWITCHES
+        if not arg.startswith("-") and not value and before not in call.options.valued:
+            found.append(arg)
+        before = arg
+        if len(found) >= _VERB_PLACES:
+            break
+    return found
 
 
 def _unknown(machine: Machine, call: Call) -> None:
     """A program that nobody told us about: noted, and its arguments are tried as commands."""
-    machine.report("shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here.")
-    programs_known = machine.rules.programs
+    machine.report(
+        "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
+    )
+    _inner_commands(machine, call)
+
+
+def _inner_commands(machine: Machine, call: Call) -> None:
+    """Arguments that look like commands are tried as such: a wrapper that nobody knows is still a wrapper."""
+    rules = machine.rules
     with machine.trial() as aside:
+        runs = next((place for place, arg in enumerate(call.args, 2) if arg in _RUNS), 0)
+        if runs and call.name in rules.sets["runners"]:
+            execute(machine, [arg for arg in call.argv[runs:] if arg != "--"], call.stdin)
         for place, arg in enumerate(call.args, 1):
             before = call.argv[place - 1]
             if arg.startswith("-") and "=" in arg:
@@ -150,18 +182,23 @@ def _unknown(machine: Machine, call: Call) -> None:
             if _EXEC_FLAG.match(before) and not holes.open_in(arg):
                 machine.run_inside(arg)
             name = canonical(arg, machine)
-            if name in programs_known or name in programs.SHELLS or machine.call(name, [name], None).options.wrapper:
+            options = rules.options.get(name)
+            runs = name in rules.programs or name in programs.SHELLS or name in programs.HANDLERS
+            if runs or (options is not None and options.wrapper):
                 known(machine, call.argv[place:], call.stdin)
                 break
     for finding in aside:
-        if finding.severity >= RiskLevel.HIGH and not finding.kind.startswith(("shell.unresolved.syntax", "shell.unresolved.name")):
+        if finding.severity >= RiskLevel.HIGH and not finding.kind.startswith(_GUESSED):
             machine.seen.findings[finding] = None
 
 
 def _suspicious_words(machine: Machine, call: Call) -> None:
     if call.name in _COUNTS and any("[" in word and _ARITHMETIC.search(word) for word in call.args):
         machine.report(
-            "shell.unresolved.arithmetic", RiskLevel.CRITICAL, call.text, "An index that is a command: arithmetic runs it."
+            "shell.unresolved.arithmetic",
+            RiskLevel.CRITICAL,
+            call.text,
+            "An index that is a command: arithmetic runs it.",
         )
     if call.name in machine.rules.sets["mention"] or call.name in machine.rules.sets["patterns_first"]:
         return
@@ -176,6 +213,20 @@ def _files(machine: Machine, call: Call) -> None:
     name, named = call.name, list(call.form.words)
     if name in sets["stat_only"] or name in sets["mention"]:
         return
+    writes, named = _written(machine, call, named)
+    for path in writes:
+        if ":" not in path.split("/", maxsplit=1)[0] and "://" not in path:
+            judge_write(machine, path, call.text)
+    if name in sets["patterns_first"]:
+        named = named[1:]
+    for path in (*named, *_option_paths(call)):
+        if "/" in path or path.startswith((".", "~", "id_")) or path in sets["secret_samples"]:
+            judge_read(machine, path, call.text)
+
+
+def _written(machine: Machine, call: Call, named: list[str]) -> tuple[list[str], list[str]]:
+    """The paths that a command writes, and those that it reads."""
+    sets, name = machine.rules.sets, call.name
     writes: list[str] = []
     if name in sets["writes_all"]:
         writes, named = named, []
@@ -185,17 +236,9 @@ def _files(machine: Machine, call: Call) -> None:
     elif name in sets["mode_then_files"]:
         writes, named = named[1:], []
     for option in machine.rules.tables["writes_option"].get(name, "").split():
-        value = _option_value(call, option)
-        if value:
+        if value := _option_value(call, option):
             writes.append(value)
-    for path in writes:
-        if ":" not in path.split("/")[0] and "://" not in path:
-            judge_write(machine, path, call.text)
-    if name in sets["patterns_first"]:
-        named = named[1:]
-    for path in (*named, *_option_paths(call)):
-        if "/" in path or path.startswith((".", "~", "id_")) or path in sets["secret_samples"]:
-            judge_read(machine, path, call.text)
+    return writes, named
 
 
 def _option_value(call: Call, *options: str) -> str:
@@ -215,7 +258,17 @@ def _option_paths(call: Call) -> list[str]:
     found = []
     for place, arg in enumerate(call.args):
         before = call.args[place - 1] if place else ""
-        if before in {"-i", "--identity", "--key", "--private-key", "--cert", "--cacert", "--env-file", "-E", "--kubeconfig"}:
+        if before in {
+            "-i",
+            "--identity",
+            "--key",
+            "--private-key",
+            "--cert",
+            "--cacert",
+            "--env-file",
+            "-E",
+            "--kubeconfig",
+        }:
             continue
         if "=" in arg:
             found.append(arg.split("=", 1)[1].lstrip("@"))
@@ -226,9 +279,23 @@ def _option_paths(call: Call) -> list[str]:
 
 def _carried(machine: Machine, call: Call) -> None:
     """Options and arguments of a program that hold a command of their own."""
-    for option in machine.rules.carried.get(call.name, ()):
+    carried = machine.rules.carried.get(call.name) if call.form.flags else None
+    for option in carried or ():
         value = _carried_value(call, option)
-        if value and value not in {"less", "cat", "more", "ssh", "gzip", "zstd", "pigz", "xz", "bzip2", "true", "pbzip2", "lz4"}:
+        if value and value not in {
+            "less",
+            "cat",
+            "more",
+            "ssh",
+            "gzip",
+            "zstd",
+            "pigz",
+            "xz",
+            "bzip2",
+            "true",
+            "pbzip2",
+            "lz4",
+        }:
             programs.hidden_command(machine, call, value)
     escape = machine.rules.escapes.get(call.name)
     if escape is None:
@@ -248,6 +315,3 @@ def _carried_value(call: Call, option: str) -> str:
     if option.endswith("="):
         return next((arg[len(option) :] for arg in call.args if arg.startswith(option)), "")
     return _option_value(call, option)
-
-
-__all__ = ["canonical", "execute", "has_flag", "judge", "known"]

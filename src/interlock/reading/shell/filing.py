@@ -20,7 +20,9 @@ def rm(machine: Machine, call: Call) -> None:
     """Deleting, graded by where."""
     recursive = call.name == "rimraf" or any(has_flag(call.form, flag) for flag in ("-r", "-R", "--recursive"))
     if any(flag.startswith("--no-preserve") for flag in call.form.flags):
-        machine.report("shell.delete.root", RiskLevel.CRITICAL, call.text, "The guard against deleting / is switched off.")
+        machine.report(
+            "shell.delete.root", RiskLevel.CRITICAL, call.text, "The guard against deleting / is switched off."
+        )
     for path in call.form.words:
         judge_delete(machine, path, call.text, recursive=recursive)
 
@@ -35,20 +37,28 @@ def find(machine: Machine, call: Call) -> str:
             _for_each(machine, call, args[place + 1 :], starts)
         elif arg == "-delete":
             level = RiskLevel.HIGH
-            if any(place_of(path) not in {Place.INSIDE, Place.TEMPORARY, Place.WORKSPACE_ROOT} for start in starts for path in everywhere(machine, start)):
+            if any(
+                place_of(path) not in {Place.INSIDE, Place.TEMPORARY, Place.WORKSPACE_ROOT}
+                for start in starts
+                for path in everywhere(machine, start)
+            ):
                 level = RiskLevel.CRITICAL
             machine.report("shell.delete.found", level, call.text, "Every file that is found would be deleted.")
         elif arg in {"-fprint", "-fprint0", "-fprintf", "-fls"} and place + 1 < len(args):
             judge_write(machine, args[place + 1], call.text)
-    if any(arg in {"-perm", "-4000", "-u=s"} for arg in args) and any(re.search(r"[-/]?(?:[46]000|u=s|g=s)", arg) for arg in args):
-        machine.report("shell.recon.setuid", RiskLevel.HIGH, call.text, "It looks for programs that run with another's rights.")
+    if any(arg in {"-perm", "-4000", "-u=s"} for arg in args) and any(
+        re.search(r"[-/]?(?:[46]000|u=s|g=s)", arg) for arg in args
+    ):
+        machine.report(
+            "shell.recon.setuid", RiskLevel.HIGH, call.text, "It looks for programs that run with another's rights."
+        )
     return holes.OUTPUT
 
 
 def _starts(args: list[str]) -> list[str]:
     starts = []
     for arg in args:
-        if arg.startswith("-") and arg not in {"-H", "-L", "-P"} or arg in {"(", "!"}:
+        if (arg.startswith("-") and arg not in {"-H", "-L", "-P"}) or arg in {"(", "!"}:
             break
         if not arg.startswith("-"):
             starts.append(arg)
@@ -82,7 +92,9 @@ def mv(machine: Machine, call: Call) -> None:
             place = place_of(found)
             if place in {Place.ROOT, Place.SYSTEM, Place.HOME, Place.OUTSIDE, Place.DEVICE, Place.WORKSPACE_ROOT}:
                 level = RiskLevel.CRITICAL if place in {Place.ROOT, Place.SYSTEM} else RiskLevel.HIGH
-                machine.report("shell.move.outside", level, call.text, "Files outside the workspace would be moved away.")
+                machine.report(
+                    "shell.move.outside", level, call.text, "Files outside the workspace would be moved away."
+                )
     content = machine.written(words[0])
     if content is not None:
         machine.remember(words[-1], content)

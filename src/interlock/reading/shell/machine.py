@@ -28,8 +28,9 @@ _MAX_STEPS = 3000
 _MAX_WORLDS = 16
 _MAX_VALUES = 8
 _REFERENCE = re.compile(r"\$\{?[!#]?([A-Za-z_]\w*|[0-9@*])")
+_TEMPORARY = "/tmp"  # noqa: S108 - a reading, not a use
 _WELL_KNOWN = {
-    "HOME": "~", "TMPDIR": "/tmp", "TMP": "/tmp", "TEMP": "/tmp", "USER": "user", "LOGNAME": "user", "UID": "1000",
+    "HOME": "~", "TMPDIR": _TEMPORARY, "TMP": _TEMPORARY, "TEMP": _TEMPORARY, "USER": "user", "LOGNAME": "user", "UID": "1000",
     "EUID": "1000", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "PPID": "1", "$": "1", "?": "0", "!": "1", "#": "1",
     "-": "", "_": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
     "BASH_VERSION": "5", "0": "bash", "EPOCHSECONDS": "1", "GITHUB_WORKSPACE": ".",
@@ -173,7 +174,10 @@ class Machine:
         root = Parser(LANGUAGE).parse(data).root_node
         if root.has_error:
             self.report(
-                "shell.unresolved.syntax", RiskLevel.CRITICAL, text, "The command cannot be parsed; what it does is open."
+                "shell.unresolved.syntax",
+                RiskLevel.CRITICAL,
+                text,
+                "The command cannot be parsed; what it does is open.",
             )
         outer, self._source = self._source, data
         try:
@@ -364,7 +368,10 @@ class Machine:
         before = self._source[max(0, node.start_byte - 1) : node.start_byte]
         if node.type == "comment" and before not in {b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"}:
             self.report(
-                "shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "What looks like a comment is not one."
+                "shell.unresolved.syntax",
+                RiskLevel.CRITICAL,
+                self.source(node),
+                "What looks like a comment is not one.",
             )
         return ""
 
@@ -467,7 +474,9 @@ class Machine:
         """Each combination of the values that the variables in a command may have."""
         text = " ".join([self.source(node) for node in nodes])
         if "\\" in text and (found := _BACKWARDS.search(text)) is not None:
-            self.report("shell.path.traversal", RiskLevel.HIGH, found[0], "A path climbs out in another system's spelling.")
+            self.report(
+                "shell.path.traversal", RiskLevel.HIGH, found[0], "A path climbs out in another system's spelling."
+            )
         if "$" not in text:
             yield {}
             return
@@ -515,7 +524,9 @@ class Machine:
             elif kind == "command_name":
                 argv.extend(self._name(child))
             elif kind == "subshell":
-                self.report("shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "This is not a shell command.")
+                self.report(
+                    "shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "This is not a shell command."
+                )
                 self.walk(child, None)
             else:
                 argv.extend(words.fields(child, self))
@@ -602,7 +613,9 @@ class Machine:
     def setting(self, name: str, value: str) -> None:
         """Judge a variable that programs, or the shell itself, act on."""
         if "[" in value and _ARITHMETIC.search(value):
-            self.report("shell.unresolved.arithmetic", RiskLevel.HIGH, value, "An index that is a command: arithmetic runs it.")
+            self.report(
+                "shell.unresolved.arithmetic", RiskLevel.HIGH, value, "An index that is a command: arithmetic runs it."
+            )
         rule = self.rules.tables["environment"].get(name)
         if rule is None:
             return
@@ -614,9 +627,11 @@ class Machine:
                     if finding.severity >= RiskLevel.HIGH:
                         self.seen.findings[finding] = None
         elif rule == "path":
-            first = value.split(":")[0]
+            first = value.split(":", maxsplit=1)[0]
             if first in {"", "."} or first.startswith(("/tmp", "/var/tmp", "./", "/dev/shm")):  # noqa: S108 - a reading, not a use
-                self.report("shell.persistence.path", RiskLevel.HIGH, f"{name}={value}", "Programs would come from there.")
+                self.report(
+                    "shell.persistence.path", RiskLevel.HIGH, f"{name}={value}", "Programs would come from there."
+                )
         else:
             self.report("shell.persistence.preload", RiskLevel.HIGH, f"{name}={value}", rule)
 
@@ -655,12 +670,21 @@ class Machine:
                 return self._with(last, redirects, flowing)
         if body is not None and body.type == "negated_command":
             return self._with(body.named_children[-1], redirects, stdin)
-        extra = [child for redirect in redirects for child in redirect.children_by_field_name("argument")]
+        extra = [
+            child
+            for redirect in redirects
+            for child in redirect.children_by_field_name("argument")
+            if not _swallowed(redirect, child)
+        ]
 
         def start(given: str | None) -> Out:
             if body is None:
                 return ""
-            return self._command(body, given, [*self._extra(redirects), *extra]) if body.type == "command" else self.walk(body, given)
+            return (
+                self._command(body, given, [*self._extra(redirects), *extra])
+                if body.type == "command"
+                else self.walk(body, given)
+            )
 
         return self._redirected_by(redirects, stdin, start)
 
@@ -687,9 +711,7 @@ class Machine:
             else:
                 stdin = self._input(redirect)
                 rest += [c for c in redirect.named_children if c.type in {"pipeline", "list"} or c in _right(redirect)]
-                for inner in redirect.named_children:
-                    if inner.type == "file_redirect":
-                        outputs.append(self._target(inner))
+                outputs += [self._target(one) for one in redirect.named_children if one.type == "file_redirect"]
         printed = start(stdin)
         for operator, target in outputs:
             self.redirect_to(target, printed, append=">>" in operator)
@@ -726,12 +748,24 @@ class Machine:
         if start is None or body is None:
             return ""
         delimiter = self.source(start)
+        if any(_swallowed(redirect, child) for child in redirect.named_children):
+            return self._swallowed_body(redirect, start, delimiter)
         if any(char in delimiter for char in "'\"\\"):
             text = self.source(body)
         else:
             text = words.quoted_text(body, self, body.start_byte, body.end_byte, heredoc=True)
         self._check_heredoc(redirect, start, body, re.sub(r"['\"\\]", "", delimiter))
         return re.sub(r"(?m)^\t+", "", text) if self.source(redirect).startswith("<<-") else text
+
+    def _swallowed_body(self, redirect: Node, start: Node, delimiter: str) -> str:
+        """The grammar takes a first line that begins with a backslash for arguments; to bash it is the body."""
+        end = next((child.start_byte for child in redirect.children if child.type == "heredoc_end"), redirect.end_byte)
+        text = self.slice(start.end_byte, end).partition("\n")[2]
+        if any(char in delimiter for char in "'\"\\"):
+            return text
+        self.visit(redirect)
+        text = re.sub(r"\\\n", "", text)
+        return re.sub(r"(?<!\\)\$(?:\{[^}]*\}|\([^)]*\)|\w+)|(?<!\\)`[^`]*`", holes.VARIABLE, text).replace("\\$", "$")
 
     def _check_heredoc(self, redirect: Node, start: Node, body: Node, delimiter: str) -> None:
         """Whether the here-document ends where bash would end it: a difference would hide commands."""
@@ -766,6 +800,17 @@ class Machine:
     def written(self, path: str) -> str | None:
         """What the text itself wrote into a file; None when it did not."""
         return self.files.get(path.removeprefix("./"))
+
+
+def _swallowed(redirect: Node, child: Node) -> bool:
+    """Whether a word of a here-document's line in truth stands on a later line."""
+    start = redirect.start_point.row
+    if (
+        child.type in {"heredoc_start", "heredoc_body", "heredoc_end", "pipeline"}
+        or redirect.type != "heredoc_redirect"
+    ):
+        return False
+    return child.start_point.row > start or (child.text or b"")[:1] == b"\n"
 
 
 def _right(redirect: Node) -> list[Node]:

@@ -14,9 +14,27 @@ from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
 
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*)://([^/?#\s]*)", re.IGNORECASE)
-_HOSTLIKE = re.compile(r"^(?:[\w-]+@)?((?:[\w-]+\.)+[a-z]{2,}|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d*)?(?:[/?].*)?$", re.IGNORECASE)
+_HOSTLIKE = re.compile(
+    r"^(?:[\w-]+@)?((?:[\w-]+\.)+[a-z]{2,}|\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::\d*)?(?:[/?].*)?$", re.IGNORECASE
+)
 _REMOTE_PATH = re.compile(r"^(?:([\w.-]+)@)?([\w.-]{2,}|\[[0-9a-f:]+\]):(?!//)(.*)$", re.IGNORECASE | re.DOTALL)
-_DATA_FLAGS = ("-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--data-urlencode", "--json", "-F", "--form", "--form-string", "--post-data", "--body-data", "--url-query", "-b", "--cookie")
+_DATA_FLAGS = (
+    "-d",
+    "--data",
+    "--data-binary",
+    "--data-raw",
+    "--data-ascii",
+    "--data-urlencode",
+    "--json",
+    "-F",
+    "--form",
+    "--form-string",
+    "--post-data",
+    "--body-data",
+    "--url-query",
+    "-b",
+    "--cookie",
+)
 _UPLOAD_FLAGS = ("-T", "--upload-file", "--post-file", "--body-file", "--input-file")
 _DESTRUCTIVE_URL = re.compile(
     r"(?i)(?:/|_|:|\b)(?:do)?(?:delete|destroy|purge|drop|truncate|terminate|uninstall|wipe|shutdown|clean|flush|reset|revoke|kill|restart|exit|quiet(?:down)?|saferestart|disable)(?:[-_/?&=\w]*)$|_delete_by_query|/_close\b|/_shutdown\b|/delete[-_/]|_cluster/(?:settings|reroute)|/_settings\b"
@@ -37,7 +55,9 @@ def download(machine: Machine, call: Call) -> str:
             machine.remember(value, holes.DOWNLOAD)
     for url in _urls(call):
         name = re.sub(r"[?#].*", "", url).rstrip("/").rsplit("/", 1)[-1]
-        if name and (call.name in {"wget", "aria2c", "axel"} or has_flag(call.form, "-O") or has_flag(call.form, "--remote-name")):
+        if name and (
+            call.name in {"wget", "aria2c", "axel"} or has_flag(call.form, "-O") or has_flag(call.form, "--remote-name")
+        ):
             machine.remember(name, holes.DOWNLOAD)
     return holes.DOWNLOAD
 
@@ -54,7 +74,11 @@ def _values(call: Call, *options: str) -> list[str]:
                     found.append(arg[len(option) + 1 :])
             elif len(arg) > 2 and arg[0] == "-" and arg[1] != "-":  # noqa: PLR2004 - a cluster or an attached value
                 letter = arg.find(option[1], 1)
-                if letter > 0 and (letter == 1 or arg[1:letter].isalnum()) and not any("-" + one in call.options.valued for one in arg[1:letter]):
+                if (
+                    letter > 0
+                    and (letter == 1 or arg[1:letter].isalnum())
+                    and not any("-" + one in call.options.valued for one in arg[1:letter])
+                ):
                     rest = arg[letter + 1 :]
                     found.append(rest or (args[place + 1] if place + 1 < len(args) else ""))
     return found
@@ -94,7 +118,12 @@ def _destinations(machine: Machine, call: Call) -> None:
         machine.seen.destinations[holes.shown(word if _URL.match(word) else host)] = None
         name = re.sub(r":\d*$", "", host).lower()
         if machine.scope.hosts is not None and not _allowed(name, machine.scope.hosts):
-            machine.report("shell.network.host", RiskLevel.HIGH, call.text, f"{holes.shown(name, 60)} is not a host that may be talked to.")
+            machine.report(
+                "shell.network.host",
+                RiskLevel.HIGH,
+                call.text,
+                f"{holes.shown(name, 60)} is not a host that may be talked to.",
+            )
 
 
 def _allowed(host: str, hosts: Iterable[str]) -> bool:
@@ -104,13 +133,7 @@ def _allowed(host: str, hosts: Iterable[str]) -> bool:
 def _http(machine: Machine, call: Call) -> None:
     method = _method(call)
     urls = _urls(call) or list(call.form.words)
-    if method == "DELETE":
-        machine.report("shell.remote.delete", RiskLevel.HIGH, call.text, "Something on another machine would be deleted.")
-    elif method in {"PUT", "PATCH", "PURGE", "MOVE"}:
-        level = RiskLevel.HIGH if method in {"PURGE", "MOVE"} else RiskLevel.MEDIUM
-        machine.report("shell.remote.change", level, call.text, "Something on another machine would be changed.")
-    if any(_DESTRUCTIVE_URL.search(url.split("?")[0]) for url in urls) and method != "GET":
-        machine.report("shell.remote.delete", RiskLevel.HIGH, call.text, "The address names a deletion.")
+    _changes(machine, call, method, urls)
     for value in _values(call, *_UPLOAD_FLAGS):
         _upload(machine, call, value, "A file would be sent away.")
     for value in (*_values(call, *_DATA_FLAGS), *_httpie_fields(call)):
@@ -124,6 +147,19 @@ def _http(machine: Machine, call: Call) -> None:
             _sent(machine, call, value)
     if call.stdin is not None and call.name in {"http", "https", "xh", "httpie"}:
         _sent(machine, call, call.stdin)
+
+
+def _changes(machine: Machine, call: Call, method: str, urls: list[str]) -> None:
+    """What a request asks the other side to do."""
+    if method == "DELETE":
+        machine.report(
+            "shell.remote.delete", RiskLevel.HIGH, call.text, "Something on another machine would be deleted."
+        )
+    elif method in {"PUT", "PATCH", "PURGE", "MOVE"}:
+        level = RiskLevel.HIGH if method in {"PURGE", "MOVE"} else RiskLevel.MEDIUM
+        machine.report("shell.remote.change", level, call.text, "Something on another machine would be changed.")
+    if method != "GET" and any(_DESTRUCTIVE_URL.search(url.split("?", maxsplit=1)[0]) for url in urls):
+        machine.report("shell.remote.delete", RiskLevel.HIGH, call.text, "The address names a deletion.")
 
 
 def _method(call: Call) -> str:
@@ -166,7 +202,9 @@ def _upload(machine: Machine, call: Call, path: str, reason: str) -> None:
         machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
 
 
-def _sent(machine: Machine, call: Call, text: str, *, reason: str = "What a program prints would be sent away.") -> None:
+def _sent(
+    machine: Machine, call: Call, text: str, *, reason: str = "What a program prints would be sent away."
+) -> None:
     if holes.SECRET in text:
         machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
     elif holes.OUTPUT in text:
@@ -175,32 +213,42 @@ def _sent(machine: Machine, call: Call, text: str, *, reason: str = "What a prog
 
 def _copies(machine: Machine, call: Call) -> None:
     """scp, rsync, rclone, aws s3 cp and their like: from here to elsewhere."""
-    words = call.form.words
-    if call.name in {"aws", "gsutil", "gcloud", "rclone", "mc", "s3cmd", "az"}:
-        transfer = {"cp", "copy", "sync", "mv", "put", "upload", "move", "rsync", "moveto", "copyto", "mirror"}
-        start = next((place for place, word in enumerate(words[:4]) if word in transfer), None)
-        if start is None:
-            return
-        words = words[start + 1 :]
-    elif call.name in {"sftp", "lftp", "ftp"}:
+    if call.name in {"sftp", "lftp", "ftp"}:
         if call.stdin is not None and re.search(r"(?m)^\s*(?:m?put|reput)\s", call.stdin):
             machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, "A file would be sent away.")
         return
+    words = _transferred(call)
     if len(words) < 2:  # noqa: PLR2004 - source and target
         return
-    target = words[-1]
-    remote = _REMOTE_PATH.match(target) or _URL.match(target)
+    remote = _REMOTE_PATH.match(words[-1]) or _URL.match(words[-1])
     if remote is None:
         return
     for path in words[:-1]:
         if secret_file(machine, path):
-            machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
+            machine.report(
+                "shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away."
+            )
         elif path.startswith(("/etc", "/root", "~", "/home", "/var", "..")):
-            machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, "Files from outside the workspace would be sent away.")
-    folder = remote[3] if remote.re is _REMOTE_PATH else ""
-    if re.match(r"/(?:etc|usr|bin|sbin|lib\w*|boot|root|dev|sys|opt|var/(?!tmp|www))|~?/?\.ssh|/?$", folder or "x"):
-        level = RiskLevel.HIGH if folder not in {"/"} else RiskLevel.CRITICAL
-        machine.report("shell.remote.system", level, call.text, "A system directory of another machine would be written.")
+            reason = "Files from outside the workspace would be sent away."
+            machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
+    folder = remote[3] if remote.re is _REMOTE_PATH else "x"
+    if _REMOTE_SYSTEM.match(folder):
+        level = RiskLevel.HIGH if folder != "/" else RiskLevel.CRITICAL
+        reason = "A system directory of another machine would be written."
+        machine.report("shell.remote.system", level, call.text, reason)
+
+
+_TRANSFERS = frozenset(["cp", "copy", "sync", "mv", "put", "upload", "move", "rsync", "moveto", "copyto", "mirror"])
+_REMOTE_SYSTEM = re.compile(r"/(?:etc|usr|bin|sbin|lib\w*|boot|root|dev|sys|opt|var/(?!tmp|www))|~?/?\.ssh|/$")
+
+
+def _transferred(call: Call) -> list[str]:
+    """Sources and target; for clients of storage those after the verb."""
+    words = list(call.form.words)
+    if call.name in {"scp", "rsync", "rcp", "unison"}:
+        return words
+    start = next((place for place, word in enumerate(words[:4]) if word in _TRANSFERS), None)
+    return [] if start is None else words[start + 1 :]
 
 
 def _pipes(machine: Machine, call: Call) -> None:
@@ -208,9 +256,16 @@ def _pipes(machine: Machine, call: Call) -> None:
     if call.name == "openssl" and not {"s_client", "s_server"} & set(call.form.words[:1]):
         return
     text = " ".join(call.args)
-    runs = (has_flag(call.form, "-e") or has_flag(call.form, "-c") or has_flag(call.form, "--exec") or has_flag(call.form, "--sh-exec")) and call.name in {"nc", "ncat", "netcat"}
+    runs = (
+        has_flag(call.form, "-e")
+        or has_flag(call.form, "-c")
+        or has_flag(call.form, "--exec")
+        or has_flag(call.form, "--sh-exec")
+    ) and call.name in {"nc", "ncat", "netcat"}
     if runs or re.search(r"(?i)\b(?:exec|system|shell):", text):
-        machine.report("shell.network.shell", RiskLevel.CRITICAL, call.text, "A program would be handed to another machine.")
+        machine.report(
+            "shell.network.shell", RiskLevel.CRITICAL, call.text, "A program would be handed to another machine."
+        )
         return
     if call.name == "socat" and re.search(r"(?i)(?:unix\S*:|\.sock\b)", text) and call.stdin is not None:
         machine.report("shell.network.control", RiskLevel.HIGH, call.text, "A running service would be given commands.")
@@ -219,7 +274,9 @@ def _pipes(machine: Machine, call: Call) -> None:
         machine.report("shell.network.listen", RiskLevel.HIGH, call.text, "The machine would be opened to others.")
     if call.stdin is not None:
         if holes.SECRET in call.stdin:
-            machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
+            machine.report(
+                "shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away."
+            )
         elif holes.open_in(call.stdin):
             machine.report("shell.exfiltration.pipe", RiskLevel.HIGH, call.text, "What comes in would be sent away.")
     if re.search(r"(?i)\b(?:file|open|gopen|create):", text) and call.name == "socat":
@@ -230,8 +287,15 @@ def _lookup(machine: Machine, call: Call) -> None:
     """dig, nslookup, ping, whois, finger: a name or a payload can carry data."""
     for arg in call.args:
         if holes.SECRET in arg:
-            machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away in a look-up.")
+            machine.report(
+                "shell.exfiltration.secret",
+                RiskLevel.CRITICAL,
+                call.text,
+                "A credential would be sent away in a look-up.",
+            )
         elif holes.OUTPUT in arg:
-            machine.report("shell.exfiltration.lookup", RiskLevel.HIGH, call.text, "Data would be sent away in a look-up.")
+            machine.report(
+                "shell.exfiltration.lookup", RiskLevel.HIGH, call.text, "Data would be sent away in a look-up."
+            )
     if call.name in {"whois", "finger", "telnet"} and call.stdin is not None and holes.open_in(call.stdin):
         machine.report("shell.exfiltration.pipe", RiskLevel.HIGH, call.text, "What comes in would be sent away.")

@@ -59,7 +59,10 @@ def resolve(path: str, directory: str, workspace: str = "") -> str:
     return result or ("/" if absolute else "..") if joined.startswith("~") or absolute else result or "."
 
 
-def place_of(path: str) -> Place:  # noqa: PLR0911 - one line per place
+_IN_TEMPORARY = re.compile(r"(?:/private)?(?:/var)?/tmp/*(?:$|(?<=/)(.+))|/dev/shm/*(?:$|(?<=/)(.+))", re.DOTALL)
+
+
+def place_of(path: str) -> Place:
     """The place of a resolved path."""
     if path in _HARMLESS:
         return Place.NOWHERE
@@ -68,20 +71,15 @@ def place_of(path: str) -> Place:  # noqa: PLR0911 - one line per place
         return Place.UNKNOWN
     if path in {"/", "/*", "/.*", "/.."} or re.fullmatch(r"/\*.*|[A-Za-z]:[\\/]*\*?", path):
         return Place.ROOT
-    for folder in _TEMPORARY:
-        if path.startswith(folder):
-            rest = path[len(folder) :].strip("/")
-            if not rest:
-                return Place.TEMPORARY_ROOT
-            if path[len(folder)] == "/":
-                return Place.TEMPORARY
+    if path.startswith(_TEMPORARY) and (match := _IN_TEMPORARY.match(path)) is not None:
+        return Place.TEMPORARY if (match[1] or match[2]) else Place.TEMPORARY_ROOT
     if _DEVICE.search(path):
         return Place.DEVICE
     if _SYSTEM.search(path):
         return Place.SYSTEM
-    if path.startswith("~") or path.startswith(("/home", "/Users")):
+    if path.startswith(("~", "/home", "/Users")):
         return Place.HOME
-    if path.startswith("/") or path.split("/")[0] == ".." or re.match(r"[A-Za-z]:[\\/]", path):
+    if path.startswith("/") or path.split("/", maxsplit=1)[0] == ".." or re.match(r"[A-Za-z]:[\\/]", path):
         return Place.OUTSIDE
     return Place.WORKSPACE_ROOT if path in {".", "*", ".*", "**", ".git", "{*,.*}", "..?*"} else Place.INSIDE
 
@@ -96,12 +94,17 @@ def built(machine: Machine, path: str) -> bool:
     """Whether the path lies in something that a build makes again."""
     names = machine.rules.sets["build_dirs"]
     parts = path.split("/")
-    return any(part in names or part.endswith((".egg-info", ".dist-info")) or part.startswith("cmake-build-") for part in parts)
+    return any(
+        part in names or part.endswith((".egg-info", ".dist-info")) or part.startswith("cmake-build-") for part in parts
+    )
 
 
 def protected(machine: Machine, path: str) -> bool:
     """Whether only people change this file."""
-    return any(fnmatchcase(path, glob) or fnmatchcase(path.split("/")[-1], glob) for glob in machine.scope.protected)
+    return any(
+        fnmatchcase(path, glob) or fnmatchcase(path.rsplit("/", maxsplit=1)[-1], glob)
+        for glob in machine.scope.protected
+    )
 
 
 _RECURSIVE = {
@@ -141,7 +144,11 @@ def judge_delete(machine: Machine, path: str, evidence: str, *, recursive: bool)
             level = RiskLevel.HIGH
         if protected(machine, found):
             level, reason = level.at_least(RiskLevel.HIGH), "A protected file would be deleted."
-        kind = "shell.unresolved.target" if place is Place.UNKNOWN else f"shell.delete.{'recursive' if recursive else 'file'}"
+        kind = (
+            "shell.unresolved.target"
+            if place is Place.UNKNOWN
+            else f"shell.delete.{'recursive' if recursive else 'file'}"
+        )
         machine.report(kind, level, evidence, reason)
 
 
@@ -159,7 +166,9 @@ def judge_write(machine: Machine, path: str, evidence: str, *, content: str = ""
         if (traversal := traverses(path)) is not None:
             machine.report("shell.path.traversal", RiskLevel.HIGH, evidence, traversal)
         if patterns["persistence"].search(found):
-            machine.report("shell.persistence.file", RiskLevel.HIGH, evidence, "What is written there runs later by itself.")
+            machine.report(
+                "shell.persistence.file", RiskLevel.HIGH, evidence, "What is written there runs later by itself."
+            )
         elif place in {Place.DEVICE, Place.SYSTEM, Place.ROOT}:
             level = RiskLevel.CRITICAL if place is Place.DEVICE or patterns["vital"].search(found) else RiskLevel.HIGH
             machine.report("shell.write.system", level, evidence, "A file of the system would be written.")
@@ -167,7 +176,9 @@ def judge_write(machine: Machine, path: str, evidence: str, *, content: str = ""
             level = RiskLevel.HIGH
             machine.report("shell.write.outside", level, evidence, "A file outside the workspace would be written.")
         elif place is Place.UNKNOWN:
-            machine.report("shell.write.unresolved", RiskLevel.MEDIUM, evidence, "Where it writes is only known when it runs.")
+            machine.report(
+                "shell.write.unresolved", RiskLevel.MEDIUM, evidence, "Where it writes is only known when it runs."
+            )
         if protected(machine, found):
             machine.report("shell.write.protected", RiskLevel.HIGH, evidence, "Only people change this file.")
 
@@ -202,7 +213,9 @@ def judge_read(machine: Machine, path: str, evidence: str) -> str:
             machine.report("shell.credentials.read", RiskLevel.HIGH, evidence, "A credential would be read.")
             result = holes.SECRET
         elif machine.rules.patterns["accounts"].search(found):
-            machine.report("shell.read.accounts", RiskLevel.HIGH, evidence, "The machine's accounts or settings would be read.")
+            machine.report(
+                "shell.read.accounts", RiskLevel.HIGH, evidence, "The machine's accounts or settings would be read."
+            )
     return result
 
 
@@ -245,6 +258,8 @@ def traverses(word: str) -> str | None:
     if re.search(r"(?:^|[\\/])\.{2,}\\", word):
         return "A path climbs out of its directory in another system's spelling."
     climbs = len(re.findall(r"(?:^|[\\/:=])\.\.+(?=[\\/]|$)", word))
-    if climbs >= _CLIMBS or (climbs and re.search(r"(?i)(?:etc/|passwd|shadow|boot\.ini|win\.ini|winnt|/proc/|\.ssh)", word)):
+    if climbs >= _CLIMBS or (
+        climbs and re.search(r"(?i)(?:etc/|passwd|shadow|boot\.ini|win\.ini|winnt|/proc/|\.ssh)", word)
+    ):
         return "A path climbs far out of its directory."
     return None

@@ -12,8 +12,14 @@ from interlock.reading.shell.places import judge_write
 from interlock.reading.shell.registry import HANDLERS, handles
 from interlock.reading.shell.rules import has_flag
 
-SHELLS = frozenset({"sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "rbash", "fish", "csh", "tcsh", "pwsh", "powershell"})
-_BARE_SHELL = re.compile(r"^\s*(?:exec\s+)?(?:sudo\s+)?(?:\S*/)?(?:ba|z|da|k|c|tc|a|fi|mk)?sh\b(?!\S)(?:\s+-\w+)*\s*(?:[<>0-9&\s#;].*)?$", re.DOTALL)
+SHELLS = frozenset(
+    {"sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "rbash", "fish", "csh", "tcsh", "pwsh", "powershell"}
+)
+_BARE_SHELL = re.compile(
+    r"^\s*(?:exec\s+)?(?:sudo\s+)?(?:\S*/)?(?:ba|z|da|k|c|tc|a|fi|mk)?sh\b(?!\S)(?:\s+-\w+)*\s*(?:[<>0-9&\s#;].*)?$",
+    re.DOTALL,
+)
+_SLOT = re.compile(r"\{[./#%0-9]*\}")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SIZE_PREFIX = re.compile(r"^\d+(?:\.\d+)?[smhd]?$")
 _ = (code, databases, filing, network, texts)  # imported for the handlers that they register
@@ -36,13 +42,17 @@ def shell(machine: Machine, call: Call) -> str:
     stdin_named = False
     while place < len(args) and args[place][:1] in {"-", "+"} and len(args[place]) > 1:
         flag = args[place]
-        if flag in {"-c", "--command", "-Command", "-command"} or (flag[1] != "-" and "c" in flag[1:] and flag[0] == "-"):
+        if flag in {"-c", "--command", "-Command", "-command"} or (
+            flag[1] != "-" and "c" in flag[1:] and flag[0] == "-"
+        ):
             command = place + 1
         stdin_named = stdin_named or flag == "-s"
         place += 2 if flag in {"-o", "+o", "-O", "+O", "--rcfile", "--init-file"} else 1
         if flag == "--":
             break
-    if flag_encoded := next((arg for arg in args if re.match(r"(?i)^-e(?:nc|ncodedcommand)?$", arg) and "p" in call.name), None):
+    if flag_encoded := next(
+        (arg for arg in args if re.match(r"(?i)^-e(?:nc|ncodedcommand)?$", arg) and "p" in call.name), None
+    ):
         machine.report("shell.unresolved.code", RiskLevel.CRITICAL, call.text, f"{flag_encoded} hides a command.")
         return holes.OUTPUT
     if command is not None:
@@ -56,10 +66,14 @@ def shell(machine: Machine, call: Call) -> str:
 
 def _from_stdin(machine: Machine, call: Call) -> str:
     if call.stdin is None:
-        machine.report("shell.interactive", RiskLevel.MEDIUM, call.text, "An interactive shell would wait for commands.")
+        machine.report(
+            "shell.interactive", RiskLevel.MEDIUM, call.text, "An interactive shell would wait for commands."
+        )
         return holes.OUTPUT
     if call.stdin == holes.OUTPUT:
-        machine.report("shell.pipe_to_shell", RiskLevel.CRITICAL, call.text, "A shell would execute what a program prints.")
+        machine.report(
+            "shell.pipe_to_shell", RiskLevel.CRITICAL, call.text, "A shell would execute what a program prints."
+        )
         return holes.OUTPUT
     return machine.run_inside(call.stdin)
 
@@ -72,10 +86,14 @@ def run_script(machine: Machine, call: Call, content: str | None, argv: list[str
     if content is None:
         outside = path.startswith(("/tmp", "/dev/shm", "/var/tmp", "http://", "https://", "\\\\"))  # noqa: S108 - a reading, not a use
         level = RiskLevel.HIGH if outside or holes.open_in(path) else RiskLevel.MEDIUM
-        machine.report("shell.opaque.script", level, call.text, f"What {holes.shown(path, 40)} does is not visible here.")
+        machine.report(
+            "shell.opaque.script", level, call.text, f"What {holes.shown(path, 40)} does is not visible here."
+        )
         return holes.OUTPUT
     if content == holes.OUTPUT:
-        machine.report("shell.unresolved.code", RiskLevel.HIGH, call.text, "A script would run whose content is not visible here.")
+        machine.report(
+            "shell.unresolved.code", RiskLevel.HIGH, call.text, "A script would run whose content is not visible here."
+        )
         return holes.OUTPUT
     return machine.run_inside(content, argv)
 
@@ -86,7 +104,9 @@ def evaluate(machine: Machine, call: Call) -> str:
     args = call.args[1:] if call.args[:1] == ["--"] else call.args
     text = " ".join(args)
     if text == holes.OUTPUT and machine.last_captured is not None and texts.prints_settings(machine.last_captured):
-        machine.report("shell.opaque.settings", RiskLevel.MEDIUM, call.text, "Settings that a program prints are taken over.")
+        machine.report(
+            "shell.opaque.settings", RiskLevel.MEDIUM, call.text, "Settings that a program prints are taken over."
+        )
         return ""
     return machine.run_again(text)
 
@@ -97,6 +117,8 @@ def source(machine: Machine, call: Call) -> str:
     if not call.args:
         return ""
     path = call.args[0]
+    if path in {"/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"} and call.stdin is not None:
+        return machine.run_again(call.stdin)
     if path.startswith("/dev/fd/") and machine.files.get(path) == holes.OUTPUT:
         known = machine.last_captured is not None and texts.prints_settings(machine.last_captured)
         level = RiskLevel.MEDIUM if known else RiskLevel.CRITICAL
@@ -154,7 +176,12 @@ def _past_options(call: Call) -> list[str]:
         if not arg.startswith("-") or arg == "-":
             break
         short = len(arg) > 2 and arg[1] != "-" and "-" + arg[-1] in call.options.valued  # noqa: PLR2004 - a cluster
-        place += 2 if arg in call.options.valued or (short and not any("-" + letter in call.options.valued for letter in arg[1:-1])) else 1
+        place += (
+            2
+            if arg in call.options.valued
+            or (short and not any("-" + letter in call.options.valued for letter in arg[1:-1]))
+            else 1
+        )
     return args[place:]
 
 
@@ -183,9 +210,11 @@ def _run_inner(machine: Machine, inner: list[str], stdin: str | None) -> None:
 def _env(machine: Machine, call: Call) -> None:
     for place, arg in enumerate(call.args):
         match = re.match(r"^(?:-\w*S|--split-string=?)(.*)", arg, re.DOTALL)
-        if match is not None and not arg.startswith("--s") or arg.startswith("--split-string"):
+        if (match is not None and not arg.startswith("--s")) or arg.startswith("--split-string"):
             text = (match[1] if match else "") or (call.args[place + 1] if place + 1 < len(call.args) else "")
             rest = call.args[place + (1 if match and match[1] else 2) :]
+            if "$" in text:
+                machine.run_inside(" ".join([text, *map(shlex.quote, rest)]))
             try:
                 words = shlex.split(text)
             except ValueError:
@@ -248,14 +277,14 @@ def _parallel(machine: Machine, call: Call) -> None:
         values = (call.stdin or holes.OUTPUT).strip("\n").split("\n")
     text = " ".join(inner)
     for value in values[:16]:
-        replaced = re.sub(r"\{[./#%0-9]*\}", lambda _, value=value: value, text) if "{" in text else f"{text} {value}"
+        replaced = _SLOT.sub(value.replace("\\", r"\\"), text) if "{" in text else f"{text} {value}"
         _joined(machine, replaced)
 
 
 def _joined(machine: Machine, text: str) -> None:
     """A command that a program hands to ``sh -c``; a hole in it is an argument, not the command."""
     if text.strip():
-        first = text.split()[0]
+        first = text.split(maxsplit=1)[0]
         if holes.open_in(text) and not holes.open_in(first):
             machine.execute(text.split(), None)
         else:
@@ -357,20 +386,24 @@ def _elsewhere(machine: Machine, inner: list[str], stdin: str | None) -> None:
                 machine.variables["PWD"] = kept
 
 
+_KEYS = frozenset({"Enter", "C-m", "ENTER", "KPEnter"})
+
+
 def _terminal(machine: Machine, call: Call) -> None:
     """``tmux send-keys TEXT``, ``screen -dm CMD``, ``screen -X stuff TEXT``."""
-    words = list(call.form.words)
-    keys = {"Enter", "C-m", "ENTER", "KPEnter"}
+    rest = _past_options(call)
     if call.name == "tmux":
-        words = words[1:] if words else []
-        texts_ = [word for word in words if word not in keys]
-    else:
-        texts_ = words[1:] if words[:1] == ["stuff"] else words
+        rest = _past_options(machine.call(call.name, rest, None)) if rest else []
+    elif rest[:1] == ["stuff"]:
+        rest = rest[1:]
+    texts_ = [text for text in rest if text not in _KEYS]
     with machine.trial() as aside:
         for text in texts_:
-            if " " in text:
-                machine.run_inside(text.replace("\\n", "\n").replace("^M", "\n"))
-        if texts_ and " " not in texts_[0]:
+            if re.search(r"[\s$`'\"\\]", text):
+                machine.run_inside(text)
+                if "\\n" in text or "^M" in text:
+                    machine.run_inside(text.replace("\\n", "\n").replace("^M", "\n"))
+        if texts_:
             machine.execute(texts_, None)
     machine.seen.findings.update(
         dict.fromkeys(one for one in aside if one.severity >= RiskLevel.HIGH and ".unresolved.syntax" not in one.kind)
@@ -442,9 +475,29 @@ def hidden_command(machine: Machine, call: Call, text: str) -> None:
         return
     machine.report("shell.escape.command", RiskLevel.MEDIUM, call.text, f"{call.name} would run a command of its own.")
     machine.run_inside(text)
+    if "\\" in text:
+        machine.run_inside(re.sub(r"\\([\"'\\$`])", r"\1", text))
 
 
-@handles("make", "just", "task", "npm", "yarn", "pnpm", "bun", "rake", "gradle", "mvn", "tox", "nox", "invoke", "ant", "bazel", "npx", "ninja")
+@handles(
+    "make",
+    "just",
+    "task",
+    "npm",
+    "yarn",
+    "pnpm",
+    "bun",
+    "rake",
+    "gradle",
+    "mvn",
+    "tox",
+    "nox",
+    "invoke",
+    "ant",
+    "bazel",
+    "npx",
+    "ninja",
+)
 def opaque(machine: Machine, call: Call) -> None:
     """What these run stands in files that are not visible here."""
     machine.report("shell.opaque.task", RiskLevel.MEDIUM, call.text, f"What {call.name} runs is not visible here.")
@@ -453,12 +506,8 @@ def opaque(machine: Machine, call: Call) -> None:
         words = words[1:]
     elif call.name != "npx":
         return
-    for place, word in enumerate(words):
-        if word in machine.rules.programs or word in SHELLS or word in HANDLERS:
-            machine.execute(list(call.argv[call.argv.index(word) :]), call.stdin)
-            return
-        if place:
-            return
+    if words:
+        machine.execute(list(call.argv[call.argv.index(words[0]) :]), call.stdin)
 
 
 @handles("at", "batch")
@@ -473,7 +522,9 @@ def crontab(machine: Machine, call: Call) -> None:
     """A new table of commands that run by themselves."""
     if has_flag(call.form, "-l"):
         return
-    machine.report("shell.persistence.cron", RiskLevel.HIGH, call.text, "Commands would run by themselves from then on.")
+    machine.report(
+        "shell.persistence.cron", RiskLevel.HIGH, call.text, "Commands would run by themselves from then on."
+    )
     for line in (call.stdin or "").split("\n"):
         match = re.match(r"^(?:@\w+|(?:\S+\s+){5})(.+)$", line.strip())
         if match is not None and not holes.open_in(match[1]):

@@ -12,14 +12,14 @@ from interlock.reading.shell.databases import judge_sql
 from interlock.reading.shell.execute import execute
 from interlock.reading.shell.machine import MAX_BYTES, Machine, TooMuchError
 
-_SQL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|DROP|ALTER|CREATE|GRANT|REVOKE|TRUNCATE|WITH|MERGE|REPLACE)\s+[\w*(\"`]")
+_SQL = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|DROP|ALTER|CREATE|GRANT|REVOKE|TRUNCATE|WITH|MERGE|REPLACE)\s+[\w*(\"`]"
+)
 _CONTINUED = re.compile(r"\S\\\n\S")
 _STRANGE = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]|\r(?!\n)")
 
 
-def read_shell(
-    text: str, scope: Scope, *, sql: Callable[[str, str], Reading] | None = None, depth: int = 0
-) -> Reading:
+def read_shell(text: str, scope: Scope, *, sql: Callable[[str, str], Reading] | None = None, depth: int = 0) -> Reading:
     """What a text would do if a shell executed it.
 
     Never raises: a text that cannot be read (syntax, length over 64 kB, more than 8 nestings, a program name that is
@@ -41,7 +41,9 @@ def read_shell(
     except (TooMuchError, RecursionError):
         return machine.reading() + _refused("shell.unresolved.size", text, "The command is too entangled to follow.")
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in the reader is a block, never an allow
-        return machine.reading() + _refused("shell.unresolved.error", text, f"The reader failed: {type(error).__name__}.")
+        return machine.reading() + _refused(
+            "shell.unresolved.error", text, f"The reader failed: {type(error).__name__}."
+        )
     return machine.reading()
 
 
@@ -58,5 +60,7 @@ def _read(machine: Machine, text: str) -> None:
 
 
 def _refused(kind: str, evidence: str, reason: str) -> Reading:
-    finding = Finding(detector="shell", kind=kind, severity=RiskLevel.CRITICAL, evidence=holes.shown(evidence), reason=reason)
+    finding = Finding(
+        detector="shell", kind=kind, severity=RiskLevel.CRITICAL, evidence=holes.shown(evidence), reason=reason
+    )
     return Reading(findings=(finding,))

@@ -21,6 +21,8 @@ from interlock.model.risk import RiskLevel
 
 _KEYS = frozenset({"on", "any", "all", "unless", "more", "kind", "level", "why"})
 _MIN_ABBREVIATION = 5
+_OFFSETS = 3
+"""How many words of an unknown option's value may come before a sub-command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,10 +53,37 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Book:
+    """One program's rules, found by the first word that they ask for."""
+
+    always: tuple[Rule, ...]
+    by_word: Mapping[str, tuple[Rule, ...]]
+
+    @classmethod
+    def of(cls, rules: list[Rule]) -> Book:
+        """Sort the rules by their first word."""
+        by_word: dict[str, list[Rule]] = {}
+        for rule in rules:
+            for word in (rule.words[0] or ()) if rule.words else ():
+                by_word.setdefault(word, []).append(rule)
+        return cls(
+            always=tuple(rule for rule in rules if not rule.words or rule.words[0] is None),
+            by_word={word: tuple(some) for word, some in by_word.items()},
+        )
+
+    def applying(self, form: Shape, options: Options) -> list[Rule]:
+        """The rules that apply to a command's arguments."""
+        found = [rule for rule in self.always if matches(rule, form, options)]
+        for word in form.words[: 1 if options.strict else _OFFSETS]:
+            found += [rule for rule in self.by_word.get(word, ()) if rule not in found and matches(rule, form, options)]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
     """Everything that the shell reader knows of programs."""
 
-    programs: Mapping[str, tuple[Rule, ...]]
+    programs: Mapping[str, Book]
     options: Mapping[str, Options]
     sets: Mapping[str, frozenset[str]]
     patterns: Mapping[str, re.Pattern[str]]
@@ -110,7 +139,7 @@ def matches(rule: Rule, form: Shape, options: Options) -> bool:
     count = len(rule.words)
     if count:
         found = None
-        for start in range(1 if options.strict else 3):
+        for start in range(1 if options.strict else _OFFSETS):
             if _at(rule.words, form.words, start):
                 found = start
                 break
@@ -209,7 +238,7 @@ def load() -> Rules:
                 raise ConfigError(f"{entry.name}: unknown section {section!r}")
             data[section].update(values)
     return Rules(
-        programs={name: tuple(rules) for name, rules in programs.items()},
+        programs={name: Book.of(rules) for name, rules in programs.items()},
         options=options,
         sets={name: frozenset(value.split()) for name, value in data["sets"].items()},
         patterns={name: _compiled(value, name) for name, value in data["patterns"].items()},

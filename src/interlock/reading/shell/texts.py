@@ -74,7 +74,9 @@ def _value(match: re.Match[str], values: list[str]) -> str:
     return value
 
 
-@handles("cat", "tac", "head", "tail", "more", "less", "nl", "bat", "sort", "uniq", "fold", "strings", "pv", "sponge", "zcat")
+@handles(
+    "cat", "tac", "head", "tail", "more", "less", "nl", "bat", "sort", "uniq", "fold", "strings", "pv", "sponge", "zcat"
+)
 def cat(machine: Machine, call: Call) -> str:
     """Print files or hand on the input."""
     return _input(machine, call)
@@ -141,14 +143,17 @@ def rev(machine: Machine, call: Call) -> str:
 def packed(machine: Machine, call: Call) -> str | None:
     """Packing hides content but not where it came from."""
     if call.name in {"openssl", "gpg"}:
-        return holes.worst_of(call.stdin, *[holes.SECRET for path in call.args if path in machine.files and holes.SECRET in machine.files[path]])
+        return holes.worst_of(
+            call.stdin,
+            *[holes.SECRET for path in call.args if path in machine.files and holes.SECRET in machine.files[path]],
+        )
     if call.stdin and not holes.open_in(call.stdin) and has_flag(call.form, "-d"):
         return _decoded(machine, call, lambda text: gzip.decompress(text.encode("latin-1")))
     return holes.worst_of(_input(machine, call))
 
 
 @handles("tr")
-def tr(machine: Machine, call: Call) -> str:
+def tr(_: Machine, call: Call) -> str:
     """Translate or delete characters."""
     text = call.stdin or holes.OUTPUT
     sets = [_characters(unescape_ansi(word)) for word in call.form.words]
@@ -169,7 +174,9 @@ def _characters(text: str) -> str:
     if "[:" in text:
         return ""
     return re.sub(
-        r"(.)-(.)", lambda match: "".join(map(chr, range(ord(match[1]), min(ord(match[2]), ord(match[1]) + 256) + 1))), text
+        r"(.)-(.)",
+        lambda match: "".join(map(chr, range(ord(match[1]), min(ord(match[2]), ord(match[1]) + 256) + 1))),
+        text,
     )
 
 
@@ -223,7 +230,9 @@ def facts(_: Machine, call: Call) -> str:
 def basename(_: Machine, call: Call) -> str:
     """The last part of a path."""
     words = call.form.words
-    return (words[0].rstrip("/").rsplit("/", 1)[-1].removesuffix(words[1] if len(words) > 1 else "") if words else "") + "\n"
+    return (
+        words[0].rstrip("/").rsplit("/", 1)[-1].removesuffix(words[1] if len(words) > 1 else "") if words else ""
+    ) + "\n"
 
 
 @handles("dirname")
@@ -241,4 +250,4 @@ def rot13(machine: Machine, call: Call) -> str:
 
 def prints_settings(text: str) -> bool:
     """Whether a command is one of those whose output is made to be evaluated (``ssh-agent -s``, ``direnv hook``)."""
-    return _ENVIRONMENT_PRINTERS.match(text) is not None and text.split()[0] not in HANDLERS
+    return _ENVIRONMENT_PRINTERS.match(text) is not None and text.split(maxsplit=1)[0] not in HANDLERS

@@ -7,8 +7,12 @@ import re
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell.machine import Machine
 
-_CHEAP = re.compile(r"(?i)remove-item|invoke-expression|\biex\b|format|clear-|stop-computer|\b(?:del|erase|rd|rmdir|vssadmin|reg|bcdedit|cipher|diskpart|wevtutil|net)\b|download(?:string|file)|set-executionpolicy|-encodedcommand")
-_AT = r"(?i)(?:^|[;&|{]\s*)(?:(?:cmd(?:\.exe)?\s+/c|powershell(?:\.exe)?(?:\s+-\w+)*\s+(?:-c(?:ommand)?\s+)?)\s*[\"']?)?"
+_CHEAP = re.compile(
+    r"(?i)remove-item|invoke-expression|\biex\b|format|clear-|stop-computer|\b(?:del|erase|rd|rmdir|vssadmin|reg|bcdedit|cipher|diskpart|wevtutil|net)\b|download(?:string|file)|set-executionpolicy|-encodedcommand"
+)
+_AT = (
+    r"(?i)(?:^|[;&|{]\s*)(?:(?:cmd(?:\.exe)?\s+/c|powershell(?:\.exe)?(?:\s+-\w+)*\s+(?:-c(?:ommand)?\s+)?)\s*[\"']?)?"
+)
 _FORMS = tuple(
     (re.compile(_AT + form), level, kind, reason)
     for form, level, kind, reason in (

@@ -26,7 +26,17 @@ _RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.-?\d+)?")
 _ANSI = re.compile(
     r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|c(.)|(.))", re.DOTALL
 )
-_SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v"}
+_SIMPLE_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "E": "\x1b",
+    "f": "\f",
+    "v": "\v",
+}
 _OPERATION = re.compile(r"\$\{([!#]?)([A-Za-z_]\w*|[0-9@*?$!#-])(\[[^\]]*\])?(.*)\}", re.DOTALL)
 _SLICE = re.compile(r":\s*(-?\d+)\s*(?::\s*(-?\d+)\s*)?")
 
@@ -150,7 +160,13 @@ def _bare(text: str) -> str:
 
 
 def _between(
-    node: Node, values: Values, parts: list[tuple[Part, str | list[str]]], start: int, end: int, *, heredoc: bool = False
+    node: Node,
+    values: Values,
+    parts: list[tuple[Part, str | list[str]]],
+    start: int,
+    end: int,
+    *,
+    heredoc: bool = False,
 ) -> None:
     position = start
     for child in node.named_children:
