@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from interlock.model.action import Finding, Reading, Scope
 from interlock.model.risk import RiskLevel
 from interlock.reading import http_places as places
+from interlock.reading.findings import worst_of_each_kind
 from interlock.reading.lookalikes import folded
 from interlock.reading.paths import read_path
 
@@ -87,7 +88,9 @@ def read_http(args: Mapping[str, Any], scope: Scope, *, secrets: Secrets | None 
     if secrets is not None:
         found += secrets("\n".join((*urls, carried[:LONGEST_BODY])))
     return Reading(
-        findings=_once(found), destinations=tuple(dict.fromkeys(destinations)), paths=tuple(dict.fromkeys(paths))
+        findings=worst_of_each_kind(found),
+        destinations=tuple(dict.fromkeys(destinations)),
+        paths=tuple(dict.fromkeys(paths)),
     )
 
 
@@ -441,13 +444,3 @@ def _header_findings(headers: Mapping[str, str], url: str) -> list[Finding]:
 def _finding(kind: str, severity: RiskLevel, evidence: str, reason: str) -> Finding:
     shown = "".join(c if c.isprintable() else "�" for c in re.sub(r"//[^/@\s]*@", "//…@", evidence).split("?", 1)[0])
     return Finding(detector="http", kind=kind, severity=severity, evidence=shown[:100], reason=f"The request {reason}.")
-
-
-def _once(findings: list[Finding]) -> tuple[Finding, ...]:
-    """One finding per kind, the strictest, worst first."""
-    worst: dict[str, Finding] = {}
-    for finding in findings:
-        seen = worst.get(finding.kind)
-        if seen is None or seen.severity < finding.severity:
-            worst[finding.kind] = finding
-    return tuple(sorted(worst.values(), key=lambda finding: -finding.severity.rank))

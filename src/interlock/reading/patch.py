@@ -147,7 +147,7 @@ def _code(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not _COMMENT.match(line))
 
 
-_COMMENT = re.compile(r"\s*(?:#(?!\[|include|define|if|!)|//|\*(?!\s*/?\s*\S+\s*\()|/\*|<!--|--\s|;;|\"\"\"|REM\s)")
+_COMMENT = re.compile(r"\s*(?:#(?!\[|include|define|if|!)|//|\*(?:\s|/|$)|/\*|<!--|--\s|;;|\"\"\"|REM\s)")
 
 
 def _added(text: str, low: str) -> list[Finding]:

@@ -46,7 +46,7 @@ TEST_FILES = re.compile(
     r"(?:^|/)(?:tests?|specs?|__tests__|testdata|fixtures|e2e)/|(?:^|/)(?:test_[^/]*|[^/]*[_.-](?:test|spec))\.\w+$"
 )
 PROSE_FILES = re.compile(
-    r"\.(?:md|mdx|rst|txt|adoc|tex|csv|tsv|svg|html?)$|(?:^|/)(?:license|changelog|notice|authors)"
+    r"\.(?:md|mdx|rst|adoc|tex|csv|tsv|svg)$|(?:^|/)(?!(?:requirements|constraints|cmakelists)[^/]*$)[^/]*\.txt$|(?:^|/)(?:license|changelog|notice|authors)"
 )
 GENERATED_FILES = re.compile(r"\.lock$|lock\.(?:json|ya?ml)$|go\.sum$|\.min\.(?:js|css)$|\.snap$|\.map$|\.ipynb$")
 _OFF = r"(?:false|off|no|none|null|nil|0|disabled)\b"
@@ -214,7 +214,7 @@ REMOVED = (
         r"\b(?:CsrfViewMiddleware|AuthenticationMiddleware|SecurityMiddleware|AuthMiddleware|XFrameOptionsMiddleware|IsAuthenticated|IsAdminUser|DjangoModelPermissions)\b",
         r"\b(?:requireAuth|ensureAuthenticated|isAuthenticated|verifyToken|verifyJwt|requireRole|checkPermissions?|requirePermission|authMiddleware|requireAdmin|isAdmin|csrfProtection)\b",
         r"\b(?:is_authenticated|has_permissions?|has_perm|check_permissions?|check_object_permissions|require_permission|require_role|is_authorized|authorize|verify_signature|verify_token|verify_jwt|verify_password|"
-        r"check_password|compare_digest|verify_csrf\w*|protect_from_forgery|is_superuser|is_admin|can_access|assert_access)\b",
+        r"check_password|compare_digest|verify_csrf\w*|protect_from_forgery|is_superuser|is_admin|can_access|assert_access|csrf_token)\b",
         r"\b(?:helmet|csurf|csrf)\(|\bpassport\.authenticate\(|\.authenticated\(\)|\.hasRole\(|\.hasAuthority\(|\benable_row_level_security\b|\bENABLE\s+ROW\s+LEVEL\s+SECURITY\b",
     ),
     _rule(

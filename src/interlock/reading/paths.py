@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from interlock.model.action import Finding, Reading, Scope
 from interlock.model.risk import RiskLevel
+from interlock.reading.findings import worst_of_each_kind
 from interlock.reading.path_places import COMMON, CREDENTIALS, SCRATCH, TEMPLATES, WRITTEN, Place
 
 MEDIUM, HIGH, CRITICAL = RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
@@ -44,7 +45,7 @@ def read_path(path: str, scope: Scope, *, write: bool, resolved: str = "") -> Re
     findings += _kept_there(place, scope, write=write)
     if resolved:
         findings += _linked(resolved, place, scope, write=write)
-    return Reading(findings=_once(findings), paths=(place,))
+    return Reading(findings=worst_of_each_kind(findings), paths=(place,))
 
 
 def traversal(text: str) -> tuple[Finding, ...]:
@@ -56,8 +57,15 @@ def traversal(text: str) -> tuple[Finding, ...]:
     if len(text) > 16 * LONGEST:
         text = text[: 16 * LONGEST]
     findings: list[Finding] = []
-    for word in re.split(r"[\s'\"`|&<>()=,]+", text):
-        if ".." not in word and "%" not in word and "\\" not in word and "0x" not in word and word.isascii():
+    for word in re.split(r"[\s'\"`|<>()=,]+", text):
+        if (
+            ".." not in word
+            and "%" not in word
+            and "\\" not in word
+            and "&#" not in word
+            and "0x" not in word
+            and word.isascii()
+        ):
             continue
         plain = decode(word)
         findings += _disguises(word, plain)
@@ -67,12 +75,12 @@ def traversal(text: str) -> tuple[Finding, ...]:
         target = any(place.pattern.search(_lower(plain)) for place in CREDENTIALS)
         severity = HIGH if steps >= DEEP_CLIMB or target or "\\" in word or "//" in word else MEDIUM
         findings.append(_finding("paths.traversal", severity, word, f"climbs {steps} directories up"))
-    return _once(findings)
+    return worst_of_each_kind(findings)
 
 
 def credential(path: str) -> Finding | None:
     """The finding for a place that holds credentials or the like, None for any other path."""
-    low = _lower(decode(path))
+    low = _plain_ends(_lower(decode(path)).split("\0", 1)[0])
     if TEMPLATES.search(low):
         return None
     for place in CREDENTIALS:
@@ -214,7 +222,7 @@ def _placed(plain: str, workspace: str) -> tuple[str, list[Finding]]:
         )
     elif re.match(r"~[\w.-]+", raw):
         found.append(_finding("paths.home", HIGH, raw, "is another person's home"))
-    raw = re.sub(r"::\$\w+$", "", raw.replace("\\", "/"))
+    raw = raw.replace("\\", "/")
     if _HOME.match(raw):
         raw = _HOME.sub("/~", raw)
     drive = re.match(r"[a-zA-Z]:", raw)
@@ -224,7 +232,13 @@ def _placed(plain: str, workspace: str) -> tuple[str, list[Finding]]:
     normal = posixpath.normpath(raw) if raw else workspace
     if normal.startswith("//"):
         normal = normal[1:]
-    return "/".join(part.rstrip(" .") or part for part in normal.split("/")), found
+    return _plain_ends(normal), found
+
+
+def _plain_ends(path: str) -> str:
+    """Without what Windows overlooks at the end of names: dots, spaces, streams."""
+    path = re.sub(r"::\$\w+$", "", path)
+    return "/".join(part.rstrip(" .") or part for part in path.split("/"))
 
 
 def _outside(place: str, workspace: str) -> bool | None:
@@ -285,13 +299,3 @@ def _finding(kind: str, severity: RiskLevel, evidence: str, reason: str) -> Find
     shown = "".join(c if c.isprintable() else "�" for c in evidence)
     short = shown if len(shown) <= 100 else f"{shown[:99]}…"  # noqa: PLR2004 - a line on a screen
     return Finding(detector="paths", kind=kind, severity=severity, evidence=short, reason=f"The path {reason}.")
-
-
-def _once(findings: list[Finding]) -> tuple[Finding, ...]:
-    """One finding per kind, the strictest, worst first."""
-    worst: dict[str, Finding] = {}
-    for finding in findings:
-        seen = worst.get(finding.kind)
-        if seen is None or seen.severity < finding.severity:
-            worst[finding.kind] = finding
-    return tuple(sorted(worst.values(), key=lambda finding: -finding.severity.rank))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
 
-from interlock.model.action import Finding, Reading
+from interlock.model.action import Reading
+from interlock.reading.findings import worst_of_each_kind
 from interlock.reading.lookalikes import folded
 from interlock.reading.sql.lexical import first_word, judge, scan, scan_calls
 from interlock.reading.sql.notes import Notes, note
@@ -104,7 +104,7 @@ def _guarded(text: str, dialect: str) -> Reading:
     except Exception as error:  # noqa: BLE001 - whatever breaks in a parser must block, not pass
         return _refused("sql.unparsed.crash", f"the parser failed ({type(error).__name__})")
     return Reading(
-        findings=_once(notes.findings),
+        findings=worst_of_each_kind(notes.findings),
         statements=tuple(dict.fromkeys(notes.statements)),
         paths=tuple(dict.fromkeys(notes.paths)),
         destinations=tuple(dict.fromkeys(notes.destinations)),
@@ -113,16 +113,6 @@ def _guarded(text: str, dialect: str) -> Reading:
 
 def _refused(kind: str, reason: str) -> Reading:
     return Reading(findings=(note(kind, CRITICAL, "", f"The statement is {reason}."),), statements=("unknown",))
-
-
-def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """One finding per kind, the strictest, worst first: ten dropped tables are one thing to say."""
-    worst: dict[str, Finding] = {}
-    for finding in findings:
-        seen = worst.get(finding.kind)
-        if seen is None or seen.severity < finding.severity:
-            worst[finding.kind] = finding
-    return tuple(sorted(worst.values(), key=lambda finding: -finding.severity.rank))
 
 
 def _views(text: str, dialect: str, depth: int) -> Notes:
