@@ -29,7 +29,7 @@ _MOST_SAID = 5
 # What can name a destination: URLs' hosts, hosts, mail addresses, accounts, addresses of machines, paths, long words.
 _TOKEN = re.compile(
     r"(?P<mail>[a-z0-9_.+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8})|(?P<host>\b(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}\b(?:/[\w./%-]{1,200})?)"
-    r"|(?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}\b)|(?P<account>\b[a-z]{2}\d{12,30}\b|\b0x[0-9a-f]{16,64}\b)|(?P<path>(?:~|\.{0,2})/[\w.@+-]{1,80}(?:/[\w.@+-]{1,80}){0,20})|(?P<word>\b[\w-]{14,100}\b)"
+    r"|(?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}\b)|(?P<account>\b[a-z]{2}\d{12,30}\b|\b0x[0-9a-f]{16,64}\b)|(?P<path>(?<![/:\w])(?:~|\.{0,2})/[\w.@+-]{1,80}(?:/[\w.@+-]{1,80}){0,20})|(?P<word>\b[\w-]{14,100}\b)"
 )
 _LINE = 16
 _FILE_LIKE = re.compile(

@@ -51,7 +51,7 @@ _CODE = re2.compile(
     r"^[A-Za-z_$@&][\w$]*(?:(?:\.|->|::|\?\.)[\w$]+)+|^[A-Za-z_$][\w$.]*[(\[]|=>|^[A-Za-z_$]+$|^[&|=!<>+?:]"
 )
 _NOT_SECRET_NAME = re2.compile(
-    r"(?i)(?:public|foreign|primary|cache|sort|partition|index|object|s3|hash|turn|mon|don|tur|hot|short|press|lookup|group|storage|query|row|column|col|map|dict|json|route|translation|i18n|message|event|state|redis|react|data|item|label|field|feature|flag|config|setting|registry|host|known|csrf|page|next_page|nextpage|continuation|pagination|cursor|bos|eos|pad|unk|mask|sep|cls|stop|start|end|special|max|min|num|total|prompt|completion|input|output|cancel|cancellation|design|syntax|jsx|idempotency|unique|natural|composite|surrogate|business|config)[_.-]?(?:key|tokens?|keys)$|tokenizer$|(?:^|[_.-])author$"
+    r"(?i)(?:public|foreign|primary|cache|sort|partition|index|object|s3|hash|turn|mon|don|tur|hot|short|press|lookup|group|storage|query|row|column|col|map|dict|json|route|translation|i18n|message|event|state|redis|react|data|item|label|field|feature|flag|config|setting|registry|host|known|csrf|page|next_page|nextpage|continuation|pagination|cursor|bos|eos|pad|unk|mask|sep|cls|stop|start|end|special|max|min|num|total|prompt|completion|input|output|cancel|cancellation|design|syntax|jsx|idempotency|unique|natural|composite|surrogate|business|config)[_.-]?(?:keys?|tokens?)+$|tokenizer$|(?:^|[_.-])author$"
 )
 _SHAPELESS = re2.compile(
     r"^[A-Za-z]+$|^[\d.,:-]+$|^[a-z]+(?:[_.\-/][a-z]+)+$|^[A-Z]+(?:[_.-][A-Z]+)+$|^v?\d+(?:\.\d+)+|^[a-z]+(?:[A-Z][a-z]+)+$|^(?:[A-Z][a-z]+)+$|^[a-z]{1,6}[_-]\d+=?$"
@@ -303,7 +303,7 @@ def _key_block64(secret: str, _name: str) -> RiskLevel | None:
 
 def _luhn(secret: str, _name: str) -> RiskLevel | None:
     digits = [int(char) for char in secret if char.isdigit()]
-    if not 13 <= len(digits) <= 19 or len(set(digits)) < 3:  # noqa: PLR2004 - ISO/IEC 7812
+    if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:  # noqa: PLR2004 - ISO/IEC 7812
         return None
     doubled = [digit if place % 2 else 2 * digit - 9 * (digit > 4) for place, digit in enumerate(reversed(digits), 1)]  # noqa: PLR2004 - Luhn
     return RiskLevel.MEDIUM if sum(doubled) % 10 == 0 else None
