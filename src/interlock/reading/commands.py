@@ -21,8 +21,13 @@ _LONGEST_NAME = 64
 _PLACE_NAMES = frozenset({"cwd", "dir", "directory", "workdir", "workingdir", "workingdirectory"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_INTERPRETERS = (("python", ("python3", "-c")), ("jupyter", ("python3", "-c")), ("codeinterpreter", ("python3", "-c")))
-_INTERPRETERS += (("javascript", ("node", "-e")), ("nodejs", ("node", "-e")))
+_INTERPRETERS = {
+    "python": ("python3", "-c"),
+    "jupyter": ("python3", "-c"),
+    "codeinterpreter": ("python3", "-c"),
+    "javascript": ("node", "-e"),
+    "nodejs": ("node", "-e"),
+}
 _CODE_NAMES = frozenset({"code", "source", "script", "program", "text", "input", "cell"})
 
 
@@ -81,7 +86,7 @@ def code_line(tool: str, args: Mapping[str, Any]) -> tuple[list[str], frozenset[
 @lru_cache(maxsize=4096)
 def _interpreter(tool: str) -> tuple[str, ...]:
     own = plain_name(tool)
-    return next((program for word, program in _INTERPRETERS if word in own), ())
+    return next((program for word, program in _INTERPRETERS.items() if word in own), ())
 
 
 def joined(value: Any) -> str | None:
