@@ -146,6 +146,8 @@ def test_an_honest_condition_is_taken(condition: Any) -> None:
     [
         ({"match": {"surface": "task"}}, Action(kind=Surface.TASK), call()),
         ({"match": {"tool": ["sql", "mcp__*"]}}, call(tool="mcp__x__y"), call()),
+        ({"match": {"tool": "shell"}}, call(tool="Bash"), call(tool="WebFetch")),
+        ({"match": {"tool": "sql"}}, call(tool="mcp__postgres__query"), call(tool="mcp__docs__query")),
         ({"match": {"agent": "writer"}}, call(agent="writer"), call(agent="reader")),
         ({"match": {"environment": "production"}}, call(environment="production"), call()),
         ({"pattern": "drop table"}, call("x; DROP TABLE y"), call("x; drop view y")),

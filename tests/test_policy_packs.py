@@ -178,7 +178,7 @@ def test_the_cases_beside_each_pack_hold(pack: str) -> None:
     policies = load_policies([pack], [], {})
     assert found.cases or pack == "literal"
     for case in found.cases:
-        row = {"surface": case.surface, "tool": case.tool, "environment": case.environment}
+        row: dict[str, Any] = {"surface": case.surface, "tool": case.tool, "environment": case.environment}
         row |= {"args": case.args} if case.args is not None else {"text": case.text}
         action = action_of(row, environment=case.environment)
         assert judge(action, read(action, Scope()), policies, environment=case.environment).verdict is case.expect, case

@@ -108,6 +108,16 @@ def test_paths_and_urls_are_known_by_their_looks() -> None:
         ("shell", {"command": ["rm", "-rf", "/"]}),
         ("shell", {"text": "rm -rf /"}),
         ("terminal", {"input": "rm -rf /"}),
+        ("", {"text": "rm -rf /"}),
+        ("", {"text": "DELETE FROM users"}),
+        ("shell", {"command": "rm", "args": ["-rf", "/"]}),
+        ("shell", {"command": "ls", "cmdline": "rm -rf /"}),
+        ("shell", {"command": "ls", "more": {"command": "rm -rf /"}}),
+        ("shell", {"command": "rm -rf *", "cwd": "/"}),
+        ("shell", {"unheard": "rm -rf /"}),
+        ("mcp__box__anything", {"options": {"argv": ["rm", "-rf", "/"]}}),
+        ("mcp__box__anything", {"tasks": [{"program": "rm", "args": ["-rf", "/"]}]}),
+        ("execute_python", {"code": "import os; os.system('rm -rf /')"}),
         ("mcp__box__anything", {"cmd": "rm -rf /"}),
         ("mcp__box__anything", {"argv": ["rm", "-rf", "/"]}),
         ("mcp__box__anything", {"options": {"script": "rm -rf /"}}),
@@ -127,6 +137,14 @@ def test_a_danger_is_found_whatever_the_tool_calls_its_argument(tool: str, args:
     assert GATE_FAILED not in kinds(reading)
 
 
+def test_variables_of_the_environment_are_part_of_the_command() -> None:
+    assert call("shell", {"command": "ls", "env": {"LD_PRELOAD": "/tmp/x.so"}}).severity >= RiskLevel.HIGH
+
+
+def test_paths_that_only_windows_sees_are_read_too() -> None:
+    assert call("shell", {"command": r"type ..\..\windows\win.ini"}).severity >= RiskLevel.HIGH
+
+
 def test_words_of_a_list_stay_words() -> None:
     assert call("shell", {"command": ["echo", "; rm -rf /"]}).severity < RiskLevel.HIGH
 
@@ -140,6 +158,8 @@ def test_words_of_a_list_stay_words() -> None:
         ("Read", {"file_path": "src/a.py"}),
         ("Write", {"file_path": "src/a.py", "content": "x = 1\n"}),
         ("Edit", {"file_path": "src/a.py", "old_string": "x = 1", "new_string": "x = 2"}),
+        ("shell", {"command": "ls", "cwd": "src", "env": {"CI": "1"}}),
+        ("execute_python", {"code": "print(1)"}),
         ("str_replace_editor", {"command": "view", "path": "src/a.py"}),
         ("tracker", {"title": "Update the docs", "body": "Please select a file from the list; see docs/readme.md."}),
     ],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from interlock.decide.matching import RANK, Facts
 from interlock.decide.policy import Match, PolicySet
 from interlock.model.action import Action, Finding, Reading, Surface
@@ -95,13 +93,13 @@ def _judge(
     for match in policies.matches(facts):
         said.rule(match)
     said.risk = max(said.risk, RANK[floor])
-    if floor >= RiskLevel.HIGH and action.kind in _ASKED_FIRST:
+    if action.kind in _ASKED_FIRST and RANK[floor] >= RANK[RiskLevel.HIGH]:
         said.ask(_CONFIRM, f"The {action.kind} carries {floor} risk, so a person confirms it first.", "risk.floor")
     return Decision(
         verdict=_VERDICTS[said.verdict],
         reasons=said.in_order(),
         rule_ids=said.sources(),
-        warnings=tuple(sorted(set(said.warnings))),
+        warnings=tuple(sorted(set(said.warnings))) if said.warnings else (),
         findings=findings,
         risk=_LEVELS[said.risk],
         quorum=said.quorum,
@@ -160,15 +158,15 @@ class _Said:
         self.ask(_BY_ACTION[rule.action], reason, rule.id)
 
     def in_order(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(reason for _, _, reason in sorted(self.reasons)))
+        return tuple(dict.fromkeys(reason for _, _, reason in sorted(self.reasons))) if self.reasons else ()
 
     def sources(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(source for _, source, _ in sorted(self.reasons)))
+        return tuple(dict.fromkeys(source for _, source, _ in sorted(self.reasons))) if self.reasons else ()
 
 
-def _accepted(matches: Iterable[Match], findings: tuple[Finding, ...]) -> dict[str, Match]:
+def _accepted(matches: tuple[Match, ...], findings: tuple[Finding, ...]) -> dict[str, Match]:
     """By kind of finding, the rule that accepts it. A block of the check itself ends all acceptance."""
-    if any(finding.kind == GATE_FAILED for finding in findings):
+    if not matches or any(finding.kind == GATE_FAILED for finding in findings):
         return {}
     found: dict[str, Match] = {}
     for match in sorted(matches, key=lambda match: match.rule.id):

@@ -12,6 +12,7 @@ import re2
 from interlock.decide.patterns import small_sets
 from interlock.model.action import Action, Finding, Reading
 from interlock.model.risk import RiskLevel
+from interlock.reading.tools import tool_kind
 
 FACTS = ("surface", "tool", "agent", "environment", "path", "program", "statement", "finding")
 """What ``match`` may name."""
@@ -55,7 +56,7 @@ class Facts:
         kinds = tuple(finding.kind for finding in findings)
         self.words: dict[str, tuple[str, ...]] = {
             "surface": (action.kind,),
-            "tool": (action.tool,),
+            "tool": _tools(action.tool),
             "agent": (action.agent,),
             "environment": environments,
             "path": reading.paths,
@@ -105,6 +106,12 @@ _VALUES: Mapping[str, Callable[[Facts], Any]] = {
     "high": lambda _: RANK[RiskLevel.HIGH],
     "critical": lambda _: RANK[RiskLevel.CRITICAL],
 }
+
+
+def _tools(tool: str) -> tuple[str, ...]:
+    """A tool's own name, and the word for what it does: a rule about ``shell`` holds for ``Bash`` too."""
+    kind = tool_kind(tool)
+    return (tool,) if kind is None or kind == tool else (tool, kind.value)
 
 
 def upwards(kind: str) -> Iterator[str]:
@@ -169,9 +176,12 @@ def _leaves(value: Any, key: str, depth: int) -> Iterator[str]:
         raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH}")
     if isinstance(value, str):
         yield value if not key or key in _MAIN_TEXTS else f"{key}: {value}"
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (dict, Mapping)):
         for name, item in value.items():
-            yield from _leaves(item, str(name), depth + 1)
+            if type(item) is str:  # without another generator: most values are texts at the top
+                yield item if name in _MAIN_TEXTS else f"{name}: {item}"
+            else:
+                yield from _leaves(item, str(name), depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _leaves(item, key, depth + 1)

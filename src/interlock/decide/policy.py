@@ -288,9 +288,9 @@ def _covers(compiled: _Compiled, facts: Facts, names: frozenset[str]) -> bool:
         values = facts.words[fact]
         if not values or any(fact == "path" and ".." in value.split("/") for value in values):
             return False
-        for value in values:
-            if value not in plain and not (globs is not None and globs.fits(value)):
-                return False
+        fits = [value in plain or (globs is not None and globs.fits(value)) for value in values]
+        if not (any(fits) if fact == "tool" else all(fits)):
+            return False
     pattern = compiled.rule.pattern
     if pattern and not compile_pattern(pattern).fullmatch(facts.text):
         return False

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any, TypeVar
+
+import orjson
 
 from interlock.model.canon import digest
 from interlock.model.order import OrderedWord
 from interlock.model.risk import RiskLevel
 
 T = TypeVar("T")
+
+_BIG = 2**53
+_PLAIN_ONLY = (
+    orjson.OPT_SORT_KEYS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
 
 
 class Surface(StrEnum):
@@ -77,7 +89,11 @@ class Action:
     def digest(self) -> str:
         """What an approval binds to: any changed byte of tool or arguments is another digest."""
         plain = {"agent": self.agent, "args": _exact(self.args), "kind": self.kind.value, "tool": self.tool}
-        return digest(plain)
+        try:  # what `_exact` leaves is canonical as it is; anything that is not plain JSON takes the slow way
+            written = orjson.dumps(plain, option=_PLAIN_ONLY)
+        except TypeError:
+            return digest(plain)
+        return "sha256:" + hashlib.sha256(written).hexdigest()
 
     @property
     def text(self) -> str:
@@ -176,14 +192,16 @@ def _union(first: tuple[T, ...], second: tuple[T, ...]) -> tuple[T, ...]:
 
 def _exact(value: Any) -> Any:
     """Arguments come from JSON and may hold floats: their shortest text form stands for them in the digest."""
-    if isinstance(value, str):  # the most frequent case first: every decision hashes
+    kind = type(value)  # exact types first: every decision hashes
+    if kind is str or kind is bool or value is None:
         return value
     if isinstance(value, float):
         return {"float": repr(value)}
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
-        return {"integer": str(value)}
-    if isinstance(value, (dict, Mapping)):  # dict first: asking an abstract class is slow
-        return [[str(key), _exact(item)] for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))]
+    if isinstance(value, int) and kind is not bool:
+        return value if -_BIG < value < _BIG else {"integer": str(value)}
+    if isinstance(value, (dict, Mapping)):
+        pairs = sorted(((str(key), item) for key, item in value.items()), key=itemgetter(0))
+        return [[key, item if type(item) is str else _exact(item)] for key, item in pairs]
     if isinstance(value, (list, tuple)):
         return [_exact(item) for item in value]
     return value

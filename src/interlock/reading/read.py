@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import operator
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any, TypeVar
 
 import re2
 
 from interlock.model.action import Action, Reading, Scope, Surface
+from interlock.reading.commands import COMMAND_NAMES, code_line, command_lines, plain_name
 from interlock.reading.failed import failure
 from interlock.reading.http import read_http
 from interlock.reading.patch import read_patch
@@ -70,9 +70,8 @@ _PATH_NAMES = frozenset(
         "location",
     ]
 )
-_COMMAND_NAMES = frozenset(["command", "cmd", "script", "shell", "commandline", "bash", "shellcommand", "argv", "exec"])
 _SQL_NAMES = frozenset(["sql", "sqlquery", "statement", "statements", "sqlstatement"])
-_QUERY_NAMES = frozenset({"query", "queries", "q"})
+_STATEMENT_NAMES = _SQL_NAMES | frozenset({"command", "queries", "query", "q", "text"})
 _OLD_NAMES = ("old_string", "old_str", "oldtext", "old_text", "old", "search")
 _NEW_NAMES = (
     "new_string",
@@ -90,12 +89,14 @@ _DIFF_NAMES = ("patch", "diff", "input", "changes")
 _DIFF = re.compile(r"^(?:diff --git |--- |\*\*\* (?:Begin Patch|Update File|Add File|Delete File)|@@ )", re.MULTILINE)
 
 
-_MEANINGFUL = _PATH_NAMES | _COMMAND_NAMES | _SQL_NAMES
+_EDIT_NAMES = frozenset({*_OLD_NAMES, *_NEW_NAMES, *_DIFF_NAMES, "edits", "command"})
+_HTTP_NAMES = frozenset({"url", "headers", "method", "body"})
+_MEANINGFUL = _PATH_NAMES | COMMAND_NAMES | _SQL_NAMES
 _CLIMBING = re2.compile(r"""[^\s"';|&<>]*\.\.\\[^\s"';|&<>]*""")
 _UNNAMED = "unnamed"
-_LONGEST_NAME = 64
 _BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
 _NOTHING = Reading()
+_SINGLE = frozenset({str, int, float, bool, type(None)})
 
 
 class _TooMuchError(ValueError):
@@ -135,7 +136,7 @@ def _located(reading: Reading, workspace: str) -> Reading:
 
 def together(readings: Sequence[Reading]) -> Reading:
     """All readings as one."""
-    told = [reading for reading in readings if reading != _NOTHING]
+    told = [it for it in readings if it is not _NOTHING and it != _NOTHING]
     return reduce(operator.add, told) if told else _NOTHING
 
 
@@ -147,7 +148,7 @@ class _Dispatch:
         self.expired = expired
 
     def read(self, action: Action) -> Reading:
-        values = list(_values(action.args))
+        values = _values(action.args)
         if action.kind is Surface.FILE_CHANGE:
             return self._file_change(action)
         if action.kind is not Surface.TOOL_CALL:
@@ -159,58 +160,35 @@ class _Dispatch:
         return together([self._run(read_text, text, action.kind) for text in texts])
 
     def _tool_call(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
-        kind = tool_kind(action.tool)
-        if kind is Kind.SHELL:
-            reading, done = self._shell(action.args)
-        elif kind is Kind.EDIT:
-            reading, done = self._edit(action)
+        kind = tool_kind(action.tool) or (None if action.tool else _nameless(action.text))
+        parts: list[Reading] = []
+        done: frozenset[str] = frozenset()
+        if kind is Kind.EDIT:
+            parts, done = [self._file_change(action)], _EDIT_NAMES
         elif kind is Kind.SQL:
-            reading, done = self._sql_tool(values)
+            parts, done = self._sql_tool(values)
         elif kind is Kind.HTTP:
-            reading, done = (
-                self._run(read_http, action.args, self.scope),
-                frozenset({"url", "headers", "method", "body"}),
-            )
+            parts, done = [self._run(read_http, action.args, self.scope)], _HTTP_NAMES
         else:
-            reading, done = Reading(), frozenset()
+            lines, done = command_lines(action.args, is_shell=kind is Kind.SHELL)
+            code, names = code_line(action.tool, action.args)
+            parts = [self._command(line) for line in (*lines, *code)]
+            done |= names
+        for inner in _inner(action.args) if kind is not Kind.EDIT else ():
+            parts += [self._command(line) for line in command_lines(inner, is_shell=False)[0]]
         write = writes(action.tool, kind)
-        parts = [reading]
+        read_already = done and {(name, id(leaf)) for key in done for name, leaf in _leaves(action.args.get(key), key)}
         for name, value in values:
-            if isinstance(value, str) and name not in done and not _is_bare(name, value):
-                parts.append(self._unknown(name, value, write=write, known=kind is not None))
-        if kind is not Kind.SHELL:
-            parts.append(self._argv(action.args))
+            if isinstance(value, str) and not _is_bare(name, value) and (name, id(value)) not in read_already:
+                parts.append(self._unknown(name, value, write=write))
         parts.append(self._secrets(values))
         return together(parts)
-
-    def _shell(self, args: Mapping[str, Any]) -> tuple[Reading, frozenset[str]]:
-        reading = Reading()
-        found: set[str] = set()
-        for name, value in args.items():
-            if name.lower().replace("_", "") in _COMMAND_NAMES | {"text", "input", "code"}:
-                command = value if isinstance(value, str) else _joined(value)
-                if command is None:
-                    raise _TooMuchError(f"the argument {name} of a shell is neither text nor a list of words")
-                reading += self._command(command)
-                found.add(name)
-        if not found and any(isinstance(value, str) for value in args.values()):
-            for name, value in args.items():
-                if isinstance(value, str):
-                    reading += self._command(value)
-                    found.add(name)
-        return reading, frozenset(found)
 
     def _command(self, command: str) -> Reading:
         """A command line, as bash reads it; and paths that climb with backslashes, which only Windows' shells see."""
         climbing = _CLIMBING.findall(command) if "..\\" in command else ()
         paths = [self._run(read_path, path, self.scope, write=False) for path in climbing]
         return together([self._run(read_shell, command, self.scope, sql=read_sql), *paths])
-
-    def _edit(self, action: Action) -> tuple[Reading, frozenset[str]]:
-        args = action.args
-        reading = self._file_change(action)
-        names = {name for name in args if name in (*_OLD_NAMES, *_NEW_NAMES, *_DIFF_NAMES, "edits", "command")}
-        return reading, frozenset(names)
 
     def _file_change(self, action: Action) -> Reading:
         """The path, the change as a patch, and what it adds as text: a line that is taken away hides and leaks nothing."""
@@ -223,42 +201,31 @@ class _Dispatch:
             parts.append(self._run(read_text, added, Surface.FILE_CHANGE))
         return together(parts)
 
-    def _sql_tool(self, values: list[tuple[str, Any]]) -> tuple[Reading, frozenset[str]]:
-        reading = Reading()
-        found: set[str] = set()
-        for name, value in values:
-            plain = _plain_name(name)
-            named = plain in _SQL_NAMES | _QUERY_NAMES | {"text", "command"}
-            if isinstance(value, str) and (named or looks_like_sql(value)):
-                reading += self._run(read_sql, value, self.scope.dialect)
-                found.add(name)
-        return reading, frozenset(found)
+    def _sql_tool(self, values: list[tuple[str, Any]]) -> tuple[list[Reading], frozenset[str]]:
+        found = {
+            name: value
+            for name, value in values
+            if isinstance(value, str) and (plain_name(name) in _STATEMENT_NAMES or looks_like_sql(value))
+        }
+        texts = [value for name, value in values if name in found and isinstance(value, str)]
+        return [self._run(read_sql, text, self.scope.dialect) for text in texts], frozenset(found)
 
-    def _unknown(self, name: str, value: str, *, write: bool, known: bool) -> Reading:
+    def _unknown(self, name: str, value: str, *, write: bool) -> Reading:
         """An argument of which nothing is known but its name and its looks."""
-        plain = _plain_name(name)
-        if plain in _SQL_NAMES or looks_like_sql(value):
+        if plain_name(name) in _SQL_NAMES or looks_like_sql(value):
             return self._run(read_sql, value, self.scope.dialect)
-        if plain in _COMMAND_NAMES and not known:
-            return self._command(value)
         if looks_like_url(value):
             return self._run(read_http, {"url": value}, self.scope)
         if _is_path_name(name) or looks_like_path(value):
             return self._run(read_path, value, self.scope, write=write)
+        if plain_name(name) in COMMAND_NAMES:
+            return self._command(value)
         return self._run(read_text, value, Surface.TOOL_CALL)
-
-    def _argv(self, args: Mapping[str, Any]) -> Reading:
-        reading = Reading()
-        for name, value in args.items():
-            if _plain_name(name) in _COMMAND_NAMES and not isinstance(value, str):
-                command = _joined(value)
-                if command is not None:
-                    reading += self._command(command)
-        return reading
 
     def _secrets(self, values: list[tuple[str, Any]]) -> Reading:
         texts = [value if "\n" in value else f"{name}: {value}" for name, value in values if isinstance(value, str)]
-        return Reading(findings=self._run(find_secrets, "\n".join(texts))) if texts else Reading()
+        found = self._run(find_secrets, "\n".join(texts)) if texts else ()
+        return Reading(findings=found) if found else _NOTHING
 
     def _run(self, reader: Callable[..., R], *args: Any, **more: Any) -> R:
         if self.expired is not None and self.expired():
@@ -292,57 +259,60 @@ def _changes(args: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, boo
             yield new, new, True
 
 
-def _values(args: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _values(args: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Every single value with the nearest key above it; refuses what is too much before anything is parsed."""
-    budget = [MAX_CHARACTERS, MAX_VALUES]
-
-    def walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-        if depth > MAX_DEPTH:
-            raise _TooMuchError(f"its arguments are nested deeper than {MAX_DEPTH}")
-        if isinstance(value, (dict, Mapping)):
-            for key, item in value.items():
-                budget[0] -= len(key)
-                yield from walk(item, str(key), depth + 1)
-            return
-        if isinstance(value, (list, tuple)):
-            for item in value:
-                yield from walk(item, name, depth + 1)
-            return
-        budget[1] -= 1
-        budget[0] -= len(value) if isinstance(value, str) else 0
-        if budget[0] < 0:
+    found: list[tuple[str, Any]] = []
+    characters = 0
+    for name, value in _leaves(args, ""):
+        found.append((name, value))
+        characters += len(name) + (len(value) if isinstance(value, str) else 0)
+        if characters > MAX_CHARACTERS:
             raise _TooMuchError(f"it is longer than {MAX_CHARACTERS:,} characters")
-        if budget[1] < 0:
+        if len(found) > MAX_VALUES:
             raise _TooMuchError(f"it has more than {MAX_VALUES:,} values")
+    return found
+
+
+def _leaves(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    if depth > MAX_DEPTH:
+        raise _TooMuchError(f"its arguments are nested deeper than {MAX_DEPTH}")
+    if isinstance(value, (dict, Mapping)):
+        for key, item in value.items():
+            if type(item) is str:  # without another generator: most values are texts at the top
+                yield str(key), item
+            else:
+                yield from _leaves(item, str(key), depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item, name, depth + 1)
+    else:
         yield name, value
 
-    yield from walk(args, "", 0)
 
-
-def _joined(value: Any) -> str | None:
-    """A list of words as one command line in which each word stays one word."""
-    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        return shlex.join(value)
-    return None
+def _inner(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The mappings inside the arguments, at any depth."""
+    for item in value.values() if isinstance(value, (dict, Mapping)) else value:
+        if type(item) in _SINGLE:
+            continue
+        if isinstance(item, (dict, Mapping)):
+            yield item
+        if isinstance(item, (dict, Mapping, list, tuple)):
+            yield from _inner(item)
 
 
 def _first(args: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((value for name in names if isinstance(value := args.get(name), str) and value), "")
 
 
+def _nameless(text: str) -> Kind:
+    """A call of a tool without a name is taken for the worse of what its text could be."""
+    return Kind.SQL if looks_like_sql(text) else Kind.SHELL
+
+
 def _is_bare(name: str, value: str) -> bool:
     """Whether a value is one plain word under a name that gives it no meaning: there is nothing to read in it."""
-    return _BARE.fullmatch(value) is not None and _plain_name(name) not in _MEANINGFUL
-
-
-def _plain_name(name: str) -> str:
-    return _short_name(name) if len(name) <= _LONGEST_NAME else name
-
-
-@lru_cache(maxsize=4096)
-def _short_name(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
+    return _BARE.fullmatch(value) is not None and plain_name(name) not in _MEANINGFUL
 
 
 def _is_path_name(name: str) -> bool:
-    return _plain_name(name) in _PATH_NAMES
+    return plain_name(name) in _PATH_NAMES

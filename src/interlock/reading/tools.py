@@ -68,7 +68,12 @@ def writes(tool: str, kind: Kind | None) -> bool:
     """Whether a tool is taken to change the paths that it is given."""
     if kind in {Kind.READ, Kind.SQL, Kind.HTTP}:
         return False
-    return kind is Kind.EDIT or bool(_WRITING.search(tool.lower()))
+    return kind is Kind.EDIT or len(tool) > _LONGEST_NAME or _writes(tool)
+
+
+@lru_cache(maxsize=4096)
+def _writes(tool: str) -> bool:
+    return bool(_WRITING.search(tool.lower()))
 
 
 # English says "update the docs" and "select a file" too: a second word of the grammar must follow.
