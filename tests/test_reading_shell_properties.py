@@ -178,35 +178,7 @@ def test_wrappers_in_wrappers_never_lower_a_verdict(layers: list[str], command: 
 
 
 pieces = st.sampled_from(
-    list("abc \n\t;|&<>(){}[]$`'\"\\*?~#!=+-/.,:%@^0129")
-    + [
-        "rm",
-        " -rf ",
-        "$(",
-        "${",
-        "<<E\n",
-        "\nE\n",
-        "<(",
-        "if ",
-        "then ",
-        "fi",
-        "do ",
-        "done",
-        "for x in ",
-        "case ",
-        "esac",
-        "eval ",
-        "sh -c ",
-        "é",
-        "🚀",
-        "\\x41",
-        "&&",
-        "||",
-        ">>",
-        "<<<",
-        "()",
-        "[[",
-    ]
+    [*list("abc \n\t;|&<>(){}[]$`'\"\\*?~#!=+-/.,:%@^0129"), "rm", " -rf ", "$(", "${", "<<E\n", "\nE\n", "<(", "if ", "then ", "fi", "do ", "done", "for x in ", "case ", "esac", "eval ", "sh -c ", "é", "🚀", "\\x41", "&&", "||", ">>", "<<<", "()", "[["]
 )
 
 

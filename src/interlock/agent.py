@@ -19,6 +19,7 @@ Every method that has an effect asks the gate first and reports its outcome afte
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -96,10 +97,8 @@ def _exchange(line: bytes) -> bytes:
         raise ConnectionError("INTERLOCK_GATE is not set")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as answers:
         connection.connect(path)
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read: the answer says why
             connection.sendall(line)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused before it was read whole: the answer says why
         return answers.readline()
 
 
