@@ -96,7 +96,7 @@ def _exchange(line: bytes) -> bytes:
         raise ConnectionError("INTERLOCK_GATE is not set")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as answers:
         connection.connect(path)
-        try:
+        try:  # noqa: SIM105 - start-up time, see above
             connection.sendall(line)
         except (BrokenPipeError, ConnectionResetError):
             pass  # refused before it was read whole: the answer says why
