@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import Attempt, AttemptState, RunState
-from interlock.surfaces.cli.common import at_terminal, console, me
+from interlock.surfaces.cli.common import at_terminal, console, hanging, me
 from interlock.surfaces.cli.question import Answered, put
 from interlock.surfaces.cli.run import QUEUED, WAITING
 from interlock.surfaces.cli.story import sentence
@@ -77,9 +77,8 @@ class Watcher:
 
     def _tell(self, entry: LedgerEntry, text: str, style: str) -> None:
         if text and not self._quiet:
-            from rich.text import Text  # noqa: PLC0415
-
-            self._out.print(Text(f"{self._since_start(entry.at):>7}  {text}", style=style))
+            indent = text[: len(text) - len(text.lstrip())]
+            hanging(self._out, f"{self._since_start(entry.at):>7}  {indent}", text.strip(), style=style)
 
     def _since_start(self, at: datetime) -> str:
         return f"{(at - (self._began or at)).total_seconds():.1f}s"
@@ -113,7 +112,7 @@ class Watcher:
             if self._live is not None:
                 self._live.start()
         if after.state is ApprovalState.PENDING:
-            self._out.print(f"{after.quorum - len(after.votes)} more person(s) must agree")
+            self._out.print(f"{after.quorum - len(after.votes)} more must agree")
             return WAITING
         return 0
 

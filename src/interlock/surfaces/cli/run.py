@@ -33,7 +33,7 @@ def run(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Have a task done safely: assessed, planned, asked about, executed, checked, delivered for review.
+    """Have a task done safely, from the plan to a branch for review.
 
     Exit code 0 done, 1 failed or undone, 3 blocked or denied, 4 waiting for a person, 5 queued.
     """
@@ -64,19 +64,25 @@ def resume(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with runs that a crash, a closed terminal or a wait for a person has left."""
+    """Go on with runs that a crash or a wait for a person has left."""
     code = 0
     with opened(env, config, execute=True) as service:
         left = [service.find_run(run_id)] if run_id else service.unfinished()
         if not left and not as_json:
             console().print("nothing is left to resume")
+        if run_id and left[0].state == "ended" and not as_json:
+            from interlock.surfaces.cli.ending import print_outcome  # noqa: PLC0415
+
+            console().print(f"{left[0].id} has already ended; nothing is left to do")
+            print_outcome(service, service.view(left[0].id))
+            raise typer.Exit(_CODES[left[0].outcome.kind] if left[0].outcome else 1)
         for each in left:
             code = max(code, follow(service, each.id, as_json=as_json))
     raise typer.Exit(code)
 
 
 def cancel(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """End a run cleanly: agents ended, effects undone, target untouched."""
+    """End a run cleanly: agents ended, effects undone."""
     with opened(env, config, execute=True) as service:
         cancelled = service.cancel(run_id, me())
         code = follow(service, cancelled.id, as_json=as_json)

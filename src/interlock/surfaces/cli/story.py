@@ -14,7 +14,7 @@ def sentence(entry: LedgerEntry) -> tuple[str, str]:
         return "", ""
     template, style = tell
     facts = {**{name: _short(value) for name, value in entry.data.items()}, "actor": entry.actor}
-    return template.format_map(_Facts(facts)), style
+    return template.format_map(_Facts(facts)).rstrip(), style
 
 
 class _Facts(dict[str, Any]):
