@@ -1,0 +1,244 @@
+"""The command line as its user meets it: in a pipe, at 80 columns, mistyped, in a project that is hardly one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from rich.console import Console
+
+from interlock.clock import SystemClock
+from interlock.engine.ledger import Ledger
+from interlock.errors import did_you_mean
+from interlock.store.database import Database
+from interlock.surfaces.cli import main, question
+from interlock.surfaces.cli.common import hanging
+
+AGENT = """\
+from interlock import agent
+
+
+def work(job):
+    job.write("NOTE.md", "a note\\n")
+    job.done(summary="the note is written")
+
+
+agent.main(work)
+"""
+CONFIG = """\
+agents:
+  note-agent:
+    description: Writes notes.
+    keywords: [note, notes]
+    runner: {kind: command, command: ["{python}", "{project}/note.py"]}
+    validators: [{name: it is there, command: [test, -f, NOTE.md]}]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Interlock = Callable[..., Said]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("INTERLOCK_ENV", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    return tmp_path
+
+
+@pytest.fixture
+def project(place: Path) -> Path:
+    (place / "interlock.yaml").write_text(CONFIG)
+    (place / "note.py").write_text(AGENT)
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "add", "--all"], cwd=place, check=True)
+    subprocess.run(["git", *who, "commit", "-qm", "as it is"], cwd=place, check=True)
+    return place
+
+
+@pytest.fixture
+def executing() -> Interlock:
+    """The same in a process of its own: the engine underneath is one per process."""
+
+    def run(*words: str) -> Said:
+        done = subprocess.run([sys.executable, "-m", "interlock", *words], capture_output=True, text=True, check=False)
+        return Said(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def interlock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Interlock:
+    def run(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["interlock", *words])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        said = capsys.readouterr()
+        return Said(code=int(ended.value.code or 0), out=said.out, err=said.err)
+
+    return run
+
+
+LOOKING = ("runs", "queue", "approvals list", "agents list", "breakers list", "audit verify", "config show")
+
+
+@pytest.mark.parametrize("words", LOOKING)
+def test_looking_works_in_a_repository_that_has_no_agents_yet(place: Path, interlock: Interlock, words: str) -> None:
+    assert place.exists()
+    for _ in range(2):  # before and after init
+        said = interlock(*words.split())
+        assert said.code == 0, said.err
+        assert interlock(*words.split(), "--json").code == 0
+        interlock("init")
+
+
+@pytest.mark.parametrize("words", LOOKING)
+def test_json_is_json(project: Path, interlock: Interlock, words: str) -> None:
+    assert project.exists()
+    json.loads(interlock(*words.split(), "--json").out)
+
+
+def test_a_task_runs_to_its_outcome_and_no_line_is_wider_than_80_columns_or_ends_in_blanks(
+    project: Path, interlock: Interlock, executing: Interlock
+) -> None:
+    said = executing("run", "Write a note that is about everything that a note can be about, and then some more notes")
+    assert said.code == 0, said.out + said.err
+    texts = [said.out, *(interlock(*words.split()).out for words in ("show last", "audit show", "runs", "agents list"))]
+    texts += [interlock("agents", "show", "note-agent").out, interlock("policy", "list").out]
+    for line in "\n".join(texts).splitlines():
+        assert line == line.rstrip()
+        assert len(line) <= 80 or " " not in line.strip(), line
+    assert (project / "NOTE.md").exists() is False
+    assert "git merge interlock/run_" in said.out
+
+
+def test_resuming_what_has_ended_says_so_and_shows_the_outcome(project: Path, executing: Interlock) -> None:
+    assert project.exists()
+    executing("run", "Write a note")
+    said = executing("resume", "last")
+    assert said.code == 0
+    assert "has already ended" in said.out
+    assert "the note is written" in said.out
+    assert "queued" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("rnu x", "'run'"),
+        ("run x --priority hgih", '"high"'),
+        ("runs --env prod", '"production"'),
+        ("breakers open note-agnet", '"note-agent"'),
+        ("agents show note-agnet", '"note-agent"'),
+        ("agents why note note-agnet", '"note-agent"'),
+        ("plan x --agent note-agnet", '"note-agent"'),
+        ("check x --surface tool_cal", '"tool_call"'),
+    ],
+)
+def test_a_mistyped_word_is_refused_with_the_right_one_and_exit_code_2(
+    project: Path, interlock: Interlock, words: str, hint: str
+) -> None:
+    assert project.exists()
+    said = interlock(*words.split())
+    assert said.code == 2
+    assert hint in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "assess"])
+def test_an_empty_task_is_refused(project: Path, executing: Interlock, command: str) -> None:
+    assert project.exists()
+    said = executing(command, "  ")
+    assert said.code == 2
+    assert "empty" in said.err
+
+
+def test_another_file_configures_the_same_project_for_every_command(project: Path, interlock: Interlock) -> None:
+    (project / "elsewhere").mkdir()
+    (project / "elsewhere" / "interlock.yaml").write_text(CONFIG.replace("note-agent", "other-agent"))
+    for words in ("plan notes", "agents list", "breakers list"):
+        said = interlock(*words.split(), "--config", "elsewhere/interlock.yaml", "--json")
+        assert "other-agent" in said.out, said.err
+    shown = json.loads(interlock("config", "show", "--config", "elsewhere/interlock.yaml", "--json").out)
+    assert {"key": "project", "value": str(project), "source": "default"} in shown
+
+
+def test_help_names_every_command_with_a_whole_sentence(interlock: Interlock) -> None:
+    said = interlock("--help")
+    assert said.out.startswith("Usage: interlock ")
+    assert "..." not in said.out.replace("[ARGS]...", "")
+
+
+@pytest.mark.parametrize("text", ["one two three four five six seven", "x" * 100, "a\n  b", ""])
+def test_hanging_lines_keep_their_width_and_lose_nothing(text: str) -> None:
+    out = Console(width=30, file=None, record=True, quiet=False)
+    with out.capture() as captured:
+        hanging(out, "label  ", text)
+    lines = captured.get().splitlines()
+    assert all(len(line) <= 30 and line == line.rstrip() for line in lines)
+    assert "".join("".join(lines).split()) == "label" + "".join(text.split())
+
+
+def test_what_was_typed_before_the_question_does_not_answer_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import pty
+
+    leader, follower = pty.openpty()
+    os.write(leader, b"y\n")
+    with os.fdopen(follower, "r", encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        question._forget_typed_ahead()
+        os.write(leader, b"n\n")
+        assert stdin.readline() == "n\n"
+    os.close(leader)
+
+
+def test_a_beginning_is_enough_to_guess_the_word_when_only_one_fits() -> None:
+    assert did_you_mean("prod", ["development", "production"]) == 'did you mean "production"?'
+    assert not did_you_mean("pr", ["production", "pricing"])
+
+
+def test_a_run_that_ends_while_the_ledger_is_verified_is_not_taken_for_tampering(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'it.db'}")
+    database.migrate()
+    ledger = Ledger(database, SystemClock(), tmp_path / "anchor")
+
+    def write(kind: str) -> None:
+        with database.write() as conn:
+            ledger.append(conn, "run_x", kind, {}, actor="somebody")
+            point = ledger.checkpoint(conn)
+        ledger.anchor(point)
+
+    write("task.submitted")
+    seen: list[str] = []
+
+    def meanwhile(_conn: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+        """Before each query of the verification somebody else ends a run."""
+        if statement.startswith("SELECT") and len(seen) < 10 and "verify" in seen:
+            seen.append("written")
+            seen.remove("verify")
+            write("run.ended")
+            seen.append("verify")
+
+    sa.event.listen(database.engine, "before_cursor_execute", meanwhile)
+    seen.append("verify")
+    result = ledger.verify()
+    sa.event.remove(database.engine, "before_cursor_execute", meanwhile)
+    assert "written" in seen
+    assert not result.problem
+    assert not ledger.verify().problem
+    database.close()
