@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,7 +77,9 @@ def executing() -> Interlock:
     """The same in a process of its own: the engine underneath is one per process."""
 
     def run(*words: str) -> Said:
-        done = subprocess.run([sys.executable, "-m", "interlock", *words], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "interlock", *words]
+        env = {**os.environ, "PYTHONPATH": str(Path(main.__file__).parents[3])}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         return Said(code=done.returncode, out=done.stdout, err=done.stderr)
 
     return run
@@ -194,9 +198,6 @@ def test_hanging_lines_keep_their_width_and_lose_nothing(text: str) -> None:
 
 
 def test_what_was_typed_before_the_question_does_not_answer_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import pty
-
     leader, follower = pty.openpty()
     os.write(leader, b"y\n")
     with os.fdopen(follower, "r", encoding="utf-8") as stdin:
