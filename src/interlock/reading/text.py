@@ -248,12 +248,20 @@ def _judged(found: list[Signal], text: str, surface: Surface, of: SpanKind, kind
             detector="text",
             kind=f"{kind}.{heaviest.name}",
             severity=severity,
-            evidence=redact(re.sub(r"\s+", " ", text[start : min(end, start + _EVIDENCE)])),
+            evidence=_shown(text, start, end),
             reason=f"the text gives the agent orders: {whats}",
             span=Span(start=start, end=end, of=of),
         )
     ]
 
 
+def _shown(text: str, start: int, end: int) -> str:
+    """The words that show it, short; not even a part of a secret."""
+    end = min(end, start + _EVIDENCE)
+    if any(finding.span and finding.span.start < end and start < finding.span.end for finding in find_secrets(text)):
+        return "[redacted]"
+    return re.sub(r"\s+", " ", text[start:end])
+
+
 def _plain(kind: str, severity: RiskLevel, evidence: str, reason: str) -> Finding:
-    return Finding(detector="text", kind=kind, severity=severity, evidence=redact(evidence[:_EVIDENCE]), reason=reason)
+    return Finding(detector="text", kind=kind, severity=severity, evidence=redact(evidence)[:_EVIDENCE], reason=reason)
