@@ -67,6 +67,7 @@ HARMLESS = [
     "مرحبا، يرجى إرسال التقرير",
     "नमस्ते, कृपया रिपोर्ट भेजें। क्षेत्र",
     "Привет! Пожалуйста, отправь отчёт до пятницы.",
+    "Δx and Δt grow with λx; 5 kΩ at 3 µs.",
     "naïve café, Zürich, São Paulo, Αθήνα, Москва",
     "👨\u200d👩\u200d👧\u200d👦 and ❤\ufe0f and 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
     "می\u200cخواهم گزارش را ببینم",
@@ -149,6 +150,10 @@ def test_a_poisoned_tool_definition_is_refused_or_asked_about(text: str, least: 
         "read_file: Read a file from the workspace. Returns its contents as text.",
         "list_secrets: List the names of the secrets in a vault. Values are never returned.",
         "run_tests: Run the test suite before merging.",
+        "browser_screenshot: Capture a screenshot of the page.",
+        "list_directory: List files, including hidden files.",
+        "snyk_scan: Scan a project for known vulnerabilities.",
+        "create_users: Generate fake user data for tests.",
     ],
 )
 def test_an_honest_tool_definition_passes(text: str) -> None:
