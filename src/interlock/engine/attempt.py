@@ -94,13 +94,15 @@ class AttemptLine:
         """Go the way. Every ending but :class:`Lost` is stored."""
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
-            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id))
+            attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
+            walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
+            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls))
             if claimed is not None:
                 await self._go(*claimed, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    def _claim(self, conn: sa.Connection, attempt_id: str) -> tuple[Attempt, int] | None:
+    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str) -> tuple[Attempt, int] | None:
         """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
         attempt = rows.find_attempt(conn, attempt_id)
         if attempt is None or attempt.state is AttemptState.ENDED:
