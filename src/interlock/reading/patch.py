@@ -157,6 +157,8 @@ def _added(text: str, low: str) -> list[Finding]:
     for rule in rules.ADDED:
         if rule.files is not None and not rule.files.search(low):
             continue
+        if text.isascii() and rule.quick.search(text) is None:
+            continue
         match = rule.pattern.search(text if rule.kind == "patch.check.silenced" else code)
         if match is not None:
             severity = MEDIUM if in_tests and rule.severity is HIGH else rule.severity
@@ -177,6 +179,8 @@ def _removed(removed: str, added: str, low: str, taken_in: Counter[str]) -> list
     gone, come = _code(removed), _code(added)
     for rule in rules.REMOVED:
         if rule.files is not None and not rule.files.search(low):
+            continue
+        if removed.isascii() and rule.quick.search(removed) is None:
             continue
         lost = Counter(match.group().lower() for match in rule.pattern.finditer(gone))
         lost.subtract(Counter(match.group().lower() for match in rule.pattern.finditer(come)))

@@ -45,7 +45,9 @@ def read_path(path: str, scope: Scope, *, write: bool, resolved: str = "") -> Re
     findings += _kept_there(place, scope, write=write)
     if resolved:
         findings += _linked(resolved, place, scope, write=write)
-    return Reading(findings=worst_of_each_kind(findings), paths=(place,))
+    return Reading(
+        findings=worst_of_each_kind(findings), paths=(place.removeprefix("/") if place.startswith("/~") else place,)
+    )
 
 
 def traversal(text: str) -> tuple[Finding, ...]:
@@ -67,8 +69,8 @@ def traversal(text: str) -> tuple[Finding, ...]:
             and word.isascii()
         ):
             continue
-        plain = decode(word)
-        findings += _disguises(word, plain)
+        plain = decode(word[:LONGEST])
+        findings += _disguises(word[:LONGEST], plain)
         steps = climbs(plain)
         if not steps:
             continue
@@ -176,7 +178,7 @@ def climbs(plain: str) -> int:
 
 
 _UNREADABLE = re.compile(r"\.\.(?:%\w\w)+")
-_DOTS = re.compile(r"(?:^|[/\\])\.{3}[/\\]+\.{3}[/\\]|\.{4,}[/\\]|\.\.\.[/\\]+\.\.\.")
+_DOTS = re.compile(r"(?:^|[/\\])\.{3}[/\\]+\.{3}[/\\]|(?<!\.)\.{4,}[/\\]|\.\.\.[/\\]+\.\.\.")
 
 
 def _disguises(path: str, plain: str) -> list[Finding]:

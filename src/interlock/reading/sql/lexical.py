@@ -19,6 +19,8 @@ _OPENERS: Final = frozenset(
     words("; ( ) BEGIN THEN ELSE DO LOOP ANALYZE ANALYSE VERBOSE IMMEDIATE RETURN EXPLAIN ATOMIC REPEAT FOR")
 )
 """What may stand before the first word of a statement inside another text."""
+MOST_BEGINNINGS: Final = 200
+"""Words that may begin a destructive statement, in a text without a semicolon; reading more would take seconds."""
 _UNMISTAKABLE: Final = frozenset({"SHUTDOWN", "INTO", "SONAME"})
 """Words whose form is judged wherever they stand."""
 
@@ -35,10 +37,15 @@ def first_word(tokens: Words) -> str:
 
 def scan(tokens: Words, notes: Notes, *, anywhere: bool) -> None:
     """Note every destructive statement that begins ``anywhere``, or only where a statement can begin."""
+    begun = 0
     for place, token in enumerate(tokens):
         if token.sort is not Sort.WORD:
             continue
         begin = _BEGINNINGS.get(token.text)
+        begun += begin is not None
+        if begun > MOST_BEGINNINGS:
+            notes.add("sql.unparsed.too_long", CRITICAL, "holds too many statements without a semicolon to be read")
+            return
         if begin is not None and (anywhere or token.text in _UNMISTAKABLE or _can_begin(tokens, place)):
             begin(tokens, place, notes)
 

@@ -302,7 +302,7 @@ def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: s
 _CLIENT = (
     (
         re.compile(
-            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b.*)\s*\||\\copy\b.*\bprogram\b",
+            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b[^\n|]{0,400})\s*\||\\copy\b[^\n]{0,400}\bprogram\b",
             re.IGNORECASE | re.MULTILINE,
         ),
         "sql.exec.program",
