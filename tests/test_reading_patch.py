@@ -205,6 +205,19 @@ def test_the_form_that_coding_agents_write_is_read() -> None:
     assert len(reading.paths) == 2
 
 
+def test_a_file_that_is_written_anew_is_compared_with_the_old_one() -> None:
+    old = "@login_required\ndef f():\n    return 1\n"
+    new = "def f():\n    return 1\n"
+    assert "patch.auth.removed" in kinds(read_patch(new, HERE, path="app/x.py", before=old), HIGH)
+    assert read_patch(old, HERE, path="app/x.py", before=new).severity <= MEDIUM
+    assert read_patch(old, HERE, path="app/x.py", before=old).findings == ()
+
+
+def test_prose_about_security_may_be_deleted() -> None:
+    text = "diff --git a/SECURITY.md b/SECURITY.md\ndeleted file mode 100644\n--- a/SECURITY.md\n+++ /dev/null\n"
+    assert read_patch(text, HERE).severity is MEDIUM
+
+
 def test_content_that_looks_like_a_header_is_content() -> None:
     text = patch("a.sql", "--- a/harmless", "+++ b/harmless", "+@csrf_exempt")
     assert [change.path for change in parse_patch(text)] == ["a.sql"]

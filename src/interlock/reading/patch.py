@@ -46,19 +46,19 @@ class FileChange:
     mode: str = ""
 
 
-def read_patch(diff: str, scope: Scope, *, path: str = "", secrets: Secrets | None = None) -> Reading:
+def read_patch(diff: str, scope: Scope, *, path: str = "", before: str = "", secrets: Secrets | None = None) -> Reading:
     """What a change would take away, bring in and touch.
 
-    ``diff`` is a patch, or with ``path`` the whole new content of that file. ``secrets`` finds secrets in added lines.
+    ``diff`` is a patch, or with ``path`` the new content of that file (or of the part that an edit replaces) and
+    ``before`` the old one, empty when there was none or it is not known. ``secrets`` finds secrets in added lines.
     Severity: a check, limit, log or constraint taken away or switched off asks a person (high); programs, ``eval``,
     dependencies and skipped tests are noted (medium); an ordinary change has no finding above medium. What is added in
     tests counts one step less. A text that is no patch is high, one over ``LONGEST`` characters critical.
     """
-    if len(diff) > LONGEST:
+    if len(diff) + len(before) > LONGEST:
         return Reading(findings=(_finding("patch.too_long", CRITICAL, path, f"is longer than {LONGEST} characters"),))
     if path:
-        lines = diff.splitlines()
-        files = [FileChange(path=path, added=lines, around=lines)]
+        files = [_rewritten(path, before.splitlines(), diff.splitlines())]
         whole: list[Finding] = []
     else:
         files = parse_patch(diff)
@@ -78,6 +78,22 @@ def read_patch(diff: str, scope: Scope, *, path: str = "", secrets: Secrets | No
             findings=(_finding("patch.huge", MEDIUM, "", f"changes more than {HUGE} lines: nobody reviews that well"),)
         )
     return Reading(findings=_once(reading.findings), paths=reading.paths)
+
+
+def _rewritten(path: str, old: list[str], new: list[str]) -> FileChange:
+    """The lines that only the old and only the new content have; where they stood does not matter to any rule."""
+    gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
+    return FileChange(path=path, added=_only(new, come), removed=_only(old, gone), around=new, new=not old)
+
+
+def _only(lines: list[str], counts: Counter[str]) -> list[str]:
+    left = counts.copy()
+    kept = []
+    for line in lines:
+        if left[line] > 0:
+            left[line] -= 1
+            kept.append(line)
+    return kept
 
 
 def _read_file(change: FileChange, scope: Scope, secrets: Secrets | None, taken_in: Counter[str]) -> Reading:
@@ -110,9 +126,7 @@ def _about_the_file(change: FileChange, low: str, scope: Scope) -> list[Finding]
     if change.binary:
         found.append(_finding("patch.binary", MEDIUM, change.path, "changes a binary file, which nobody can review"))
     if change.deleted:
-        guards = re.search(
-            r"auth|security|permission|audit|csrf|acl\b|policy|middleware", low
-        ) and not rules.TEST_FILES.search(low)
+        guards = rules.GUARD_FILES.search(low) and not (rules.TEST_FILES.search(low) or rules.PROSE_FILES.search(low))
         kind = "patch.file.deleted.security" if guards else "patch.file.deleted"
         found.append(_finding(kind, HIGH if guards else MEDIUM, change.path, "deletes a file"))
         if rules.TEST_FILES.search(low):

@@ -60,6 +60,8 @@ CI_FILES = (
 TEST_FILES = re.compile(
     r"(?:^|/)(?:tests?|specs?|__tests__|testdata|fixtures|e2e)/|(?:^|/)(?:test_[^/]*|[^/]*[_.-](?:test|spec))\.\w+$"
 )
+GUARD_FILES = re.compile(r"auth|security|permission|audit|csrf|acl\b|policy|middleware")
+"""Files that are likely to guard something, by name."""
 PROSE_FILES = re.compile(
     r"\.(?:md|mdx|rst|adoc|tex|csv|tsv|svg)$|(?:^|/)(?!(?:requirements|constraints|cmakelists)[^/]*$)[^/]*\.txt$|(?:^|/)(?:license|changelog|notice|authors)"
 )

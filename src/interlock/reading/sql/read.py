@@ -87,6 +87,12 @@ def read_sql(text: str, dialect: str = "") -> Reading:
     return _cached(text, word) if len(text) <= _CACHED else _guarded(text, word)
 
 
+def warm() -> None:
+    """Load every dialect (about 0.1 s), so that the first statement does not wait for it."""
+    for name in (*FIRST_DIALECTS, *OTHER_READINGS, *RARE_DIALECTS):
+        _parse_as("SELECT 1", name)
+
+
 @lru_cache(maxsize=2_048)
 def _cached(text: str, dialect: str) -> Reading:
     return _guarded(text, dialect)
