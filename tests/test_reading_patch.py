@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from interlock.model.action import Finding, Reading, Scope
 from interlock.model.risk import RiskLevel
-from interlock.reading.patch import parse_patch, read_patch
+from interlock.reading.patch import read_patch
+from interlock.reading.unified import parse_patch
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
 HERE = Scope(workspace="/work/p", protected=("policy/**",))
