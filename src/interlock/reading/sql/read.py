@@ -12,8 +12,9 @@ from sqlglot.errors import SqlglotError
 from interlock.model.action import Reading
 from interlock.reading.findings import worst_of_each_kind
 from interlock.reading.lookalikes import folded
-from interlock.reading.sql.lexical import first_word, judge, scan, scan_calls
+from interlock.reading.sql.lexical import judge
 from interlock.reading.sql.notes import Notes, note
+from interlock.reading.sql.scan import first_word, scan, scan_calls
 from interlock.reading.sql.tree import judge_tree
 from interlock.reading.sql.vocabulary import ASKED_LEADS, CHANGING_LEADS, CRITICAL, HIGH, MEDIUM, WRITING
 from interlock.reading.sql.words import (
