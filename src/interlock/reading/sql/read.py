@@ -89,7 +89,7 @@ def read_sql(text: str, dialect: str = "") -> Reading:
 
 
 def warm() -> None:
-    """Load every dialect (about 0.1 s), so that the first statement does not wait for it."""
+    """Load every dialect, so that the first statement does not wait for it."""
     for name in (*FIRST_DIALECTS, *OTHER_READINGS, *RARE_DIALECTS):
         _parse_as("SELECT 1", name)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 
 class Sort(StrEnum):
@@ -24,9 +24,8 @@ class Sort(StrEnum):
     MARK = "mark"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One word, literal or mark with its place in the text."""
+class Token(NamedTuple):
+    """One word, literal or mark with its place in the text; a tuple, since thousands are made."""
 
     sort: Sort
     text: str
