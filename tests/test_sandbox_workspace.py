@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 
 from interlock.errors import ConflictError, UsageError, WorkspaceError
 from interlock.ports import UndoableWorkspaces
+from interlock.sandbox import journal
 from interlock.sandbox.copies import CopyWorkspaces
 from interlock.sandbox.workspace import GitWorkspaces, open_workspaces
 
@@ -564,6 +566,10 @@ def hook(event, args):
 sys.addaudithook(hook)
 if method == "integrate":
     spaces.integrate("run_1", "a1", author="x <x@y>", message="m")
+elif method == "open":
+    spaces.begin("run_2")
+    spaces.open("run_2", "b1")
+    spaces.end("run_1", keep=False)
 else:
     spaces.deliver("run_1", how="merge")
 print(count)
@@ -625,6 +631,56 @@ def test_a_kill_at_any_moment_leaves_it_whole_for_the_next_call(kind: str, metho
                 assert git(now / "project", "status", "--porcelain") == "?? untracked.txt", stop
                 assert git(now / "project", "fsck", "--strict", "--no-dangling") == ""
                 assert not list((now / "project" / ".git").glob("*.lock"))
+
+
+def test_a_kill_while_opening_and_ending_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
+    project = git_project(tmp_path / "project") if kind == "git" else tmp_path / "project"
+    if kind == "copy":
+        fill(project)
+    before, points = everything_of_the_user(project), [10**9]
+    while points:
+        stop = points.pop()
+        spaces = open_workspaces(project, tmp_path / "state", kind)
+        spaces.begin(RUN)
+        write("x", "1")(spaces.open(RUN, "a1"))
+        done = killed_after(kind, project, tmp_path / "state", "open", stop)
+        if stop == 10**9:
+            assert done.returncode == 0, done.stderr
+            points = list(spread(int(done.stdout), 10))
+        else:
+            assert done.returncode == -signal.SIGKILL
+        if len(points) % 2:
+            spaces.begin("run_2")
+            assert files_of(spaces.open("run_2", "b1")) == files_of(project)
+        for run in (RUN, "run_2"):
+            spaces.end(run, keep=False)
+        assert everything_of_the_user(project) == before
+        assert not [f for f in (tmp_path / "state").rglob("*") if f.is_file() and "locks" not in f.parts], stop
+        if kind == "git":
+            assert len(git(project, "worktree", "list").splitlines()) == 1
+            assert git(project, "branch", "--list", "interlock/*") == ""
+
+
+def test_a_full_disk_takes_the_delivery_back(
+    spaces: UndoableWorkspaces, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(spaces, "a1", many_changes)
+    before = everything_of_the_user(project)
+    place = journal._place
+    placed = []
+
+    def full(staged: Path, root: Path, path: str, number: int) -> None:
+        placed.append(path)
+        if len(placed) == 5:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        place(staged, root, path, number)
+
+    monkeypatch.setattr(journal, "_place", full)
+    with pytest.raises(WorkspaceError, match="no space left"):
+        spaces.deliver(RUN, how="merge")
+    assert everything_of_the_user(project) == before
+    monkeypatch.undo()
+    assert spaces.deliver(RUN, how="merge")
 
 
 def test_what_the_user_does_after_a_crash_is_kept_and_the_rest_is_taken_back(kind: str, tmp_path: Path) -> None:
@@ -793,14 +849,26 @@ def test_a_changed_git_pointer_is_refused(on_git: GitWorkspaces, tmp_path: Path)
     assert "worktrees" not in git(evil, "worktree", "list")
 
 
-def test_changed_programs_in_the_configuration_are_noticed(on_git: GitWorkspaces, repo: Path) -> None:
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda repo: git(repo, "config", "core.sshCommand", "evil"),
+        lambda repo: git(repo, "config", "alias.status", "!evil"),
+        lambda repo: git(repo, "config", "include.path", "/tmp/evil"),
+        lambda repo: git(repo, "config", "filter.x.smudge", "evil"),
+        write(".git/hooks/pre-commit", "evil"),
+    ],
+)
+def test_planted_programs_are_noticed(on_git: GitWorkspaces, repo: Path, plant: Callable[[Path], object]) -> None:
     write("x", "1")(on_git.open(RUN, "a1"))
     git(repo, "config", "user.name", "someone")
     git(repo, "config", "remote.origin.url", "https://example.org/x.git")
     on_git.diff(RUN, "a1")
-    git(repo, "config", "core.sshCommand", "evil")
+    plant(repo)
     with pytest.raises(WorkspaceError, match="names other programs"):
         on_git.integrate(RUN, "a1", author=AUTHOR, message="m")
+    on_git.end(RUN, keep=False)
+    assert git(repo, "branch", "--list", "interlock/*") == ""
 
 
 def test_a_branch_that_somebody_moved_is_noticed(on_git: GitWorkspaces, repo: Path) -> None:

@@ -28,6 +28,7 @@ from interlock.sandbox.journal import (
     file_digest,
     locked,
     read_record,
+    remove_record,
     remove_tree,
     write_atomically,
     write_record,
@@ -73,6 +74,7 @@ class CopyWorkspaces:
         with self._lock(run_id):
             head, place = str(self._line(run_id)["head"]), self._place(attempt_id)
             self._throw_away(attempt_id)
+            write_record(self._attempt_file(attempt_id), {"run": run_id, "base": ""})  # so that end() finds it
             self._materialise(run_id, {}, self._tree(run_id, head), place)
             write_record(self._attempt_file(attempt_id), {"run": run_id, "base": head})
             return place
@@ -167,7 +169,7 @@ class CopyWorkspaces:
                 if (read_record(file) or {}).get("run") == run_id:
                     self._throw_away(file.stem)
             if not keep:
-                self._line_file(run_id).unlink(missing_ok=True)
+                remove_record(self._line_file(run_id))
                 remove_tree(self._folder(run_id))
 
     # delivery
@@ -196,7 +198,12 @@ class CopyWorkspaces:
         if raced:
             self._delivery.close()
             raise ConflictError(_shown(raced))
-        self._finish(run_id)
+        try:
+            self._finish(run_id)
+        except OSError as error:
+            self._delivery.back()
+            self._delivery.close()
+            raise WorkspaceError(f"the changes could not be written into {self.project}: {error}") from error
 
     def _recover(self) -> None:
         plan = self._delivery.read()
@@ -366,7 +373,7 @@ class CopyWorkspaces:
 
     def _attempt(self, run_id: str, attempt_id: str) -> dict[str, Any]:
         record, place = read_record(self._attempt_file(attempt_id)), self._place(attempt_id)
-        if record is None or record["run"] != run_id:
+        if record is None or record["run"] != run_id or not record["base"]:
             raise WorkspaceError(f"the attempt {attempt_id} has no workspace in the run {run_id}: open one first")
         if place.is_symlink() or not place.is_dir():
             raise WorkspaceError(f"the workspace of {attempt_id} is gone or was replaced: {place}")
@@ -374,8 +381,8 @@ class CopyWorkspaces:
 
     def _throw_away(self, attempt_id: str) -> None:
         remove_tree(self._place(attempt_id))
-        self._attempt_file(attempt_id).unlink(missing_ok=True)
-        (self.state / "attempts" / f"{attempt_id}.seen").unlink(missing_ok=True)
+        remove_record(self._attempt_file(attempt_id))
+        remove_record(self.state / "attempts" / f"{attempt_id}.seen")
 
     def _folder(self, run_id: str) -> Path:
         return self.state / "runs" / _checked(run_id)

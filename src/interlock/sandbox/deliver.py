@@ -56,13 +56,27 @@ class Delivery:
             raise WorkspaceError(
                 f"{tree} is in the middle of something ({busy[0]}): finish or abort it, then deliver again"
             )
+        if not (git_dir / "index").exists():
+            raise WorkspaceError(
+                f"{tree} has no index: git status there says what is wrong; mend it, then deliver again"
+            )
         self._lock(git_dir)
         try:
             self._prepare(tree, git_dir, ref=ref, old=old, new=new)
         except BaseException:
             self._unlock()
             raise
-        return self._finish()
+        try:
+            return self._finish()
+        except OSError as error:
+            return self._give_up(error)
+
+    def _give_up(self, error: OSError) -> bool:
+        """The disk is full, or a directory cannot be written to: back to where it was, if that is still possible."""
+        plan = self._known()
+        if self.git.resolve(plan["ref"]) == plan["old"]:
+            self._take_back()
+        raise WorkspaceError(f"the changes could not be written into {plan['root']}: {error}") from error
 
     def recover(self) -> None:
         """Complete or take back what a crash has interrupted; does nothing when there is nothing.

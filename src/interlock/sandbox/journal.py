@@ -108,6 +108,14 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(record).encode())
 
 
+def remove_record(path: Path) -> None:
+    """Remove a record, and what a killed writer of it has left."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        for leftover in path.parent.glob(f".{path.name}.*.new"):
+            leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock among the processes of this machine; the system frees it when its holder dies."""
