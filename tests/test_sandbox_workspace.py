@@ -559,7 +559,7 @@ def hook(event, args):
     global count
     if event not in events or (event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR))):
         return
-    if str(count) == stop or (event == "os.rename" and str(args[1]).endswith(stop)):
+    if str(count) == stop or str(args[event == "os.rename"]).endswith(stop):
         os.kill(os.getpid(), signal.SIGKILL)
     count += 1
 
@@ -579,7 +579,7 @@ print(count)
 def killed_after(
     kind: str, project: Path, state: Path, method: str, stop: int | str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a method in a process that is killed before its n-th effect, or before it replaces a file of that name."""
+    """Run a method in a process that is killed before its n-th effect, or before it writes or replaces a file of that name."""
     command = [sys.executable, "-c", textwrap.dedent(KILLED), kind, str(project), str(state), method, str(stop)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -744,7 +744,7 @@ def test_a_merge_is_refused_when_the_user_changed_a_touched_file(on_git: GitWork
         if stage:
             git(repo, "add", "app.py")
         before = everything_of_the_user(repo)
-        with pytest.raises(ConflictError) as caught:
+        with pytest.raises(ConflictError, match="commit, stash or move it") as caught:
             on_git.deliver(RUN, how="merge")
         assert caught.value.paths == ("app.py",)
         assert everything_of_the_user(repo) == before
@@ -760,6 +760,78 @@ def test_a_merge_into_a_branch_that_nobody_has_checked_out_moves_only_it(on_git:
     assert files_of(repo) == before
     assert git(repo, "show", "release:x") == "1"
     assert git(repo, "rev-parse", "main") != git(repo, "rev-parse", "release")
+
+
+def test_line_ends_arrive_as_a_checkout_would_write_them(repo: Path, tmp_path: Path) -> None:
+    (repo / ".gitattributes").write_text("*.txt text eol=crlf\n")
+    (repo / "doc.txt").write_bytes(b"one\r\ntwo\r\n")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "-m", "crlf")
+    spaces = GitWorkspaces(repo, tmp_path / "state")
+    spaces.begin(RUN)
+    place = spaces.open(RUN, "a1")
+    assert (place / "doc.txt").read_bytes() == b"one\r\ntwo\r\n"
+    (place / "doc.txt").write_bytes(b"one\r\n2\r\n")
+    (place / "new.txt").write_bytes(b"x\n")
+    spaces.integrate(RUN, "a1", author=AUTHOR, message="m")
+    spaces.deliver(RUN, how="merge")
+    assert (repo / "doc.txt").read_bytes() == b"one\r\n2\r\n"
+    assert (repo / "new.txt").read_bytes() == b"x\r\n"
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_both_kinds_merge_alike(tmp_path: Path) -> None:
+    dice = random.Random(11)  # noqa: S311 - repeatable, no secret
+    outcomes = set()
+    for number in range(8):
+        seeds = [dice.random(), dice.random()]
+        found: list[tuple[str, object]] = []
+        for kind in ("git", "copy"):
+            project = tmp_path / f"{kind}{number}"
+            git_project(project) if kind == "git" else fill(project)
+            spaces = open_workspaces(project, tmp_path / f"{kind}{number}-state", kind)
+            spaces.begin(RUN)
+            for attempt, seed in zip(("a1", "a2"), seeds, strict=True):
+                scramble(spaces.open(RUN, attempt), random.Random(seed))  # noqa: S311 - repeatable, no secret
+            spaces.integrate(RUN, "a1", author=AUTHOR, message="m")
+            try:
+                spaces.integrate(RUN, "a2", author=AUTHOR, message="m")
+            except ConflictError as error:
+                found.append(("conflict", error.paths))
+                continue
+            spaces.deliver(RUN, how="merge")
+            found.append(("merged", files_of(project, skip=(".git", ".gitignore"))))
+        assert found[0] == found[1]
+        outcomes.add(found[0][0])
+    assert outcomes == {"conflict", "merged"}
+
+
+def scramble(root: Path, dice: random.Random) -> None:
+    """Some changes of lines, files and modes."""
+    lines = (root / "app.py").read_text().splitlines(keepends=True)
+    at = dice.randrange(0, len(lines), 4)
+    lines[at] = f"changed {dice.randrange(3)}\n"
+    (root / "app.py").write_text("".join(lines))
+    match dice.randrange(5):
+        case 0:
+            (root / "readme.md").unlink()
+        case 1:
+            (root / "readme.md").write_text(f"{dice.randrange(3)}\n")
+        case 2:
+            (root / "run.sh").chmod(0o644)
+        case 3:
+            write(f"n{dice.randrange(2)}/f", f"{dice.randrange(2)}\n")(root)
+        case _:
+            shutil.rmtree(root / "deep")
+
+
+def test_an_attempt_that_was_opened_only_by_half_is_not_taken(
+    kind: str, spaces: UndoableWorkspaces, project: Path, tmp_path: Path
+) -> None:
+    killed_after(kind, project, tmp_path / "state", "open", "deep/er/x.txt" if kind == "copy" else "b1.json")
+    spaces.begin("run_2")
+    with pytest.raises(WorkspaceError, match="open one first"):
+        spaces.integrate("run_2", "b1", author=AUTHOR, message="m")
 
 
 def test_a_merge_waits_for_nobody_in_the_middle_of_something(on_git: GitWorkspaces, repo: Path) -> None:
@@ -879,6 +951,15 @@ def test_a_branch_that_somebody_moved_is_noticed(on_git: GitWorkspaces, repo: Pa
         on_git.integrate(RUN, "a1", author=AUTHOR, message="m")
     on_git.end(RUN, keep=False)
     assert git(repo, "rev-parse", f"interlock/{RUN}") == git(repo, "rev-parse", "main")
+
+
+def test_a_branch_that_somebody_deleted_is_not_begun_anew(on_git: GitWorkspaces, repo: Path) -> None:
+    work(on_git, "a1", write("x", "1"))
+    git(repo, "branch", "--quiet", "-D", f"interlock/{RUN}")
+    for call in (lambda: on_git.begin(RUN), lambda: on_git.deliver(RUN, how="review")):
+        with pytest.raises(WorkspaceError, match="deleted by somebody else"):
+            call()
+    on_git.end(RUN, keep=False)
 
 
 def test_what_an_agent_commits_or_hides_in_its_index_is_taken_all_the_same(on_git: GitWorkspaces, repo: Path) -> None:

@@ -23,6 +23,8 @@ from typing import Any
 from interlock.errors import ConflictError, UsageError, WorkspaceError
 from interlock.ports import Integration
 from interlock.sandbox.journal import (
+    CHANGED_SINCE,
+    IN_THE_WAY,
     Journal,
     copy_file,
     file_digest,
@@ -197,7 +199,7 @@ class CopyWorkspaces:
         raced = [step["path"] for step in plan["steps"] if step["old"] != _print_of(now.get(step["path"], ""))]
         if raced:
             self._delivery.close()
-            raise ConflictError(_shown(raced))
+            raise ConflictError(_shown(raced), why=IN_THE_WAY)
         try:
             self._finish(run_id)
         except OSError as error:
@@ -213,7 +215,7 @@ class CopyWorkspaces:
         if foreign and self._delivery.pending():
             self._delivery.back()
             self._delivery.close()
-            raise ConflictError(foreign)
+            raise ConflictError(foreign, why=CHANGED_SINCE)
         self._finish(plan["run"])
 
     def _finish(self, run_id: str) -> None:

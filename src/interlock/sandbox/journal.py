@@ -20,6 +20,8 @@ from typing import Any
 from interlock.errors import ConflictError, WorkspaceError
 
 ABSENT = ""
+IN_THE_WAY = "not committed or in the way, so nothing was delivered (commit, stash or move it, then deliver again)"
+CHANGED_SINCE = "changed since a delivery was interrupted, so that was taken back (look at it, then deliver again)"
 _BLOCK = 1 << 20
 
 
@@ -146,7 +148,7 @@ class Journal:
         """
         blocked = [path for path in changes if _in_the_way(root, path, changes)]
         if blocked:
-            raise ConflictError(sorted(_shown(path) for path in blocked))
+            raise ConflictError(sorted(_shown(path) for path in blocked), why=IN_THE_WAY)
         for name in ("old", "new"):
             remove_tree(self.folder / name)
             (self.folder / name).mkdir(parents=True)

@@ -78,7 +78,7 @@ class GitWorkspaces:
                 known = self._first_record(run_id)
                 write_record(self._run_file(run_id), known)
             base = str(known["base"])
-            if not self.git.resolve(self._ref(run_id)):
+            if known["heads"] == [base] and not self.git.resolve(self._ref(run_id)):
                 self.git.compare_and_swap(self._ref(run_id), old="", new=base, why="interlock: begin")
             self._head(run_id)
             return base
