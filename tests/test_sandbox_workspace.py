@@ -956,7 +956,8 @@ def test_a_branch_that_somebody_moved_is_noticed(on_git: GitWorkspaces, repo: Pa
 def test_a_branch_that_somebody_deleted_is_not_begun_anew(on_git: GitWorkspaces, repo: Path) -> None:
     work(on_git, "a1", write("x", "1"))
     git(repo, "branch", "--quiet", "-D", f"interlock/{RUN}")
-    for call in (lambda: on_git.begin(RUN), lambda: on_git.deliver(RUN, how="review")):
+    calls: tuple[Callable[[], str], ...] = (lambda: on_git.begin(RUN), lambda: on_git.deliver(RUN, how="review"))
+    for call in calls:
         with pytest.raises(WorkspaceError, match="deleted by somebody else"):
             call()
     on_git.end(RUN, keep=False)
