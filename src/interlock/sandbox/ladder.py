@@ -181,12 +181,18 @@ def _landlock_grants(read: list[Path], write: list[Path], sockets: list[Path], *
     }
 
 
+_KERNELS = ("/proc", "/sys", "/dev")
+
+
 def _usable(path: Path) -> Path:
-    """The path as it is, absolute, if there is something.
+    """The path as it is, absolute, if it can be granted.
 
     Raises:
-        SandboxError: when it does not exist.
+        SandboxError: when there is nothing, or granting it would take the walls down.
     """
     if not path.exists():
         raise SandboxError(f"{path} cannot be granted to an agent: it does not exist")
+    for full in (path.absolute(), path.resolve()):
+        if full == Path("/") or any(full.is_relative_to(root) for root in _KERNELS):
+            raise SandboxError(f"{path} cannot be granted to an agent: that is the machine itself; name what it needs")
     return path.absolute()
