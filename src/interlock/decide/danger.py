@@ -64,7 +64,7 @@ _HELD = (
     | category("money")
     | category("structure")
     | stem_set(
-        "data record backup snapshot bucket volume history column everything server cluster order event audit queue"
+        "booking transaction measurement message document subscription data record backup snapshot bucket volume history column everything server cluster order event audit queue"
     )
 )
 """Things that are missed when somebody merely removes, clears or resets them."""
@@ -100,6 +100,8 @@ def _weakens(clause: Clause) -> Iterable[Factor]:
         return _one("weakens", _HIGH, pair, "It weakens a safeguard.")
     if pair := clause.pair(_LONGER, stem_set("token session password cookie certificate expiry lifetime"), 5):
         return _one("weakens", _HIGH, pair, "A key that lives longer can be stolen longer.")
+    if pair := clause.pair(_LONGER | stem_set("remove"), stem_set("limit quota cap threshold"), 4):
+        return _one("weakens", _HIGH if clause.has("money", "auth") else _MEDIUM, pair, "It widens a limit.")
     if pair := clause.pair(stem_set("trust believe"), _FORGEABLE, 6):
         return _one("weakens", _HIGH, pair, "It believes what anybody can forge.")
     if word := clause.says("plaintext", "stealthily", "runsanything"):
@@ -136,8 +138,11 @@ def _grants(clause: Clause) -> Iterable[Factor]:
     power = category("admin") | stem_set("access permission right write unlimited role")
     if (pair := clause.pair(category("grant"), power, 5)) and not clause.has(*_SCREENS):
         return _one("grants", _CRITICAL if clause.has("everyone", "all") else _HIGH, pair, "It gives somebody power.")
-    if pair := clause.pair(stem_set("allow let permit enable"), _STRANGERS, 5):
-        return _one("grants", _HIGH, pair, "It lets people in.")
+    letting = stem_set("allow let permit enable")
+    if pair := clause.pair(letting, _STRANGERS | stem_set("filesystem network shell command"), 5):
+        return _one("grants", _HIGH, pair, "It lets people or programs in.")
+    if (pair := clause.pair(stem_set("change transfer set"), category("admin"), 4)) and not clause.has(*_SCREENS):
+        return _one("grants", _HIGH, pair, "It gives somebody power.")
     if word := clause.says("letin"):
         return _one("grants", _HIGH, word, "It lets people in.")
     return []
@@ -149,6 +154,8 @@ _STRANGERS = category("everyone") - stem_set("public world internet") | stem_set
 def _careless(clause: Clause) -> Iterable[Factor]:
     if clause.says("carelessly") and (found := re.search(r"\bwithout\b.{0,40}", clause.said, re.IGNORECASE)):
         return _one("careless", _MEDIUM, found.group(), "It goes without what makes it safe.")
+    if (word := clause.says("straight")) and clause.has("people", "data") and not clause.has(*_SCREENS):
+        return _one("careless", _MEDIUM, word, "It works on the thing itself, without a rehearsal.")
     return []
 
 
@@ -169,8 +176,8 @@ _RECORDS = stem_set("history branch audit ledger evidence log")
 def _moves(clause: Clause) -> Iterable[Factor]:
     if clause.has(*_SCREENS):
         return []
-    things = category("people") | stem_set("data database record history")
-    if (pair := clause.pair(category("alter"), things, 5)) and clause.has("all", "production", "personal"):
+    things = category("people") | stem_set("data database record history row entry order booking value")
+    if (pair := clause.pair(category("alter") | stem_set("set mark update edit"), things, 5)) and clause.has("all", "production", "personal"):
         return _one("moves", _MEDIUM, pair, "It changes many people's data at once.")
     if pair := clause.pair(stem_set("merge split"), stem_set("tenant account customer organization user"), 4):
         return _one("moves", _MEDIUM, pair, "It changes whose data is whose.")

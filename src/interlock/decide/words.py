@@ -52,10 +52,24 @@ WORK_WORDS = word_set(
 """Words that nearly every task and definition has: they tell the kind of work, not whose it is."""
 
 
+_APART = {
+    "production": "production",
+    "important": "important",
+    "importance": "important",
+    "internal": "internal",
+    "internally": "internal",
+    "accessibility": "accessibility",
+    "accessible": "accessible",
+}
+"""Words that Snowball would throw together with one of another meaning (product, import, intern, access)."""
+
+
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """The Snowball stem of one word, lower-cased."""
     lowered = word.lower()
+    if lowered in _APART:
+        return _APART[lowered]
     return str(_stemmer.stemWord(lowered)) if len(lowered) > 2 else lowered  # noqa: PLR2004 - nothing to strip
 
 
@@ -72,6 +86,7 @@ _SAYINGS = tuple(
         (r"(?:two|2|multi)[ -]factor", "mfa"),
         (r"e-mail(s?)", r"email\1"),
         (r"end[ -]to[ -]end", "e2e"),
+        (r"on[ -]call", "oncall"),
         (r"roll(?:s|ed|ing)?(?: [\w.]+){0,4} out", "rollout"),
         (r"pull[ -]requests?", "pullrequest"),
         (r"(?:feature|release)[ -](?:flag|toggle)(s?)", r"featureflag\1"),
@@ -93,9 +108,18 @@ def plain_words(text: str) -> list[str]:
     return raw_words(text)
 
 
+_BRANDS = re.compile(
+    r"\b(?:GitHub|GitLab|JavaScript|TypeScript|PostgreSQL|MySQL|MariaDB|MongoDB|SQLite|DynamoDB|NoSQL|BigQuery|OAuth|OpenID|OpenAPI"
+    r"|DevOps|DevSecOps|GraphQL|PayPal|ChatGPT|OpenAI|YouTube|LinkedIn|WordPress|PyTorch|TensorFlow|CloudFront|CloudFormation"
+    r"|RabbitMQ|WebSocket|WebSockets|Node\.?js|iOS|macOS|McDonald|PowerPoint|LaTeX|JUnit|FastAPI|pyTest)\b"
+)
+"""Names that are one word in spite of their capitals."""
+
+
 def raw_words(text: str) -> list[str]:
     """The words of ``text`` in order, identifiers split into their parts."""
     found: list[str] = []
+    text = _BRANDS.sub(lambda brand: brand.group().lower(), text)
     for token in _TOKEN.findall(text):
         for piece in re.split(r"[_\-./]", token):
             found.extend(part.lower() for part in _parts(piece))
