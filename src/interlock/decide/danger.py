@@ -177,7 +177,9 @@ def _moves(clause: Clause) -> Iterable[Factor]:
     if clause.has(*_SCREENS):
         return []
     things = category("people") | stem_set("data database record history row entry order booking value")
-    if (pair := clause.pair(category("alter") | stem_set("set mark update edit"), things, 5)) and clause.has("all", "production", "personal"):
+    if (pair := clause.pair(category("alter") | stem_set("set mark update edit"), things, 5)) and clause.has(
+        "all", "production", "personal"
+    ):
         return _one("moves", _MEDIUM, pair, "It changes many people's data at once.")
     if pair := clause.pair(stem_set("merge split"), stem_set("tenant account customer organization user"), 4):
         return _one("moves", _MEDIUM, pair, "It changes whose data is whose.")

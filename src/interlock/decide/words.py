@@ -138,6 +138,7 @@ def terms(text: str) -> list[str]:
     ]
 
 
+_PHRASE_END = re.compile(r"[,;:.!?()]\s|$")
 _PREPOSITIONS = word_set(
     "in for from to on of with by at into onto when after before during without within between via using "
     "instead because so that which while if until against across through under over as per and or but"
@@ -145,19 +146,16 @@ _PREPOSITIONS = word_set(
 
 
 def heads(text: str) -> set[str]:
-    """The stems that end a phrase: before a preposition, a comma or the end. They name what is worked on."""
+    """The stems that end a phrase: before a preposition, a comma or the end. They name what is worked on, and where."""
     found = set()
-    for part in re.split(r"[,;:.!?()]\s|$", text):
+    for part in _PHRASE_END.split(text):
         last = ""
-        for word in plain_words(part):
+        for word in (*plain_words(part), "in"):
             if word in _PREPOSITIONS:
-                if last:
-                    break
-                continue
-            held = stem(word)
-            last = held if len(held) > 1 and held not in _WEAK else last
-        if last:
-            found.add(last)
+                found |= {last} if last else set()
+                last = ""
+            elif len(held := stem(word)) > 1 and held not in _WEAK:
+                last = held
     return found
 
 
