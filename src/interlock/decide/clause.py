@@ -24,10 +24,11 @@ _MENTION = re.compile(
     r"(?:document|explain|describe|summari[sz]e|discuss|research|investigate|clarify|translate|mention|outline|compare)\w*\b"
     r"|(?:write|add|draft|update|extend|improve|create|publish)\s+(?:\w+\s+){0,3}?(?:docs?|documentation|guide|article|post|tests?|comment|note|faq|readme|tutorial|runbook|warning|page about|section)\b"
     r"|(?:what|why|how|when|where|who|which|is|are|does)\b"
-    r"|docs?(?:\([^)]*\))?:|test(?:s)?(?:\([^)]*\))?:)"
-    r"|\bhow to\b|\bthat\b.*\b(?:is|are|gets?|be)\s+(?:refused|rejected|blocked|denied|forbidden|prevented|impossible|not allowed)\b",
+    r")"
+    r"|\bhow to\b|\bthat\b.{0,200}\b(?:is|are|gets?|be)\s+(?:refused|rejected|blocked|denied|forbidden|prevented|impossible|not allowed)\b",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"^\W*(?:docs?|tests?)(?:\([^)]{0,40}\))?!?:", re.IGNORECASE)
 _REFUSALS = stem_set(
     "prevent refuse forbid reject block never avoid disallow prohibit deny stop protect guard refusal not warn against"
     " before if when unless after undo"
@@ -66,6 +67,11 @@ class Clause:
     def mention(self) -> bool:
         """Whether it is about writing or asking, not doing."""
         return _MENTION.search(self.said) is not None
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether a prefix such as ``docs:`` says that it is about writing; anybody can write a prefix."""
+        return _LABEL.match(self.said) is not None
 
     def has(self, *names: str) -> bool:
         """Whether a word of one of these categories stands in it."""

@@ -18,13 +18,10 @@ def factors(clause: Clause) -> list[Factor]:
     """Everything in ``clause`` that speaks of danger."""
     found = [factor for rule in _RULES for factor in rule(clause)]
     if clause.mention:
-        return [_capped(factor, clause) for factor in found if _stays(factor, clause)]
+        return [_capped(factor, clause) for factor in found if factor.level >= _CRITICAL]
+    if clause.labelled:
+        return [_capped(factor, clause) for factor in found if factor.level >= _HIGH]
     return found
-
-
-def _stays(factor: Factor, clause: Clause) -> bool:
-    """Of a mention only what would be grave if it were no mention, and that as medium at most."""
-    return factor.level >= _CRITICAL and clause.has("production")
 
 
 def _capped(factor: Factor, clause: Clause) -> Factor:
@@ -257,6 +254,8 @@ def _kept(clause: Clause) -> Iterable[Factor]:
     if word := clause.first("personal"):
         level = _HIGH if clause.has("carry", "alter", "destroy") or clause.says("permission", "plaintext") else _MEDIUM
         found += _one("personal-data", level, word, "It touches what is nobody else's business.")
+    if (word := clause.first("protection")) and not clause.has("screen", "testing"):
+        found += _one("protection", _MEDIUM, word, "It decides what is let through.")
     return found
 
 

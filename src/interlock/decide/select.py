@@ -47,6 +47,8 @@ _BLIND = 0.6
 """What evidence counts when it explains next to nothing of the task; all of it when it explains everything."""
 _SHARE = 0.65
 """The next agent joins when it explains at least this share of the leader's weight with words of its own."""
+_LONGEST = 20_000
+"""Characters of a task that are read."""
 _MOST = 4
 _GUESSES = 2
 _FALLBACK_OVERLAP = 0.25
@@ -85,6 +87,7 @@ def select(
 
     ``insist`` names agents that the submitter demands: they are all chosen, and no other.
     """
+    text = text[:_LONGEST]
     index = _index(catalogue)
     parts = _parts(text, index)
     if memory is not None:

@@ -16,8 +16,10 @@ _stemmer: Any = snowballstemmer.stemmer("english")
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_\-./][A-Za-z0-9]+)*|[0-9]+[A-Za-z]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _PATH = re.compile(
-    r"(?<![\w/.])(?:\.?[\w@.\-]+/)+[\w@.\-*]*|(?<![\w/.])[\w\-]+(?:\.[\w\-]+)*\.[a-z][a-z0-9]{0,5}(?![\w/])"
+    r"(?<![\w/.@\-])(?:\.?[\w@.\-]{1,200}/)+[\w@.\-*]*|(?<![\w/.\-])[\w\-]{1,200}(?:\.[\w\-]+)*\.[a-z][a-z0-9]{0,5}(?![\w/])"
 )
+_LONGEST_PATH, _MOST_PATHS = 400, 200
+"""Of a longer path the end is kept: it names the file."""
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _PREFIX = re.compile(r"^\s*(?:[A-Z][A-Z]+-\d+:?\s+)?([a-z]+)(?:\(([^)]*)\))?!?:\s+", re.IGNORECASE)
 
@@ -175,7 +177,8 @@ def phrase(text: str) -> tuple[str, ...]:
 
 def paths(text: str) -> tuple[str, ...]:
     """The file paths that ``text`` names, in order, each once."""
-    return tuple(dict.fromkeys(found.rstrip(".") for found in _PATH.findall(text) if not found.startswith("http")))
+    found = (path.rstrip(".")[-_LONGEST_PATH:] for path in _PATH.findall(text) if not path.startswith("http"))
+    return tuple(dict.fromkeys(found))[:_MOST_PATHS]
 
 
 def sentences(text: str) -> list[str]:
