@@ -46,7 +46,9 @@ _MISTYPED = 0.85
 """How alike two names are when one is the other mistyped; less is another agent that this project does not have."""
 
 
-def load_catalogue(directory: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[AgentSpec, ...]:
+def load_catalogue(
+    directory: Path | None, extra: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[AgentSpec, ...]:
     """The agents in ``directory`` (Markdown, ``agents.json``, ``agents.yaml``) or in one such file, sorted by name.
 
     ``extra`` holds the project's settings by agent; an agent that only ``extra`` knows is defined by it alone.
@@ -75,7 +77,9 @@ def load_catalogue(directory: Path, extra: Mapping[str, Mapping[str, Any]] | Non
     return tuple(sorted(found.values(), key=lambda spec: spec.name))
 
 
-def _files(directory: Path) -> list[Path]:
+def _files(directory: Path | None) -> list[Path]:
+    if directory is None:
+        return []
     if directory.is_file():
         return [directory]
     if not directory.is_dir():
