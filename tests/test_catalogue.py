@@ -56,6 +56,13 @@ def test_a_file_without_front_matter_is_no_agent_and_one_without_a_name_is_named
     assert [spec.name for spec in load_catalogue(tmp_path)] == ["helper"]
 
 
+def test_an_orchestrator_among_the_definitions_is_never_chosen_unless_the_project_says_so(tmp_path: Path) -> None:
+    write(tmp_path, "team-orchestrator.md", "---\nname: team-orchestrator\ndescription: Draws charts.\n---\n")
+    assert load_catalogue(tmp_path)[0].fallback_only
+    assert not load_catalogue(tmp_path, {"team-orchestrator": {"fallback_only": False}})[0].fallback_only
+    assert load_catalogue(None) == ()
+
+
 def test_an_unquoted_colon_in_a_description_is_understood(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "---\nname: a\ndescription: Use this agent: it does one thing: well\n---\n")
     assert load_catalogue(tmp_path)[0].description == "Use this agent: it does one thing: well"

@@ -25,6 +25,8 @@ from interlock.model.choosing import Matrix, MatrixDomain, MatrixRule
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _BACKTICKED_PATH = re.compile(r"`((?:[\w@.\-]+/)+[\w@.\-*]*)`")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
+_ROUTER = re.compile(r"(?:^|[-_.])orchestrator(?:$|[-_.])")
+"""An agent that hands tasks to others is not chosen for one, unless the project says `fallback_only: false`."""
 _TEXTS = ("keywords", "capabilities", "examples", "owns", "needs", "provides", "fallbacks", "exclusions", "tools")
 _WHOLE = ("max_concurrent", "max_retries", "context_tokens")
 _FLAGS = ("idempotent", "fallback_only")
@@ -123,6 +125,8 @@ def _markdown(file: Path, text: str) -> list[AgentSpec]:
         raise ConfigError(f"name must be text, not {name!r}", file=str(file), line=line)
     body = text[front.end() :].strip()
     spec = replace(_named(name, str(file), line), instructions=body, owns=_mined_paths([body[:4000]]))
+    if _ROUTER.search(name):
+        spec = replace(spec, fallback_only=True)
     return [apply_settings(spec, settings, file=str(file), strict=False, text=front.group(1))]
 
 
