@@ -63,6 +63,20 @@ def test_an_orchestrator_among_the_definitions_is_never_chosen_unless_the_projec
     assert load_catalogue(None) == ()
 
 
+def test_example_requests_and_keyword_lines_in_the_text_are_found(tmp_path: Path) -> None:
+    description = (
+        "Use this agent for charts. Examples: <example>Context: x. user: 'Draw the jumps' assistant: 'I will deploy it'"
+        " <commentary>because</commentary></example>"
+    )
+    body = "**Keywords**: chart, `box plot`\n\nTriggers: histogram\n"
+    write(tmp_path, "a.md", f"---\nname: a\ndescription: {description}\n---\n{body}")
+    (spec,) = load_catalogue(tmp_path)
+    assert spec.examples == ("Draw the jumps",)
+    assert spec.keywords == ("chart", "box plot", "histogram")
+    assert "deploy" not in spec.description
+    assert spec.description.startswith("Use this agent for charts.")
+
+
 def test_an_unquoted_colon_in_a_description_is_understood(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "---\nname: a\ndescription: Use this agent: it does one thing: well\n---\n")
     assert load_catalogue(tmp_path)[0].description == "Use this agent: it does one thing: well"
