@@ -203,7 +203,10 @@ def _listed(file: Path, text: str) -> list[AgentSpec]:
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The form of a described team (limits, triggers, the base orchestrator's words) as plain settings."""
+    """The form of a described team (limits, triggers, an older router's words) as plain settings.
+
+    A router's words for its few agents are broad; they count as text, not as keywords, because among many agents they say little.
+    """
     flat = {key: value for key, value in settings.items() if key not in {"limits", "base_orchestrator", "source"}}
     limits = settings.get("limits")
     if isinstance(limits, dict):
@@ -212,9 +215,8 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
             flat["timeout_s"] = limits["timeout_ms"] / 1000
     base = settings.get("base_orchestrator")
     if isinstance(base, dict):
-        flat["keywords"] = [*(flat.get("keywords") or []), *(base.get("keywords") or [])]
-        flat["triggers"] = [*(flat.get("triggers") or []), *(base.get("triggers") or [])]
-    rules = [*(settings.get("forbidden_facts") or []), *(settings.get("confirm_facts") or [])]
+        flat["base"] = [*(base.get("keywords") or []), *(base.get("triggers") or [])]
+    rules = [*flat.pop("base", []), *(settings.get("forbidden_facts") or []), *(settings.get("confirm_facts") or [])]
     if rules and "instructions" not in flat:
         flat["instructions"] = "\n".join(str(rule) for rule in rules)
     return flat

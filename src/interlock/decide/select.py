@@ -25,8 +25,8 @@ _PHRASE_BONUS = 0.5
 """A keyword of several words that stands whole in the task counts half as much again."""
 _PER_KEYWORD = 0.1
 """Each keyword takes this from what the description says: who lists many has said in them what matters."""
-_PHRASE_SHARE = 0.8
-"""A word out of a keyword of n words says n^-0.8 of what a keyword of one word says."""
+_PHRASE_SHARE = 1.0
+"""A word out of a keyword of n words says 1/n of what a keyword of one word says."""
 _HEAD = 1.3
 """The head of a phrase is what is worked on (“login *tests*”, “password reset *email*”); the words before only qualify it."""
 _CENTRAL = 0.8
