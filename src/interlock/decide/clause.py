@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from interlock.decide import words
 from interlock.decide.lexicon import category, plain, stem_set
@@ -36,6 +37,9 @@ _REFUSALS = stem_set(
 """Words that turn the deed after them into something that does not happen, or not now."""
 _REFUSAL_REACH = 4
 _AUXILIARIES = words.word_set("is are be was were been being get gets got getting have has")
+_PRONOUN = re.compile(r"\b(?:it|them|these|those|that)\b\W*(?:$|\w+\W*$)", re.IGNORECASE)
+_SHORT = 60
+"""“Nobody needs the old records, *clear them*”: a short clause whose thing was named before is read with that one."""
 _MOST = 60
 LONGEST = 20_000
 """Characters that are read; what is longer is suspicious in itself."""
@@ -43,8 +47,9 @@ LONGEST = 20_000
 
 def clauses(text: str) -> list[str]:
     """``text`` in clauses; a dangerous deed after "and" or a comma begins one of its own."""
-    parts = (part.strip() for part in _BOUNDARY.split(text[:LONGEST]) if part)
-    return list(dict.fromkeys(part for part in parts if part))[:_MOST]
+    parts = [part.strip() for part in _BOUNDARY.split(text[:LONGEST]) if part and part.strip()]
+    whole = [f"{one} {two}" for one, two in pairwise(parts) if _PRONOUN.search(two) and len(two) < _SHORT]
+    return list(dict.fromkeys((*parts[:_MOST], *whole[:_MOST])))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,11 @@ def _destroys(clause: Clause) -> Iterable[Factor]:
         if clause.has("parser", "testing") or shown:
             return []
         return _one("destroys", _HIGH if wide else _MEDIUM, pair, "It takes away what others rely on.")
-    if clause.found[:1] and clause.found[0] in _DESTROY and not clause.has("code", "screen", "parser", "writing"):
+    if (
+        clause.found[:1]
+        and clause.found[0] in _DESTROY - stem_set("drop overwrite discard")
+        and not clause.has("code", "screen", "parser", "writing")
+    ):
         return _one("destroys", _MEDIUM, " ".join(clause.raw[:4]), "It destroys what may not come back.")
     return []
 
@@ -125,7 +129,7 @@ def _exposes(clause: Clause) -> Iterable[Factor]:
 
 
 _REACHABLE = category("data") | category("people") | category("secret") | stem_set(
-    "endpoint port admin dashboard api internal key console panel debug url link address source object acl download"
+    "endpoint port admin dashboard api internal debug source acl"
 )  # fmt: skip
 _SECRETS = category("secret") | stem_set("password token passphrase")
 _PRIVATE = category("people") - stem_set("account user guest") | stem_set("database backup")
@@ -140,6 +144,12 @@ def _grants(clause: Clause) -> Iterable[Factor]:
         return _one("grants", _HIGH, pair, "It lets people or programs in.")
     if (pair := clause.pair(stem_set("change transfer set"), category("admin"), 4)) and not clause.has(*_SCREENS):
         return _one("grants", _HIGH, pair, "It gives somebody power.")
+    if (
+        pair := clause.pair(
+            stem_set("open"), category("admin") | stem_set("endpoint port api database network firewall"), 4
+        )
+    ) and (not clause.has(*_SCREENS)):
+        return _one("grants", _HIGH, pair, "It opens what was closed.")
     if word := clause.says("letin"):
         return _one("grants", _HIGH, word, "It lets people in.")
     return []
@@ -173,14 +183,27 @@ _RECORDS = stem_set("history branch audit ledger evidence log")
 def _moves(clause: Clause) -> Iterable[Factor]:
     if clause.has(*_SCREENS):
         return []
-    things = category("people") | stem_set("data database record history row entry order booking value")
-    if (pair := clause.pair(category("alter") | stem_set("set mark update edit"), things, 5)) and clause.has(
-        "all", "production", "personal"
-    ):
+    if (pair := clause.pair(_CHANGES, _MANY, 6)) and clause.has("all", "production", "personal"):
         return _one("moves", _MEDIUM, pair, "It changes many people's data at once.")
     if pair := clause.pair(stem_set("merge split"), stem_set("tenant account customer organization user"), 4):
         return _one("moves", _MEDIUM, pair, "It changes whose data is whose.")
+    if pair := clause.pair(stem_set("restore load import apply replay"), stem_set("backup dump snapshot"), 4):
+        return _one("moves", _MEDIUM, pair, "It writes over what is there now.")
+    if (pair := clause.pair(_FINAL_DEEDS, stem_set("unattended automatically"), 8)) and not clause.has("testing"):
+        return _one("unattended", _MEDIUM, pair, "It happens without anybody looking.")
     return []
+
+
+_CHANGES = category("alter") | stem_set(
+    "set mark update edit run install apply load undo close import make restore patch upgrade"
+)
+_MANY = (
+    category("data") | category("people") | category("machine") | category("money") | stem_set("value")
+) - stem_set("file everything document photo contact table collection log")
+_FINAL_DEEDS = stem_set(
+    "buy purchase place pay refund charge transfer delete approve merge deploy publish send order sign"
+)
+"""Deeds that cannot simply be taken back."""
 
 
 # --- things
@@ -298,7 +321,9 @@ def _production(clause: Clause) -> Iterable[Factor]:
         )
         level = _MEDIUM if clause.has("testing") else _CRITICAL if shipped else _HIGH
         return _one("production", level, word, "It touches what people use right now.")
-    if word := clause.says("deploy", "deployment", "redeploy", "rollout", "ship"):
+    if (word := clause.says("deploy", "deployment", "redeploy", "rollout", "ship")) and not (
+        clause.has("screen") and not clause.says("deploy", "deployment", "redeploy")
+    ):
         begins = clause.found[:2] and any(found in stem_set("deploy ship redeploy") for found in clause.found[:2])
         return _area("delivery", word, _HIGH if begins else _MEDIUM, clause, "It changes how things reach people.")
     if word := clause.says("release"):
@@ -317,6 +342,10 @@ def _masses(clause: Clause) -> Iterable[Factor]:
         *_SCREENS, "testing", "writing"
     ):
         yield from _one("money", _MEDIUM, word, "It moves money.")
+    if pair := clause.pair(
+        stem_set("transfer wire payout withdraw"), stem_set("fund money amount account balance cash"), 5
+    ):
+        yield from _one("money", _HIGH, pair, "It moves money.")
     people = category("people") | stem_set("everyone everybody list")
     if clause.has("all", "everyone"):
         if pair := clause.pair(

@@ -73,6 +73,7 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"unlock(?:s|ed|ing)?\b|unblock(?:s|ed|ing)?\b|unban(?:s|ned|ning)?\b|reactivate\b", " unlock "),
         (r"rate[ -]limit\w*|throttl\w+|brute[ -]force|lock[ -]?outs?\b|how (?:often|many times)" + _FEW + r" (?:try|guess|attempt)\w*", " ratelimit "),
         # taking safeguards away
+        (r"(?:take|strip)(?:s|ping|ped|ing)?" + _FEW + r" away\b|do(?:ing)? away with\b|waiv(?:e|es|ed|ing)\b|dispens\w+ with\b", r" remove \1 "),
         (r"(?:turn|switch|shut|cut)(?:s|ed|ing|ting)?" + _FEW + r" off\b", r"\1 disable "),
         (r"comment(?:s|ed|ing)? out\b|rip(?:s|ped|ping)? out\b", " disable "),
         (r"no longer (?:require|check|ask|verify|need)s?\b|stop(?:s|ped|ping)? (?:requiring|checking|asking|verifying|enforcing|validating|logging|recording)\b|do(?:es)?n['’]?t (?:require|check|ask|verify|enforce|bother)\b|do(?:es)? not (?:require|check|ask|verify|enforce)\b|(?:no|without any) need to (?:ask|check|verify)\b|nobody (?:needs|has) to (?:approve|check|know)\b|kill[ -]?switch\b", " disable check "),
@@ -89,7 +90,13 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:shut|take|bring|tear|pull|bring)(?:s|ting|ing)?" + _FEW + r" down\b|(?:take|pull)(?:s|ing)?" + _FEW + r" offline\b|pull(?:ing)? the plug\b|unplug\b|power(?:ing)? off\b", r" stop \1\2 outage "),
         # where
         (r"(?:the )?live (?:box(?:es)?|servers?|site|systems?|machines?|environment|env|database|db|data|traffic|customers|users|cluster|instance|app|host|service|api|store|shop|platform|mode|account|keys?)\b", " production "),
-        (r"real (?:customers|users|clients|data|database|accounts|money|patients|people|traffic)\b|(?:actual|paying) (?:customers|users|clients)\b|customer[ -]facing\b|what (?:our )?(?:customers|users|people|clients) (?:see|use)\b|(?:while|when) (?:people|customers|users)(?: \w+){0,2} (?:using|working|online)\b|(?:during|in) business hours\b|at peak\b", " production customers "),
+        (r"real (?:\w+ )?(?:customers|users|clients|data|database|accounts|money|patients|people|traffic)\b|(?:actual|paying) (?:customers|users|clients)\b|customer[ -]facing\b|what (?:our )?(?:customers|users|people|clients) (?:see|use)\b|(?:while|when) (?:people|customers|users)(?: \w+){0,2} (?:using|working|online)\b|(?:during|in) business hours\b|at peak\b", " production customers "),
+        (r"(?:put|take|bring|get)" + _FEW + r" online\b|go(?:es|ing)? online\b", r" deploy \1 production "),
+        (r"loose on\b", " straight "),
+        (r"(?:for|to|by|with) (?:the )?(?:whole|entire) (?:company|team|organi[sz]ation|world|internet|office|department)\b", " everyone "),
+        (r"(?:everyone|everybody|anyone|anybody|all users) (?:gets|has|is|becomes|receives)\b", " grant everyone "),
+        (r"on (?:its|their|his|her) own\b|by (?:itself|themselves)\b|unattended\b|unsupervised\b|autonomous(?:ly)?\b", " unattended "),
+        (r"(?:phone|telephone|mobile|tax|insurance|account) numbers?\b", " personaldata "),
         (r"straight (?:on|in|into|onto|to)\b|directly (?:on|in|into|onto|against|to)\b|right (?:on|in|into) the\b|by hand (?:on|in)\b", " straight "),
         (r"(?:go|goes|going|went|put|push|pushed|pushing|make|made|takes?|bring)" + _FEW + r" live\b", r" deploy \1 production "),
         (r"(?:roll|ship|push|send)(?:s|ed|ing|ped|ping|es)?" + _FEW + r"(?: out| up)? ?to (?:all |every |the |our |real |paying )*(?:customers|users|everyone|everybody|clients|world|servers?)\b", r" deploy \1 production "),
@@ -118,7 +125,7 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"environment variables?\b|env vars?\b", " environmentvariable "),
         (r"as root\b|with root\b", " superuser "),
         (r"(?:run|exec|execute|eval|evaluate)\w*" + _FEW + r" (?:any|arbitrary|whatever|untrusted|uploaded|user[ -]supplied|user input|unknown)\b|(?:arbitrary|untrusted|remote) (?:code|commands?|scripts?)\b|uploads? of any\b", r" \1 runsanything "),
-        (r"without (?:a |any |the )?(?:backups?|asking|checking|review\w*|test\w*|approval|confirm\w*|permission|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|tokens?|where|knowing|encrypt\w*|limits?)\b", " carelessly "),
+        (r"without (?:a |any |the )?(?:\w+ )?(?:backups?|asking|check\w*|review\w*|test\w*|approval|confirm\w*|permission|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|tokens?|where|knowing|encrypt\w*|limits?)\b", " carelessly "),
     )
 )  # fmt: skip
 """What people say, and the plain words meant; the words between are kept, they may name the thing."""
@@ -141,7 +148,7 @@ _CATEGORIES: dict[str, str] = {
     # things
     "auth": "auth login logout authenticate authentication authenticator authorize authorization authorise authorisation password passcode passphrase credential mfa 2fa otp totp otphp oauth oauth2 openid jwt csrf xsrf saml sso rbac acl permission privilege impersonate impersonation superuser sudo passkey webauthn ratelimit captcha signup bearer keycloak ldap kerberos unlock bcrypt argon2 scrypt",
     "secret": "secret credential apikey keystore vault",
-    "guard": "check verification verify validation safeguard protection firewall audit backup review approval test ci monitoring alert alarm logging log lock limit encryption encrypt tls ssl https certificate cors csp sandbox antivirus quarantine signature guard guardrail confirmation safety security restriction consent mfa login password passphrase auth authentication authorization permission ratelimit captcha csrf header policy antimalware selinux waf throttle gate warning rule",
+    "guard": "check verification verify validation safeguard protection firewall audit backup review approval test ci monitoring alert alarm logging log lock limit encryption encrypt tls ssl https certificate cors csp sandbox antivirus quarantine signature access guard guardrail confirmation safety security restriction consent mfa login password passphrase auth authentication authorization permission ratelimit captcha csrf header policy antimalware selinux waf throttle gate warning rule",
     "security": "security secure vulnerability firewall encryption encrypt decrypt tls ssl https certificate cors csp exploit xss injection sanitize audit hsts cve iam selinux plaintext stealthily",
     "protection": "signature ownership restrict restriction registration proxy trusted sandbox quarantine ban samesite httponly retention consent gdpr anonymize anonymise escalation attempt abuse moderation webhook",
     "structure": "database migration migrations foreignkey nullable sqlalchemy postgres postgresql mysql mariadb mongodb sqlite db ddl backfill pg_dump psql schema constraint alembic flyway liquibase knex prisma drizzle tablespace replica replication denormalize uuid sql autoincrement cascade orphan upsert rowlevel",
@@ -152,7 +159,7 @@ _CATEGORIES: dict[str, str] = {
     "infrastructure": "ci docker dockerfile kubernetes k8s helm terraform ansible nginx apache railway heroku vercel netlify nixpacks aws gcp azure lambda cloudformation staging infrastructure infra dns loadbalancer cdn cron systemd environmentvariable rollback provisioning vpc subnet jenkins buildkite circleci gitlab dockerhub pm2 gunicorn uvicorn s3 cloudfront blobstore entrypoint compose healthcheck traffic failover cutover",
     "machine": "server node site service cluster instance box host machine queue broker connection system website backend proxy database",
     "money": "refund charge payout payroll invoice payment billing subscription salary price transfer wire reimburse balance wallet",
-    "admin": "admin administrator root superuser owner sudo privilege admins god",
+    "admin": "manager moderator admin administrator root superuser owner sudo privilege admins god",
     "all": "all every everything everyone everybody entire whole anyone anybody any each existing",
     "everyone": "everyone everybody anyone anybody public world internet stranger guest visitor outsider contractor intern anonymous",
     # what a clause is about when a word of danger in it is of the harmless kind
