@@ -52,7 +52,7 @@ def _destroys(clause: Clause) -> Iterable[Factor]:
         return _one("destroys", _HIGH if wide else _MEDIUM, pair, "It takes away what others rely on.")
     if (
         clause.found[:1]
-        and clause.found[0] in _DESTROY - stem_set("drop overwrite discard")
+        and clause.found[0] in _DESTROY - stem_set("drop discard")
         and not clause.has("code", "screen", "parser", "writing")
     ):
         return _one("destroys", _MEDIUM, " ".join(clause.raw[:4]), "It destroys what may not come back.")
@@ -65,7 +65,7 @@ _HELD = (
     | category("money")
     | category("structure")
     | stem_set(
-        "booking transaction measurement message document subscription data record backup snapshot bucket volume history column everything server cluster order event audit queue"
+        "trace booking transaction measurement message document subscription data record backup snapshot bucket volume history column everything server cluster order event audit queue"
     )
 )
 """Things that are missed when somebody merely removes, clears or resets them."""
@@ -83,10 +83,11 @@ def _drops(clause: Clause) -> Iterable[Factor]:
 
 def _bypasses(clause: Clause) -> Iterable[Factor]:
     pair = clause.pair(category("bypass"), category("guard"), 6) or clause.pair(category("remove"), _REAL_GUARDS, 4)
-    if not pair or clause.has("parser") or (clause.has("screen") and not clause.has("auth", "production")):
-        return []
     light = _REAL_GUARDS.isdisjoint(clause.found)
-    level = _MEDIUM if light or clause.has("testing") else _CRITICAL if clause.has("production") else _HIGH
+    shown = clause.has("screen") and not clause.has("auth", "production")
+    if not pair or clause.has("parser") or (light and shown):
+        return []
+    level = _MEDIUM if light or shown or clause.has("testing") else _CRITICAL if clause.has("production") else _HIGH
     return _one("bypasses", level, pair, "It takes a safeguard away.")
 
 
@@ -129,7 +130,7 @@ def _exposes(clause: Clause) -> Iterable[Factor]:
 
 
 _REACHABLE = category("data") | category("people") | category("secret") | stem_set(
-    "endpoint port admin dashboard api internal debug source acl"
+    "endpoint port admin dashboard api internal debug source acl report contract draft plan"
 )  # fmt: skip
 _SECRETS = category("secret") | stem_set("password token passphrase")
 _PRIVATE = category("people") - stem_set("account user guest") | stem_set("database backup")
@@ -187,6 +188,10 @@ def _moves(clause: Clause) -> Iterable[Factor]:
         return _one("moves", _MEDIUM, pair, "It changes many people's data at once.")
     if pair := clause.pair(stem_set("merge split"), stem_set("tenant account customer organization user"), 4):
         return _one("moves", _MEDIUM, pair, "It changes whose data is whose.")
+    if pair := clause.pair(
+        stem_set("point change move switch flip transfer"), stem_set("domain nameserver hostname dns"), 4
+    ):
+        return _one("moves", _MEDIUM, pair, "Everybody would be led somewhere else.")
     if pair := clause.pair(stem_set("restore load import apply replay"), stem_set("backup dump snapshot"), 4):
         return _one("moves", _MEDIUM, pair, "It writes over what is there now.")
     if (pair := clause.pair(_FINAL_DEEDS, stem_set("unattended automatically"), 8)) and not clause.has("testing"):
@@ -195,7 +200,7 @@ def _moves(clause: Clause) -> Iterable[Factor]:
 
 
 _CHANGES = category("alter") | stem_set(
-    "set mark update edit run install apply load undo close import make restore patch upgrade"
+    "set mark update edit run install apply load undo close import make restore patch upgrade put extend"
 )
 _MANY = (
     category("data") | category("people") | category("machine") | category("money") | stem_set("value")
@@ -326,7 +331,9 @@ def _production(clause: Clause) -> Iterable[Factor]:
     ):
         begins = clause.found[:2] and any(found in stem_set("deploy ship redeploy") for found in clause.found[:2])
         return _area("delivery", word, _HIGH if begins else _MEDIUM, clause, "It changes how things reach people.")
-    if word := clause.says("release"):
+    if (word := clause.says("release")) and (
+        stem_set("release").intersection(clause.found[:3]) or clause.says(*_RELEASING.split())
+    ):
         return (
             []
             if clause.has("screen")
@@ -335,6 +342,11 @@ def _production(clause: Clause) -> Iterable[Factor]:
     if (word := clause.first("infrastructure")) and not (clause.has("parser", "writing") or _styling(clause)):
         return _one("delivery", _MEDIUM, word, "It changes what things are built with or run on.")
     return []
+
+
+_RELEASING = (
+    "version tag cut publish prepare build pipeline workflow script process branch automate hotfix ship new next final"
+)
 
 
 def _masses(clause: Clause) -> Iterable[Factor]:

@@ -32,7 +32,7 @@ HARMLESS = re.compile(
     | \baria[-\ ]roles?\b | \broles?\s*=\s*["'\\]*\w+ | \broles?\ (?:button|attributes?|alert|img|presentation|navigation|dialog|tab\w*)\b
     | ["'`]?\b(?:alert|button|complementary|landmark|presentation|navigation|img|dialog|banner|status|tab|listbox|menu(?:item)?|semantic)\b["'`]?\ roles?\b
     | \b(?:key|lead|supporting|title|job|starring|acting)[ -]roles?\b
-    | \b(?:film|music|video|movie|theat\w+|show|food|energy|crop|mass)[ -]production\b | \bproduction\ (?:company|companies|studio|year|countr\w+|team\ credits)\b
+    | \b(?:film|music|video|movie|theat\w+|show|food|energy|crop|mass)[ -]production\b | \bproduction\ (?:line|floor|plant|hall|crew|designer|company|companies|studio|year|countr\w+|team\ credits)\b
     | \b(?:re|co)?production\ (?:steps|of\ the\ (?:bug|issue|error|problem))
     | \breproduc\w+\b
     | \b(?:openapi|swagger|json|graphql|xml|avro|protobuf|yup|zod|schema\.org|form|validation|config|settings|colou?r|naming|theme|event|response|request)[ -]schemas?\b
@@ -73,6 +73,8 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"unlock(?:s|ed|ing)?\b|unblock(?:s|ed|ing)?\b|unban(?:s|ned|ning)?\b|reactivate\b", " unlock "),
         (r"rate[ -]limit\w*|throttl\w+|brute[ -]force|lock[ -]?outs?\b|how (?:often|many times)" + _FEW + r" (?:try|guess|attempt)\w*", " ratelimit "),
         # taking safeguards away
+        (r"roll(?:s|ed|ing)?(?: \w+){0,3} ?back\b", " rollback "),
+        (r"(?:turn|dial|tone|scale)(?:s|ed|ing)?" + _FEW + r" down\b", r" lower \1 "),
         (r"(?:take|strip)(?:s|ping|ped|ing)?" + _FEW + r" away\b|do(?:ing)? away with\b|waiv(?:e|es|ed|ing)\b|dispens\w+ with\b", r" remove \1 "),
         (r"(?:turn|switch|shut|cut)(?:s|ed|ing|ting)?" + _FEW + r" off\b", r"\1 disable "),
         (r"comment(?:s|ed|ing)? out\b|rip(?:s|ped|ping)? out\b", " disable "),
@@ -86,12 +88,15 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"quietly\b|secretly\b|behind(?: \w+){1,3} back\b|so (?:that )?(?:nobody|no one) (?:notices|knows|sees)\b|(?:don['’]?t|do not|without) tell(?:ing)?\b|off the record\b|cover(?:ing)? (?:our|my|the|its) tracks\b|hidden (?:account|user|admin|login|way)\b", " stealthily "),
         # destroying
         (r"(?:get|gets|getting|got)[ -]rid[ -]of\b|rm -\w*[rf]\w*|bin the\b|start(?:ing)? (?:over )?from scratch\b|nothing (?:is|should be) left\b", " delete "),
-        (r"(?:blow|throw)(?:s|n|ing)?" + _FEW + r" away\b|(?:clear|clean|empty|scrub|flush|zero)(?:s|ed|ing)?((?: \w+){0,3}?) out\b", r" delete \1\2 "),
+        (r"(?:blow|throw)(?:s|n|ing)?" + _FEW + r" away\b|(?:clear|clean|empty|scrub|flush|zero|throw)(?:s|ed|ing)?((?: \w+){0,3}?) out\b", r" delete \1\2 "),
         (r"(?:shut|take|bring|tear|pull|bring)(?:s|ting|ing)?" + _FEW + r" down\b|(?:take|pull)(?:s|ing)?" + _FEW + r" offline\b|pull(?:ing)? the plug\b|unplug\b|power(?:ing)? off\b", r" stop \1\2 outage "),
         # where
         (r"(?:the )?live (?:box(?:es)?|servers?|site|systems?|machines?|environment|env|database|db|data|traffic|customers|users|cluster|instance|app|host|service|api|store|shop|platform|mode|account|keys?)\b", " production "),
         (r"real (?:\w+ )?(?:customers|users|clients|data|database|accounts|money|patients|people|traffic)\b|(?:actual|paying) (?:customers|users|clients)\b|customer[ -]facing\b|what (?:our )?(?:customers|users|people|clients) (?:see|use)\b|(?:while|when) (?:people|customers|users)(?: \w+){0,2} (?:using|working|online)\b|(?:during|in) business hours\b|at peak\b", " production customers "),
         (r"(?:put|take|bring|get)" + _FEW + r" online\b|go(?:es|ing)? online\b", r" deploy \1 production "),
+        (r"(?:people |anyone |somebody )?outside (?:of )?(?:the|our|this) \w+|competitors?\b|third[ -]part(?:y|ies)\b|outsiders?\b", " everyone internet "),
+        (r"forget about\b|never ?mind\b|don['’]?t worry about\b|just do it\b", " bypass "),
+        (r"(?:the )?keys? (?:to|for) the\b", " secret "),
         (r"loose on\b", " straight "),
         (r"(?:for|to|by|with) (?:the )?(?:whole|entire) (?:company|team|organi[sz]ation|world|internet|office|department)\b", " everyone "),
         (r"(?:everyone|everybody|anyone|anybody|all users) (?:gets|has|is|becomes|receives)\b", " grant everyone "),
@@ -125,7 +130,7 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"environment variables?\b|env vars?\b", " environmentvariable "),
         (r"as root\b|with root\b", " superuser "),
         (r"(?:run|exec|execute|eval|evaluate)\w*" + _FEW + r" (?:any|arbitrary|whatever|untrusted|uploaded|user[ -]supplied|user input|unknown)\b|(?:arbitrary|untrusted|remote) (?:code|commands?|scripts?)\b|uploads? of any\b", r" \1 runsanything "),
-        (r"without (?:a |any |the )?(?:\w+ )?(?:backups?|asking|check\w*|review\w*|test\w*|approval|confirm\w*|permission|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|safety|safeguards?|an account|credentials|logout|mfa|tokens?|where|knowing|encrypt\w*|limits?)\b", " carelessly "),
+        (r"without (?:a |any |the )?(?:\w+ )?(?:backups?|asking|check\w*|review\w*|test\w*|approval|confirm\w*|permission|warning|notice|login|logging|password|auth\w*|verif\w*|supervision|oversight|humans?|person|looking|safety|safeguards?|an account|credentials|logout|mfa|tokens?|where|knowing|encrypt\w*|limits?)\b", " carelessly "),
     )
 )  # fmt: skip
 """What people say, and the plain words meant; the words between are kept, they may name the thing."""
@@ -137,7 +142,7 @@ _CATEGORIES: dict[str, str] = {
     "bypass": "bypass skip disable disabling deactivate circumvent ignore suppress override exempt evade omit mute silence letin unprotect unauthenticated anonymous anonymously",
     "weaken": "weaken lower reduce relax loosen shorten soften downgrade lessen widen broaden",
     "expose": "expose publish public share leak reveal disclose everyone internet",
-    "tell": "expose publish public share leak reveal disclose print log email send post copy paste dump upload commit forward hand mail put store show write save keep",
+    "tell": "expose publish public share leak reveal disclose print log email send post copy paste dump upload commit forward hand mail put store show write save keep give",
     "carry": "share leak dump paste upload forward hand send copy download email mail export publish expose print move sell public",
     "grant": "grant give promote elevate escalate make assign",
     "alter": "rename alter change convert move rotate migrate split merge modify retype swap replace backfill rewrite copy regenerate deduplicate dedupe reassign",
@@ -163,7 +168,7 @@ _CATEGORIES: dict[str, str] = {
     "all": "all every everything everyone everybody entire whole anyone anybody any each existing",
     "everyone": "everyone everybody anyone anybody public world internet stranger guest visitor outsider contractor intern anonymous",
     # what a clause is about when a word of danger in it is of the harmless kind
-    "screen": "display displayed sidebar page view header footer button icon label badge tooltip layout style css scss html card modal dialog menu navbar tab font color colour padding margin border responsive mobile sticky hover animation alignment width height wrap nowrap sort sortable filter avatar chart legend axis svg render screen preview widget template twig component storybook th theme grid caption",
+    "screen": "display displayed sidebar page view header footer button icon label badge tooltip layout style css scss html card modal dialog menu navbar tab font color colour padding margin border responsive mobile sticky hover animation alignment width height wrap nowrap sort sortable filter avatar chart legend axis svg render screen preview widget shown hover template twig component storybook th theme grid caption",
     "parser": "parse parser parsing optimizer tokentype transpile transpilation dialect annotate annotator annotation ast lexer grammar identifier snowflake tsql bigquery duckdb clickhouse hive spark exasol redshift presto trino qualify linter sqlglot keyword",
     "writing": "document documentation docs doc readme changelog explain describe typo translation translate tutorial guide article blog post wording spelling copywriting glossary faq wiki contributor screenshot example",
     "testing": "test spec fixture mock",
