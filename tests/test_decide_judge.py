@@ -89,6 +89,10 @@ def test_the_largest_quorum_counts() -> None:
         {"pattern": "t", "action": "confirm", "quorum": 2}, {"pattern": "x", "action": "confirm", "quorum": 3}
     )
     assert decided(rules=rules).quorum == 3
+    other = policies(
+        {"pattern": "t", "action": "confirm", "quorum": 3}, {"pattern": "x", "action": "confirm", "quorum": 2}
+    )
+    assert decided(rules=other).quorum == 3
 
 
 @pytest.mark.parametrize("surface", ["task", "plan"])

@@ -117,6 +117,7 @@ def test_paths_and_urls_are_known_by_their_looks() -> None:
         ("shell", {"unheard": "rm -rf /"}),
         ("mcp__box__anything", {"options": {"argv": ["rm", "-rf", "/"]}}),
         ("mcp__box__anything", {"tasks": [{"program": "rm", "args": ["-rf", "/"]}]}),
+        ("Write", {"file_path": "a", "content": "x", "more": {"content": "DROP TABLE users"}}),
         ("execute_python", {"code": "import os; os.system('rm -rf /')"}),
         ("mcp__box__anything", {"cmd": "rm -rf /"}),
         ("mcp__box__anything", {"argv": ["rm", "-rf", "/"]}),
