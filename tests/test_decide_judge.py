@@ -196,6 +196,13 @@ def test_production_accepts_only_where_the_configuration_says_so() -> None:
     assert accepting(environment="production", no_accept_in=()).verdict is Verdict.ALLOW
 
 
+def test_what_the_flow_found_is_nobodys_to_accept() -> None:
+    flow = (found("high", "sql.alter"),)
+    assert (
+        judge(call(tool="sql"), Reading(), policies(ACCEPT), flow=flow, environment="development").verdict == "confirm"
+    )
+
+
 def test_an_accepted_danger_is_still_stopped_by_a_rule() -> None:
     rules = policies(ACCEPT, {"match": {"finding": "sql.alter"}, "action": "block"})
     assert (
