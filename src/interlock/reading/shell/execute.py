@@ -56,7 +56,7 @@ def execute(machine: Machine, argv: list[str], stdin: str | None) -> str:
     if word in machine.aliases:
         text = machine.aliases.pop(word)
         try:
-            return machine.run_inside(" ".join([text, *map(shlex.quote, argv[1:])]))
+            return machine.run_again(" ".join([text, *map(shlex.quote, argv[1:])]))
         finally:
             machine.aliases[word] = text
     return known(machine, argv, stdin)

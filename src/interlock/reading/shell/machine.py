@@ -42,6 +42,7 @@ _SECRET_NAME = re.compile(r"(?i)(?:secret|token|passw(?:or)?d|api_?key|access_?k
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _BACKWARDS = re.compile(r"(?:^|[\s\\/])\.{2,}\\[\\./\w]\S*")
 _ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_BEFORE_COMMENT = frozenset({b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"})
 _GLOB = re.compile(r"[*?\[]")
 
 Out = str
@@ -107,6 +108,7 @@ class Machine:
         self.arrays: dict[str, list[str]] = {}
         self.functions: dict[str, _Function] = {}
         self.aliases: dict[str, str] = {}
+        self.exported: set[str] = set()
         self.files: dict[str, str] = {}
         """What the text itself wrote into files."""
         self.ifs = " \t\n"
@@ -120,7 +122,7 @@ class Machine:
         self._steps = 0
         self._processes = 0
         self._span: Span | None = None
-        self._running: list[str] = []
+        self._running: list[_Function] = []
 
     # -- what was seen ---------------------------------------------------------------------------------------------
 
@@ -190,6 +192,9 @@ class Machine:
         if holes.open_in(text):
             return self._run_open(text)
         kept = dict(self.variables)
+        for name, values in kept.items():
+            if name not in self.exported and name != "PWD":  # what is not exported is unset inside, as a rule
+                self.variables[name] = tuple(dict.fromkeys((*values, "")))
         bound = {str(place): (value,) for place, value in enumerate(positional)}
         self.variables.update(bound)
         arguments = self.arrays.get("@")
@@ -365,8 +370,9 @@ class Machine:
         return printed
 
     def _nothing(self, node: Node, _: str | None) -> Out:
-        before = self._source[max(0, node.start_byte - 1) : node.start_byte]
-        if node.type == "comment" and before not in {b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"}:
+        before = self._source[: node.start_byte]
+        escaped = len(before[:-1]) - len(before[:-1].rstrip(b"\\"))
+        if node.type == "comment" and (before[-1:] not in _BEFORE_COMMENT or (escaped % 2 and before[-1:] != b"\n")):
             self.report(
                 "shell.unresolved.syntax",
                 RiskLevel.CRITICAL,
@@ -422,7 +428,9 @@ class Machine:
     def _for(self, node: Node, stdin: str | None) -> Out:
         variable = node.child_by_field_name("variable")
         values = [
-            value for child in node.children_by_field_name("value") for value in words.fields(child, self)
+            value
+            for group in words.adjacent(node.children_by_field_name("value"))
+            for value in words.fields(group[0], self, *group[1:])
         ] or self.arrays.get("@", [holes.VARIABLE])
         name = self.source(variable) if variable is not None else "_"
         with self._maybe():
@@ -445,14 +453,14 @@ class Machine:
         """Run a function's body with these arguments."""
         function = self.functions[name]
         function.called = True
-        if name in self._running:
+        if any(one is function for one in self._running):
             text = function.source[function.body.start_byte : function.body.end_byte].decode("utf-8", "replace")
             if re.search(rf"{re.escape(name)}\s*(?:\|\s*{re.escape(name)}|&(?!&))", text):
                 self.report("shell.system.fork_bomb", RiskLevel.CRITICAL, text, "A function that starts itself twice.")
             return ""
         outer, self._source = self._source, function.source
         kept, arguments = dict(self.variables), self.arrays.get("@")
-        self._running.append(name)
+        self._running.append(function)
         self.variables.update({str(place): (value,) for place, value in enumerate(argv)})
         self.arrays["@"] = self.arrays["*"] = argv[1:]
         try:
@@ -486,6 +494,8 @@ class Machine:
             values = self.variables.get(name, ())
             if not values and name in _POSITIONAL and not self._running and name not in self.arrays:
                 values = ("", holes.VARIABLE)
+            elif not values and f"${{{name}:+" in text:
+                values = ("", holes.VARIABLE)
             if len(values) > 1 and name not in self._world:
                 choices.append([(name, value) for value in values])
         combinations = itertools.product(*choices)
@@ -513,28 +523,38 @@ class Machine:
         argv: list[str] = []
         settings: list[tuple[str, str]] = []
         redirects: list[Node] = []
+        pieces: list[Node] = []
+        end = -1
         for child in (*node.children, *self._extra(node.children), *extra):
             kind = child.type
-            if kind == "word":
-                argv.extend(words.fields(child, self))
-            elif kind == "variable_assignment":
+            if kind == "variable_assignment":
                 settings.append(self._assignment(child))
+                end = child.end_byte
             elif kind in _REDIRECTS:
                 redirects.append(child)
-            elif kind == "command_name":
-                argv.extend(self._name(child))
             elif kind == "subshell":
                 self.report(
                     "shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "This is not a shell command."
                 )
                 self.walk(child, None)
             else:
-                argv.extend(words.fields(child, self))
+                pieces.append(child)
+                if child.start_byte == end:
+                    self.report(
+                        "shell.unresolved.syntax",
+                        RiskLevel.CRITICAL,
+                        self.source(node),
+                        "Where a value ends is unclear.",
+                    )
+        for group in words.adjacent(pieces):
+            if group[0].type == "command_name":
+                self._check_name(group[0])
+            argv.extend(words.fields(group[0], self, *group[1:]))
         if redirects:
             return self._redirected_by(redirects, stdin, lambda given: self._start(node, argv, settings, given))
         return self._start(node, argv, settings, stdin)
 
-    def _name(self, node: Node) -> list[str]:
+    def _check_name(self, node: Node) -> None:
         text = self.source(node)
         if _GLOB.search(text) and text not in {"[", "[["} and node.children[0].type in {"word", "concatenation"}:
             bare = re.sub(r"'[^']*'|\"[^\"]*\"|\\.", "", text)
@@ -544,7 +564,6 @@ class Machine:
             bare = re.sub(r"\$\(.*\)|'[^']*'|\"[^\"]*\"|\\.|`[^`]*`", "", text, flags=re.DOTALL)
             if "(" in bare:
                 self.report("shell.unresolved.syntax", RiskLevel.CRITICAL, text, "This is not a shell command.")
-        return words.fields(node.children[0], self)
 
     def _start(self, node: Node, argv: list[str], settings: list[tuple[str, str]], stdin: str | None) -> Out:
         outer = self._span
@@ -556,6 +575,7 @@ class Machine:
             for name, value in settings:
                 self.setting(name, value)
                 self.variables[name] = (value,)
+                self.exported.add(name)
             return self.execute(argv, stdin) if argv else ""
         finally:
             for name, values in kept.items():
@@ -598,7 +618,8 @@ class Machine:
 
     def _assign_once(self, node: Node, name: str, value: Node | None) -> None:
         if value is not None and value.type == "array":
-            self.arrays[name] = [text for child in value.named_children for text in words.fields(child, self)]
+            groups = words.adjacent(value.named_children)
+            self.arrays[name] = [text for group in groups for text in words.fields(group[0], self, *group[1:])]
             return
         text = words.joined(value, self) if value is not None else ""
         if "[" in name:
@@ -636,9 +657,16 @@ class Machine:
             self.report("shell.persistence.preload", RiskLevel.HIGH, f"{name}={value}", rule)
 
     def _declare(self, node: Node, stdin: str | None) -> Out:
+        text = self.source(node)
+        exports = text.startswith("export") or " -x" in text
         for child in node.named_children:
             if child.type == "variable_assignment":
                 self._assign(child, stdin)
+                name = child.child_by_field_name("name")
+                if exports and name is not None:
+                    self.exported.add(self.source(name))
+            elif child.type == "variable_name":
+                self.exported.update({self.source(child)} if exports else ())
             elif child.type in {"concatenation", "string", "command_substitution", "simple_expansion"}:
                 words.fields(child, self)
         self.seen.programs[self.source(node.children[0])] = None
@@ -695,7 +723,8 @@ class Machine:
         for redirect in redirects:
             for one in (redirect, *redirect.named_children):
                 if one.type == "file_redirect":
-                    found += one.children_by_field_name("destination")[1:]
+                    destinations = one.children_by_field_name("destination")
+                    found += destinations[len(next(words.adjacent(destinations), [])) :]
         return found
 
     def _redirected_by(self, redirects: list[Node], stdin: str | None, start: Callable[[str | None], Out]) -> Out:
@@ -731,7 +760,8 @@ class Machine:
         operator = next((child.type for child in node.children if not child.is_named), "")
         descriptor = node.child_by_field_name("descriptor")
         destinations = node.children_by_field_name("destination")
-        found = [text for child in destinations[:1] for text in words.fields(child, self)]
+        first = next(words.adjacent(destinations), [])
+        found = words.fields(first[0], self, *first[1:]) if first else []
         target = found[0] if found else ""
         if operator in {">&", "<&"} and (target.isdigit() or target in {"", "-"}):
             return "<&", target

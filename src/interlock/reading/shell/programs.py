@@ -125,6 +125,8 @@ def source(machine: Machine, call: Call) -> str:
         machine.report("shell.opaque.settings", level, call.text, "What a program prints is executed.")
         return ""
     content = machine.written(path) if not path.startswith("/dev/fd/") else machine.files.get(path)
+    if content is not None and content != holes.OUTPUT:
+        return machine.run_again(content)
     return run_script(machine, call, content, call.args)
 
 
@@ -133,7 +135,7 @@ def trap(machine: Machine, call: Call) -> str:
     """The first argument is run later."""
     words = [arg for arg in call.args if arg not in {"--", "-"} and not re.fullmatch(r"-[lp]", arg)]
     if len(words) > 1:
-        machine.run_inside(words[0])
+        machine.run_again(words[0])
     return ""
 
 
@@ -144,7 +146,7 @@ def alias(machine: Machine, call: Call) -> str:
         name, equals, value = arg.partition("=")
         if equals:
             with machine.trial() as aside:
-                machine.run_inside(value)
+                machine.run_again(value)
             machine.seen.findings.update(dict.fromkeys(one for one in aside if one.severity >= RiskLevel.HIGH))
             machine.aliases[name] = value
     return ""
@@ -203,6 +205,7 @@ def _run_inner(machine: Machine, inner: list[str], stdin: str | None) -> None:
     for name, value in settings:
         machine.setting(name, value)
         machine.variables[name] = (value,)
+        machine.exported.add(name)
     if inner:
         machine.execute(inner, stdin)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -20,6 +20,7 @@ _EXPANSIONS = frozenset(
 _OPEN, _COMMA, _CLOSE = "\x04", "\x05", "\x06"
 _MARK = str.maketrans({"{": _OPEN, ",": _COMMA, "}": _CLOSE})
 _UNMARK = str.maketrans({_OPEN: "{", _COMMA: ",", _CLOSE: "}"})
+_MARKS = re.compile(f"[{_OPEN}{_COMMA}{_CLOSE}]")
 _MAX_BRACES = 64
 _INNER_BRACES = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.-?\d+)?")
@@ -87,22 +88,39 @@ class Values(Protocol):
         ...
 
 
-def fields(node: Node, values: Values) -> list[str]:
-    """The arguments that one word of the source becomes."""
-    if node.type in {"word", "number"}:
+def fields(node: Node, values: Values, *rest: Node) -> list[str]:
+    """The arguments that one word of the source becomes; ``rest`` are pieces of it that the parser split off."""
+    if node.type in {"word", "number"} and not rest:
         text = values.source(node)
         if _PLAIN.fullmatch(text):
             return [text]
     parts: list[tuple[Part, str | list[str]]] = []
-    _collect(node, values, parts, quoted=False)
+    for piece in (node, *rest):
+        _collect(piece, values, parts, quoted=False)
     return _finish(parts, values.ifs)
+
+
+def adjacent(nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    """Nodes that touch each other are one word: the parser splits ``'r'\\m``, bash does not."""
+    group: list[Node] = []
+    end = -1
+    for node in nodes:
+        if node.start_byte == end:
+            group.append(node)
+        else:
+            if group:
+                yield group
+            group = [node]
+        end = node.end_byte
+    if group:
+        yield group
 
 
 def joined(node: Node, values: Values) -> str:
     """The word's value without field splitting, as in an assignment or a here-string."""
     parts: list[tuple[Part, str | list[str]]] = []
     _collect(node, values, parts, quoted=False)
-    return "".join(" ".join(text) if isinstance(text, list) else text for _, text in parts)
+    return "".join(" ".join(text) if isinstance(text, list) else text for _, text in parts).translate(_UNMARK)
 
 
 def quoted_text(node: Node, values: Values, start: int, end: int, *, heredoc: bool = False) -> str:
@@ -142,7 +160,7 @@ def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]
     elif kind in _EXPANSIONS:
         _expand(node, values, parts, quoted=quoted)
     elif kind == "brace_expression":
-        parts.append((Part.BARE, values.source(node)))
+        parts.append((Part.BARE, values.source(node).translate(_MARK)))
     elif kind in {"concatenation", "command_name"} and node.children:
         for child in node.children:
             _collect(child, values, parts, quoted=quoted)
@@ -154,9 +172,19 @@ def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]
 
 
 def _bare(text: str) -> str:
+    """Escapes undone; braces and commas that are not escaped are marked."""
     if "\\" not in text:
-        return text
-    return re.sub(r"\\(.)", lambda match: "" if match[1] == "\n" else match[1], text, flags=re.DOTALL)
+        return text.translate(_MARK) if "{" in text or "}" in text or "," in text else text
+    return _BARE.sub(_bare_piece, text)
+
+
+_BARE = re.compile(r"\\(.)|[{},]", re.DOTALL)
+
+
+def _bare_piece(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return match[0].translate(_MARK)
+    return "" if match[1] == "\n" else match[1]
 
 
 def _between(
@@ -209,9 +237,9 @@ def _parameter(node: Node, values: Values) -> str | list[str]:
     if match is None:
         return holes.VARIABLE
     prefix, name, index, operation = match.groups()
-    if prefix == "#":
-        return "1"
     value = _element(name, index, values)
+    if prefix == "#":
+        return str(len(value)) if isinstance(value, list) or not holes.open_in(value) else "1"
     if isinstance(value, list):
         return value if not operation else [_operate(text, operation) for text in value]
     if operation.startswith("@P"):
@@ -245,6 +273,8 @@ def _operate(value: str, operation: str, name: str = "") -> str:
         return value if known else (holes.VARIABLE if "$" in default or "`" in default else default or value)
     if operation.startswith((":+", "+")):
         default = operation.lstrip(":")[1:].strip("'\"")
+        if not value:
+            return ""
         return holes.VARIABLE if "$" in default or "`" in default else default
     if operation.startswith((":?", "?")):
         return value
@@ -294,7 +324,7 @@ def _trim(value: str, operation: str) -> str:
 
 
 def _finish(parts: list[tuple[Part, str | list[str]]], ifs: str) -> list[str]:
-    marked = any(part is Part.BARE and "{" in text for part, text in parts if isinstance(text, str))
+    marked = any(part is Part.BARE and _MARKS.search(text) for part, text in parts if isinstance(text, str))
     done: list[str] = []
     current, started = "", False
     for part, text in parts:
@@ -308,7 +338,7 @@ def _finish(parts: list[tuple[Part, str | list[str]]], ifs: str) -> list[str]:
         elif part is Part.SPLIT:
             current, started = _split(text, ifs, done, current, started=started)
         else:
-            current += text.translate(_MARK) if marked and part is Part.BARE else text
+            current += text
             started = True
     if started:
         done.append(current)
