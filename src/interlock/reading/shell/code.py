@@ -49,7 +49,10 @@ def interpreter(machine: Machine, call: Call) -> str | None:
         judge_code(machine, call, text)
     if codes:
         return _printed(call, codes)
-    if (call.name in {"python", "pypy", "ipython"} and "-m" in call.args) or call.name in {"deno", "bun"}:
+    if call.name in {"python", "pypy", "ipython"} and "-m" in call.args[:-1]:
+        machine.execute(call.args[call.args.index("-m") + 1 :], call.stdin)
+        return None
+    if call.name in {"deno", "bun"}:
         return None
     scripts = call.form.words
     if scripts and scripts[0] not in {"-", "/dev/stdin"}:

@@ -75,7 +75,8 @@ def known(machine: Machine, argv: list[str], stdin: str | None) -> str:
     if call.options.wrapper:
         programs.wrapper(machine, call)
         judge(machine, call)
-        return holes.worst_of(stdin, *argv)
+        prints_environment = name == "env" and not call.form.words
+        return holes.SECRET if prints_environment else holes.worst_of(stdin, *argv)
     if handler is not None:
         printed = handler(machine, call)
     elif (content := machine.written(argv[0])) is not None:
@@ -116,7 +117,8 @@ def judge(machine: Machine, call: Call) -> None:
         for rule in rules.applying(call.form, call.options):
             machine.report(rule.kind, rule.level, call.text, rule.why)
     _verbs(machine, call)
-    if rules is None and call.name not in machine.rules.sets["known"] and call.name not in programs.HANDLERS:
+    told = rules is not None or call.options.wrapper or call.name in programs.HANDLERS
+    if not told and call.name not in machine.rules.sets["known"]:
         _unknown(machine, call)
     elif call.name in machine.rules.sets["runners"]:
         _inner_commands(machine, call)

@@ -492,9 +492,9 @@ class Machine:
         choices: list[list[tuple[str, str]]] = []
         for name in sorted(names):
             values = self.variables.get(name, ())
-            if not values and name in _POSITIONAL and not self._running and name not in self.arrays:
-                values = ("", holes.VARIABLE)
-            elif not values and f"${{{name}:+" in text:
+            if (not values and name in _POSITIONAL and not self._running and name not in self.arrays) or (
+                not values and f"${{{name}:+" in text
+            ):
                 values = ("", holes.VARIABLE)
             if len(values) > 1 and name not in self._world:
                 choices.append([(name, value) for value in values])

@@ -242,6 +242,10 @@ def _sudo(machine: Machine, call: Call) -> None:
         machine.report("shell.privilege.shell", RiskLevel.HIGH, call.text, "A shell with all rights would be opened.")
         machine.execute(["sh"], call.stdin) if call.stdin is not None else None
     elif inner:
+        if call.stdin is None and len(inner) == 1 and _BARE_SHELL.match(inner[0]):
+            machine.report(
+                "shell.privilege.shell", RiskLevel.HIGH, call.text, "A shell with all rights would be opened."
+            )
         machine.report("shell.privilege.raised", RiskLevel.MEDIUM, call.text, "It runs with another user's rights.")
         _run_inner(machine, inner, call.stdin)
 

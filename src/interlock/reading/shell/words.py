@@ -20,6 +20,7 @@ _EXPANSIONS = frozenset(
 _OPEN, _COMMA, _CLOSE = "\x04", "\x05", "\x06"
 _MARK = str.maketrans({"{": _OPEN, ",": _COMMA, "}": _CLOSE})
 _UNMARK = str.maketrans({_OPEN: "{", _COMMA: ",", _CLOSE: "}"})
+_UNSEEN = re.compile(r"(\\.)|\$(?:(\w+)|\{(\w+)\}|([{(@*]))", re.DOTALL)
 _MARKS = re.compile(f"[{_OPEN}{_COMMA}{_CLOSE}]")
 _MAX_BRACES = 64
 _INNER_BRACES = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
@@ -95,13 +96,22 @@ def fields(node: Node, values: Values, *rest: Node) -> list[str]:
         if _PLAIN.fullmatch(text):
             return [text]
     parts: list[tuple[Part, str | list[str]]] = []
-    for piece in (node, *rest):
+    for piece in _untranslated((node, *rest)):
         _collect(piece, values, parts, quoted=False)
     return _finish(parts, values.ifs)
 
 
+def _untranslated(nodes: Sequence[Node]) -> list[Node]:
+    """The pieces without the dollar of ``$"…"``, which the parser leaves standing inside a word."""
+    return [
+        node
+        for place, node in enumerate(nodes)
+        if not (node.type == "$" and place + 1 < len(nodes) and (nodes[place + 1].text or b"")[:1] == b'"')
+    ]
+
+
 def adjacent(nodes: Sequence[Node]) -> Iterator[list[Node]]:
-    """Nodes that touch each other are one word: the parser splits ``'r'\\m``, bash does not."""
+    """Nodes that touch each other are one word: the parser splits a quoted from an escaped piece, bash does not."""
     group: list[Node] = []
     end = -1
     for node in nodes:
@@ -148,7 +158,7 @@ def _ansi(match: re.Match[str]) -> str:
 def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]]], *, quoted: bool) -> None:
     kind = node.type
     if kind in {"word", "number", "variable_name", "regex", "extglob_pattern", "heredoc_content"}:
-        parts.append((Part.BARE, _bare(values.source(node))))
+        _plain(values.source(node), values, parts)
     elif kind == "raw_string":
         parts.append((Part.QUOTED, values.source(node)[1:-1]))
     elif kind == "ansi_c_string":
@@ -162,13 +172,25 @@ def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]
     elif kind == "brace_expression":
         parts.append((Part.BARE, values.source(node).translate(_MARK)))
     elif kind in {"concatenation", "command_name"} and node.children:
-        for child in node.children:
+        for child in _untranslated(node.children):
             _collect(child, values, parts, quoted=quoted)
     elif node.named_child_count:
         values.visit(node)
         parts.append((Part.QUOTED, holes.VARIABLE))
     else:
         parts.append((Part.BARE, _bare(values.source(node))))
+
+
+def _plain(text: str, values: Values, parts: list[tuple[Part, str | list[str]]]) -> None:
+    """A word as it stands; expansions that the parser overlooked in it (``-rf$IFS/``) are carried out."""
+    position = 0
+    for match in _UNSEEN.finditer(text) if "$" in text else ():
+        if match[1] is None:
+            parts.append((Part.BARE, _bare(text[position : match.start()])))
+            name = match[2] or match[3]
+            parts.append((Part.SPLIT, values.lookup(name) if name else holes.VARIABLE))
+            position = match.end()
+    parts.append((Part.BARE, _bare(text[position:])))
 
 
 def _bare(text: str) -> str:
