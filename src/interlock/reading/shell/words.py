@@ -96,18 +96,8 @@ def fields(node: Node, values: Values, *rest: Node) -> list[str]:
         if _PLAIN.fullmatch(text):
             return [text]
     parts: list[tuple[Part, str | list[str]]] = []
-    for piece in _untranslated((node, *rest)):
-        _collect(piece, values, parts, quoted=False)
+    _collect_all((node, *rest), values, parts, quoted=False)
     return _finish(parts, values.ifs)
-
-
-def _untranslated(nodes: Sequence[Node]) -> list[Node]:
-    """The pieces without the dollar of ``$"…"``, which the parser leaves standing inside a word."""
-    return [
-        node
-        for place, node in enumerate(nodes)
-        if not (node.type == "$" and place + 1 < len(nodes) and (nodes[place + 1].text or b"")[:1] == b'"')
-    ]
 
 
 def adjacent(nodes: Sequence[Node]) -> Iterator[list[Node]]:
@@ -172,13 +162,36 @@ def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]
     elif kind == "brace_expression":
         parts.append((Part.BARE, values.source(node).translate(_MARK)))
     elif kind in {"concatenation", "command_name"} and node.children:
-        for child in _untranslated(node.children):
-            _collect(child, values, parts, quoted=quoted)
+        _collect_all(node.children, values, parts, quoted=quoted)
     elif node.named_child_count:
         values.visit(node)
         parts.append((Part.QUOTED, holes.VARIABLE))
     else:
         parts.append((Part.BARE, _bare(values.source(node))))
+
+
+def _collect_all(
+    nodes: Sequence[Node], values: Values, parts: list[tuple[Part, str | list[str]]], *, quoted: bool
+) -> None:
+    """The pieces of a word. The parser leaves single dollars standing: that of ``$"…"``, and some of ``a$b``."""
+    pieces = list(_pieces(nodes))
+    for place, node in enumerate(pieces):
+        following = pieces[place + 1] if place + 1 < len(pieces) else None
+        if node.type == "$" and following is not None and (following.text or b"")[:1] == b'"':
+            continue
+        if place and pieces[place - 1].type == "$" and node.type in {"word", "number"}:
+            parts.pop()
+            _plain("$" + values.source(node), values, parts)
+        else:
+            _collect(node, values, parts, quoted=quoted)
+
+
+def _pieces(nodes: Sequence[Node]) -> Iterator[Node]:
+    for node in nodes:
+        if node.type in {"concatenation", "command_name"} and node.children:
+            yield from _pieces(node.children)
+        else:
+            yield node
 
 
 def _plain(text: str, values: Values, parts: list[tuple[Part, str | list[str]]]) -> None:
