@@ -266,15 +266,19 @@ class Machine:
         """What a command substitution prints, trailing newlines removed as the shell does."""
         text = self.source(node)
         self.last_captured = text.lstrip("$(`").rstrip("`) ")
-        if text.startswith("`") and "\\" in text:  # inside backticks a backslash protects the inner ones
-            with self._apart():
-                return self.run_again(re.sub(r"\\([$`\\])", r"\1", text[1:-1])).rstrip("\n")
+        if text.startswith("`") and "\\" in text:
+            return self.capture_text(text[1:-1])
         with self._apart():
             printed = "".join(
                 self.walk(child, None) if child.type not in _REDIRECTS else self._input(child)
                 for child in node.named_children
             )
         return printed.rstrip("\n")
+
+    def capture_text(self, text: str) -> str:
+        """What a command in backticks prints; inside them a backslash protects the inner ones."""
+        with self._apart():
+            return self.run_again(re.sub(r"\\([$`\\])", r"\1", text)).rstrip("\n")
 
     def process(self, node: Node) -> str:
         """The path of a process substitution; its content is what the commands print."""
@@ -525,7 +529,8 @@ class Machine:
         redirects: list[Node] = []
         pieces: list[Node] = []
         end = -1
-        for child in (*node.children, *self._extra(node.children), *extra):
+        children = node.children if node.type == "command" else [node]
+        for child in (*children, *self._extra(node.children), *extra):
             kind = child.type
             if kind == "variable_assignment":
                 settings.append(self._assignment(child))
@@ -547,7 +552,7 @@ class Machine:
                         "Where a value ends is unclear.",
                     )
         for group in words.adjacent(pieces):
-            if group[0].type == "command_name":
+            if not argv:
                 self._check_name(group[0])
             argv.extend(words.fields(group[0], self, *group[1:]))
         if redirects:
@@ -556,11 +561,12 @@ class Machine:
 
     def _check_name(self, node: Node) -> None:
         text = self.source(node)
-        if _GLOB.search(text) and text not in {"[", "[["} and node.children[0].type in {"word", "concatenation"}:
+        inner = node.children[0].type if node.type == "command_name" else node.type
+        if _GLOB.search(text) and text not in {"[", "[["} and inner in {"word", "concatenation"}:
             bare = re.sub(r"'[^']*'|\"[^\"]*\"|\\.", "", text)
             if _GLOB.search(bare):
                 self.report("shell.unresolved.name", RiskLevel.CRITICAL, text, "Which program runs depends on files.")
-        if "(" in text and node.children[0].type in {"word", "concatenation"}:
+        if "(" in text and inner in {"word", "concatenation"}:
             bare = re.sub(r"\$\(.*\)|'[^']*'|\"[^\"]*\"|\\.|`[^`]*`", "", text, flags=re.DOTALL)
             if "(" in bare:
                 self.report("shell.unresolved.syntax", RiskLevel.CRITICAL, text, "This is not a shell command.")
@@ -706,13 +712,11 @@ class Machine:
         ]
 
         def start(given: str | None) -> Out:
-            if body is None:
-                return ""
-            return (
-                self._command(body, given, [*self._extra(redirects), *extra])
-                if body.type == "command"
-                else self.walk(body, given)
-            )
+            pieces = [*self._extra(redirects), *extra]
+            if body is not None and body.type != "command":
+                return self.walk(body, given)
+            command = body if body is not None else _first_word(pieces)
+            return self._command(command, given, pieces) if command is not None else ""
 
         return self._redirected_by(redirects, stdin, start)
 
@@ -841,6 +845,11 @@ def _swallowed(redirect: Node, child: Node) -> bool:
     ):
         return False
     return child.start_point.row > start or (child.text or b"")[:1] == b"\n"
+
+
+def _first_word(pieces: list[Node]) -> Node | None:
+    """``>a >b rm x``: the command's name is among the words that the parser counts to a redirection."""
+    return pieces.pop(0) if pieces else None
 
 
 def _right(redirect: Node) -> list[Node]:

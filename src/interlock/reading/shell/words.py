@@ -21,6 +21,8 @@ _OPEN, _COMMA, _CLOSE = "\x04", "\x05", "\x06"
 _MARK = str.maketrans({"{": _OPEN, ",": _COMMA, "}": _CLOSE})
 _UNMARK = str.maketrans({_OPEN: "{", _COMMA: ",", _CLOSE: "}"})
 _UNSEEN = re.compile(r"(\\.)|\$(?:(\w+)|\{(\w+)\}|([{(@*]))", re.DOTALL)
+_BACKTICK = re.compile(r"(?<!\\)`")
+_ONE_PAIR = 3
 _MARKS = re.compile(f"[{_OPEN}{_COMMA}{_CLOSE}]")
 _MAX_BRACES = 64
 _INNER_BRACES = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
@@ -74,6 +76,10 @@ class Values(Protocol):
 
     def capture(self, node: Node) -> str:
         """What a command substitution prints."""
+        ...
+
+    def capture_text(self, text: str) -> str:
+        """What a command in backticks prints."""
         ...
 
     def process(self, node: Node) -> str:
@@ -251,7 +257,11 @@ def _expand(node: Node, values: Values, parts: list[tuple[Part, str | list[str]]
     part = Part.QUOTED if quoted else Part.SPLIT
     kind = node.type
     if kind == "command_substitution":
-        parts.append((part, values.capture(node)))
+        text = values.source(node)
+        if text.startswith("`") and len(steps := _BACKTICK.split(text)) > _ONE_PAIR:
+            _backticks(steps, values, parts, part)
+        else:
+            parts.append((part, values.capture(node)))
     elif kind == "process_substitution":
         parts.append((Part.QUOTED, values.process(node)))
     elif kind == "arithmetic_expansion":
@@ -263,6 +273,17 @@ def _expand(node: Node, values: Values, parts: list[tuple[Part, str | list[str]]
         parts.append((part, elements if elements is not None else values.lookup(name)))
     else:
         parts.append((part, _parameter(node, values)))
+
+
+def _backticks(steps: list[str], values: Values, parts: list[tuple[Part, str | list[str]]], part: Part) -> None:
+    """The parser takes ``a b`` between two pairs of backticks for a command in them; to bash it is outside."""
+    for place, step in enumerate(steps[1:-1]):
+        if place % 2 == 0:
+            parts.append((part, values.capture_text(step)))
+        else:
+            if re.search(r"['\"$;|&<>()]", step):
+                values.prompt(holes.VARIABLE)
+            parts.append((part, step))
 
 
 def _parameter(node: Node, values: Values) -> str | list[str]:
