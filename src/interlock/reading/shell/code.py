@@ -8,9 +8,10 @@ import warnings
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_delete, judge_read, judge_write
 from interlock.reading.shell.registry import handles
+from interlock.reading.shell.state import Call
 
 _CODE_FLAGS = {
     "python": ("-c",), "pypy": ("-c",), "perl": ("-e", "-E"), "ruby": ("-e",), "node": ("-e", "--eval", "-p", "--print", "-pe"),

@@ -7,8 +7,9 @@ import shlex
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes, network, programs
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
+from interlock.reading.shell.state import Call
 
 _VERSIONED = re.compile(
     r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$"

@@ -6,10 +6,11 @@ import re
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import Place, everywhere, judge_delete, judge_read, judge_write, place_of, resolve
 from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import Call
 
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 _NARROWING = frozenset({"-empty"})

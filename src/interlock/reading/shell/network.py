@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, secret_file
 from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import Call
 
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*)://([^/?#\s]*)", re.IGNORECASE)
 _HOSTLIKE = re.compile(

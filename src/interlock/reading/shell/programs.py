@@ -7,10 +7,11 @@ import shlex
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import code, databases, filing, holes, network, texts
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_write
 from interlock.reading.shell.registry import HANDLERS, handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import Call
 
 SHELLS = frozenset(
     {"sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "rbash", "fish", "csh", "tcsh", "pwsh", "powershell"}

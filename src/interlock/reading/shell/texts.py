@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import MAX_BYTES, Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import Place, everywhere, judge_read, judge_write, place_of
 from interlock.reading.shell.registry import HANDLERS, handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import MAX_BYTES, Call
 from interlock.reading.shell.words import unescape_ansi
 
 _FORMAT = re.compile(r"%(?:%|[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?([a-zA-Z]))")
