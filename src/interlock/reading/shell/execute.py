@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import lru_cache
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes, network, programs
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
+from interlock.reading.shell.rules import load
 from interlock.reading.shell.state import Call
 
 _VERSIONED = re.compile(
@@ -136,9 +138,8 @@ def _verbs(machine: Machine, call: Call) -> None:
         return
     if _DRY & call.form.excuses:
         return
-    pattern = machine.rules.patterns["verb"]
     for word in _spoken(call):
-        if pattern.search(word):
+        if _is_verb(word):
             special = call.name in sets["verbs_apply"]
             kind = "shell.remote.destructive" if special else "shell.program.destructive"
             machine.report(kind, RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.")
@@ -147,6 +148,11 @@ def _verbs(machine: Machine, call: Call) -> None:
         machine.report(
             "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
         )
+
+
+@lru_cache(maxsize=4096)
+def _is_verb(word: str) -> bool:
+    return load().patterns["verb"].search(word) is not None
 
 
 def _spoken(call: Call) -> list[str]:
@@ -283,7 +289,8 @@ def _option_paths(call: Call) -> list[str]:
 def _carried(machine: Machine, call: Call) -> None:
     """Options and arguments of a program that hold a command of their own."""
     carried = machine.rules.carried.get(call.name) if call.form.flags else None
-    for option in carried or ():
+    heads = tuple(option.partition("=")[0] for option in carried or ())
+    for option in carried or () if any(flag.startswith(heads) for flag in call.form.flags) else ():
         value = _carried_value(call, option)
         if value and value not in {
             "less",
