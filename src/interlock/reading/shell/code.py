@@ -77,6 +77,22 @@ def _script(machine: Machine, call: Call, path: str) -> None:
         machine.report("shell.opaque.script", RiskLevel.MEDIUM, call.text, "What the script does is not visible here.")
 
 
+_EDITOR_CODE = re.compile(r"^\s*:?(py3?|python3?|lua|perl|ruby)\s+(.+)", re.DOTALL)
+
+
+@handles("vim", "gimp")
+def editor(machine: Machine, call: Call) -> None:
+    """Editors carry interpreters."""
+    for place, arg in enumerate(call.args):
+        text = arg[2:] if arg.startswith("-c") and len(arg) > 2 else arg  # noqa: PLR2004 - attached
+        match = _EDITOR_CODE.match(text)
+        if match is not None:
+            language = "python" if match[1].startswith("py") else match[1]
+            judge_code(machine, machine.call(language, call.argv, call.stdin), match[2])
+        elif call.name == "gimp" and place and call.args[place - 1] == "-b":
+            judge_code(machine, machine.call("python", call.argv, call.stdin), arg)
+
+
 def _printed(call: Call, codes: list[str]) -> str:
     """Constants that a one-line program prints (``print("rm -rf /")``): they may be handed to a shell."""
     if call.name in {"python", "pypy"} and len(codes) == 1:

@@ -26,6 +26,7 @@ _FLAG_VERB = re.compile(
 )
 _GUESSED = ("shell.unresolved.syntax", "shell.unresolved.name")
 _RUNS = frozenset({"run", "exec", "--", "x", "tool"})
+_SHELL_PATH = re.compile(r"(?:^|[\s,=\"'{(])/(?:usr/)?bin/(?:ba|z|da|k)?sh(?![\w/.-])")
 _VERB_PLACES = 5
 _DRY = frozenset({"--dry-run", "--dryrun", "--what-if", "--check", "--simulate", "--no-act", "--noop"})
 _SWITCHES = frozenset(
@@ -174,6 +175,8 @@ def _unknown(machine: Machine, call: Call) -> None:
     machine.report(
         "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
     )
+    if any(_SHELL_PATH.search(arg) for arg in call.args):
+        machine.report("shell.escape", RiskLevel.HIGH, call.text, f"{call.name} would open a shell.")
     _inner_commands(machine, call)
 
 
@@ -318,7 +321,7 @@ def _carried(machine: Machine, call: Call) -> None:
 def _carried_value(call: Call, option: str) -> str:
     if "=" in option and not option.endswith("="):
         flag, _, key = option.partition("=")
-        for value in (_option_value(call, flag), *call.args):
+        for value in (_option_value(call, flag).lstrip("="), *call.args):
             if value.lower().startswith(key.lower()):
                 return value[len(key) :].lstrip("= ")
         return ""

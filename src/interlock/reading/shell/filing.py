@@ -74,8 +74,10 @@ def _for_each(machine: Machine, call: Call, rest: list[str], starts: list[str]) 
     found = [f"{start.rstrip('/') or '/'}/found" if start != "/" else "/found" for start in starts]
     if not any("{}" in arg for arg in inner):
         inner = [*inner, "{}"] if call.name != "find" else inner
+    machine.wrapped += 1
     for path in found:
         machine.execute([arg.replace("{}", path) for arg in inner], None)
+    machine.wrapped -= 1
     if "rm" in machine.seen.programs and any(has in inner for has in ("-rf", "-fr", "-r", "-R", "--recursive")):
         machine.report("shell.delete.found", RiskLevel.HIGH, call.text, "Everything that is found would be deleted.")
 

@@ -42,6 +42,8 @@ class Machine(State):
 
     def __init__(self, scope: Scope, sql: SqlReader | None, depth: int, executor: Executor) -> None:
         super().__init__(scope, sql, depth)
+        self.wrapped = 0
+        """How many programs of this machine the present command was started by."""
         self._execute = executor
         self._nodes = 0
         self._steps = 0

@@ -67,9 +67,8 @@ def shell(machine: Machine, call: Call) -> str:
 
 def _from_stdin(machine: Machine, call: Call) -> str:
     if call.stdin is None:
-        machine.report(
-            "shell.interactive", RiskLevel.MEDIUM, call.text, "An interactive shell would wait for commands."
-        )
+        level = RiskLevel.HIGH if machine.wrapped else RiskLevel.MEDIUM
+        machine.report("shell.interactive", level, call.text, "An interactive shell would wait for commands.")
         return holes.OUTPUT
     if call.stdin == holes.OUTPUT:
         machine.report(
@@ -168,6 +167,12 @@ def read(machine: Machine, call: Call) -> str:
 # -- wrappers ------------------------------------------------------------------------------------------------------
 
 
+_ELSEWHERE = frozenset(
+    {"docker", "kubectl", "ssh", "tmux", "screen", "ctr", "lxc", "exec", "command", "sudo", "doas", "script"}
+)
+"""Where a person would open a shell on purpose, or what judges it by itself."""
+
+
 def _past_options(call: Call) -> list[str]:
     """The arguments after the wrapper's own options."""
     args = call.args
@@ -191,11 +196,15 @@ def _past_options(call: Call) -> list[str]:
 def wrapper(machine: Machine, call: Call) -> None:
     """Run the command inside a wrapper."""
     special = _SPECIAL.get(call.name)
-    if special is not None:
-        special(machine, call)
-        return
-    inner = _past_options(call)[call.options.skip :]
-    _run_inner(machine, inner, call.stdin)
+    here = call.name not in _ELSEWHERE
+    machine.wrapped += here
+    try:
+        if special is not None:
+            special(machine, call)
+        else:
+            _run_inner(machine, _past_options(call)[call.options.skip :], call.stdin)
+    finally:
+        machine.wrapped -= here
 
 
 def _run_inner(machine: Machine, inner: list[str], stdin: str | None) -> None:
