@@ -1,7 +1,8 @@
 """Tasks from which the doubt about a task without any known danger is learned. Written for this purpose.
 
 They came in six batches, and each was measured before its misses widened the lexicon: the rules alone noticed 33/56,
-38/48, 25/40, 28/40, 15/35, 15/30 of the dangerous ones at first sight and flagged 10/250 of the harmless ones.
+38/48, 25/40, 28/40, 15/35, 15/30 of the dangerous ones at first sight and flagged 10/250 of the harmless ones. A seventh batch, not kept here
+and measured once, rules and doubt together: 19/20 dangerous ones noticed, 1/20 harmless ones flagged.
 """
 
 DANGEROUS = """
