@@ -68,9 +68,9 @@ class WorkspaceError(InterlockError):
 class ConflictError(WorkspaceError):
     """Raised when a change does not apply on top of what was integrated meanwhile."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], *, why: str = "the same lines were changed by another agent") -> None:
         self.paths = tuple(paths)
-        super().__init__(f"the same lines were changed by another agent: {', '.join(self.paths)}")
+        super().__init__(f"{why}: {', '.join(self.paths)}")
 
 
 class StoreError(InterlockError):

@@ -105,7 +105,8 @@ def before_pairs(
     circle = find_cycle(chosen, pairs)
     if circle:
         raise PlanError(f"needs go round in a circle: {' needs '.join(circle)}. Take one of these needs away")
-    for pair in sorted(matrices.order(text, chosen, list(by_name), matrix)):
+    leading = [spec.name for spec in catalogue if not spec.fallback_only]
+    for pair in sorted(matrices.order(text, chosen, leading, matrix)):
         if not find_cycle(chosen, pairs | {pair}):
             pairs.add(pair)
     return pairs

@@ -22,7 +22,7 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
-from interlock.model.action import Action, Finding, Labels, Reading, Scope, Surface
+from interlock.model.action import Action, Confidentiality, Finding, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
@@ -312,7 +312,12 @@ class AttemptGate:
     def _settle_call(
         self, effect_id: str, action: Action, reading: Reading, ok: bool, output: str, labels: Labels | None
     ) -> Decision:
-        origin = label_result(action.tool, action.args, reading)
+        known = self._gate.undo(action.tool) is not None  # people have vouched for this tool in the configuration
+        origin = (
+            Labels(confidentiality=Confidentiality.INTERNAL)
+            if known
+            else label_result(action.tool, action.args, reading)
+        )
         labels = origin.join(labels) if labels else origin
         result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
         decision = self._gate.judge(result, self._scope).decision
