@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from rich.console import Console
 
-from interlock.clock import SystemClock
-from interlock.engine.ledger import Ledger
 from interlock.errors import did_you_mean
-from interlock.store.database import Database
 from interlock.surfaces.cli import main, question
 from interlock.surfaces.cli.common import hanging
 
@@ -213,33 +209,40 @@ def test_a_beginning_is_enough_to_guess_the_word_when_only_one_fits() -> None:
     assert not did_you_mean("pr", ["production", "pricing"])
 
 
-def test_a_run_that_ends_while_the_ledger_is_verified_is_not_taken_for_tampering(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'it.db'}")
-    database.migrate()
-    ledger = Ledger(database, SystemClock(), tmp_path / "anchor")
+def test_a_risky_task_waits_for_a_person_and_goes_on_after_the_yes(
+    project: Path, interlock: Interlock, executing: Interlock
+) -> None:
+    asked = executing("run", "Write a note and drop the users table of the production database")
+    assert asked.code == 4, asked.out + asked.err
+    question = json.loads(interlock("approvals", "list", "--json").out)[0]["id"]
+    assert f"interlock approvals approve {question}" in asked.out
+    assert "drop the users table" in interlock("approvals", "show", question).out
+    assert interlock("approvals", "approve", question).code == 0
+    assert interlock("approvals", "approve", question).code == 3
+    done = executing("resume")
+    assert done.code == 0, done.out + done.err
+    assert "the note is written" in done.out
+    assert (project / "NOTE.md").exists() is False
 
-    def write(kind: str) -> None:
-        with database.write() as conn:
-            ledger.append(conn, "run_x", kind, {}, actor="somebody")
-            point = ledger.checkpoint(conn)
-        ledger.anchor(point)
 
-    write("task.submitted")
-    seen: list[str] = []
+def test_a_no_ends_the_run_as_denied(project: Path, interlock: Interlock, executing: Interlock) -> None:
+    assert project.exists()
+    executing("run", "Write a note and drop the users table of the production database")
+    question = json.loads(interlock("approvals", "list", "--json").out)[0]["id"]
+    assert interlock("approvals", "deny", question, "--note", "not today").code == 0
+    done = executing("resume")
+    assert done.code == 3
+    assert "not today" in done.out
 
-    def meanwhile(_conn: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
-        """Before each query of the verification somebody else ends a run."""
-        if statement.startswith("SELECT") and len(seen) < 10 and "verify" in seen:
-            seen.append("written")
-            seen.remove("verify")
-            write("run.ended")
-            seen.append("verify")
 
-    sa.event.listen(database.engine, "before_cursor_execute", meanwhile)
-    seen.append("verify")
-    result = ledger.verify()
-    sa.event.remove(database.engine, "before_cursor_execute", meanwhile)
-    assert "written" in seen
-    assert not result.problem
-    assert not ledger.verify().problem
-    database.close()
+def test_a_breaker_that_was_forced_open_holds_in_every_process(
+    project: Path, interlock: Interlock, executing: Interlock
+) -> None:
+    assert project.exists()
+    assert interlock("breakers", "open", "note-agent", "--reason", "wrong notes").code == 0
+    assert "wrong notes" in interlock("breakers", "list").out
+    refused = executing("run", "Write a note")
+    assert refused.code == 1
+    assert "wrong notes" in refused.out
+    interlock("breakers", "reset", "note-agent")
+    assert executing("run", "Write a note").code == 0
