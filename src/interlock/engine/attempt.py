@@ -7,7 +7,6 @@ the workspace happens a second time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -328,10 +327,13 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
 
 
 async def _end(agent: asyncio.Task[AgentResult]) -> None:
-    """Cancel the agent and wait until everything it started has ended."""
-    agent.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await agent
+    """Cancel the agent and wait until everything it started has ended.
+
+    Again and again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes just as it has its result.
+    """
+    while not agent.done():
+        agent.cancel()
+        await asyncio.wait({agent}, timeout=1)
 
 
 def _assignment(run: Run, attempt: Attempt) -> Assignment:
