@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,10 +160,10 @@ def test_a_mistyped_word_is_refused_with_the_right_one_and_exit_code_2(
     assert "Traceback" not in said.err
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "assess"])
-def test_an_empty_task_is_refused(project: Path, executing: Interlock, command: str) -> None:
+@pytest.mark.parametrize("command", ["plan", "assess"])
+def test_an_empty_task_is_refused(project: Path, interlock: Interlock, command: str) -> None:
     assert project.exists()
-    said = executing(command, "  ")
+    said = interlock(command, "  ")
     assert said.code == 2
     assert "empty" in said.err
 
@@ -246,3 +247,37 @@ def test_a_breaker_that_was_forced_open_holds_in_every_process(
     assert "wrong notes" in refused.out
     interlock("breakers", "reset", "note-agent")
     assert executing("run", "Write a note").code == 0
+
+
+def test_a_task_for_an_agent_that_nobody_said_how_to_run_is_refused_before_anything_is_stored(
+    project: Path, executing: Interlock
+) -> None:
+    (project / "interlock.yaml").write_text("agents: {note-agent: {description: Writes notes., keywords: [note]}}")
+    said = executing("run", "Write a note")
+    assert said.code == 2
+    assert "note-agent" in said.err
+    assert "runner" in said.err
+    assert "no runs yet" in executing("runs").out
+
+
+def test_a_cancelled_run_is_told_once(project: Path) -> None:
+    """Ctrl-C while the agent works: the story goes on where it was, and nothing of the agent is left."""
+    waiting = AGENT.replace("    job.done(", "    import time\n    time.sleep(60)\n    job.done(")
+    (project / "note.py").write_text(waiting)
+    command = [sys.executable, "-u", "-m", "interlock", "run", "Write a note"]
+    env = {**os.environ, "PYTHONPATH": str(Path(main.__file__).parents[3])}
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    try:
+        assert running.stdout is not None
+        lines: list[str] = []
+        while not lines or "edit: NOTE.md" not in lines[-1]:
+            lines.append(running.stdout.readline())
+            assert lines[-1], "it ended before it worked"
+        running.send_signal(signal.SIGINT)
+        rest, _ = running.communicate()
+    finally:
+        running.kill()
+    out = "".join(lines) + rest
+    assert running.returncode == 1
+    assert out.count("note-agent queued") == 1
+    assert "cancels" in out

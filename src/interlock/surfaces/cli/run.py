@@ -13,7 +13,7 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console,
 if TYPE_CHECKING:
     from interlock.engine.service import Service
     from interlock.model.run import Run
-    from interlock.surfaces.cli.live import Answer
+    from interlock.surfaces.cli.live import Answer, Told
 
 _CODES = {
     "succeeded": 0, "blocked": 3, "denied": 3, "expired": 3, "failed": 1, "rolled_back": 1, "escalated": 1, "cancelled": 1,
@@ -100,7 +100,7 @@ def follow(
         with watcher:
             waiting = watcher.watch(no_wait=no_wait)
     except KeyboardInterrupt:
-        waiting = _cancelled(service, run_id, quiet=as_json)
+        waiting = _cancelled(service, run_id, watcher.told, quiet=as_json)
     view = service.view(run_id)
     if as_json:
         say_json({"run": view.run, "attempts": view.attempts, "waits_for": view.waits_for})
@@ -115,16 +115,16 @@ def follow(
     return _CODES[view.run.outcome.kind] if view.run.outcome else 1
 
 
-def _cancelled(service: Service, run_id: str, *, quiet: bool) -> int:
+def _cancelled(service: Service, run_id: str, told: Told, *, quiet: bool) -> int:
     """Ctrl-C: cancel, and wait for the clean end; a second one leaves it to ``interlock resume``."""
     from interlock.errors import UsageError  # noqa: PLC0415
     from interlock.surfaces.cli.live import Watcher  # noqa: PLC0415
 
     if not quiet:
-        sys.stderr.write("\ncancelling: ending agents and undoing what they did (again Ctrl-C: leave at once)\n")
+        sys.stderr.write("\ncancelling: agents end, what they did is undone (Ctrl-C again: leave at once)\n")
     with contextlib.suppress(UsageError):
         service.cancel(run_id, me())
-    with Watcher(service, run_id, quiet=quiet) as watcher:
+    with Watcher(service, run_id, quiet=quiet, told=told) as watcher:
         return watcher.watch(ask=False)
 
 

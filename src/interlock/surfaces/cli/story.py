@@ -38,7 +38,7 @@ _SENTENCES = {
     "approval.approved": ("{actor} said yes ({votes} of {quorum})", "green"),
     "approval.denied": ("{actor} said no {note}", "red"),
     "approval.expired": ("nobody answered in time", "red"),
-    "run.started": ("started from {base}", ""),
+    "run.started": ("started from {base:.19}", ""),
     "attempt.queued": ("{agent} queued", "dim"),
     "attempt.started": ("{agent} works (attempt {number})", "cyan"),
     "attempt.resumed": ("{agent} taken over by another worker", "yellow"),
