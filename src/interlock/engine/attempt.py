@@ -291,7 +291,9 @@ class AttemptLine:
             await self._validate(attempt, job, validator)
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
-        problem = await failed_validator(validator, workspace=job.workspace, project=job.project)
+        problem = await failed_validator(
+            validator, workspace=job.workspace, project=job.project, contain=self._means.contain
+        )
         await self._means.write(
             lambda conn: self._means.record(
                 conn, attempt.run_id, "validator.failed" if problem else "validator.passed",

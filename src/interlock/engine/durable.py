@@ -76,12 +76,13 @@ class Durable:
             DBOS(config=config)
             DBOS.launch()  # makes DBOS's own tables
             DBOS.destroy()
-        self.queue = f"worker-{worker_id}"
+        own = f"worker-{worker_id}"
         # DBOS looks for new queues once a second: one that is there before the launch is served at once
-        self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
+        self.client.register_queue(own, polling_interval_sec=_QUEUE_POLL_S)
         DBOS(config=config)
-        DBOS.listen_queues([self.queue])
+        DBOS.listen_queues([own])
         DBOS.launch()
+        self.queue = own
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""

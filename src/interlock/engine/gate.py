@@ -18,6 +18,7 @@ from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call, flow, label_result
+from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
@@ -164,7 +165,7 @@ class AttemptGate:
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
             )  # fmt: skip
             try:
-                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_call, action), _DEADLINE_S)
+                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_both, action, compensation), _DEADLINE_S)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
@@ -189,6 +190,16 @@ class AttemptGate:
         with self._database.read() as conn:
             history = _history(conn, self._attempt.run_id)
         return self._gate.judge(action, self._scope, history=history)
+
+    def _judge_both(self, action: Action, compensation: Compensation | None) -> Judged:
+        """The call, and the commands that would undo it: they are run later without asking, so they are judged now."""
+        judged = self._judge_call(action)
+        for command in (compensation.command, compensation.validate) if compensation else ():
+            if command:
+                undo = replace(action, tool="shell", args={"argv": list(command)})
+                other = self._gate.judge(undo, self._scope).decision
+                judged = replace(judged, decision=strictest(judged.decision, other))
+        return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
 
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""
@@ -372,6 +383,7 @@ def _facts(action: Action, decision: Decision) -> dict[str, Any]:
         "verdict": decision.verdict,
         "risk": decision.risk,
         "rules": list(decision.rule_ids),
+        "policy": decision.policy_digest,
         "reasons": list(decision.reasons),
         "warnings": list(decision.warnings),
     }

@@ -16,6 +16,7 @@ from interlock.engine.durable import Durable
 from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
+from interlock.engine.validate import Contain
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
@@ -42,6 +43,8 @@ class Means:
     chooser: Chooser
     workspaces: Workspaces
     runner_of: Callable[[AgentSpec], Runner]
+    contain: Contain
+    """Puts this machine's sandbox in front of a validator."""
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
     clock: Clock

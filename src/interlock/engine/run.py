@@ -110,7 +110,8 @@ class RunLine:
             lambda conn: self._means.record(
                 conn, run.id, kind,
                 {"verdict": decision.verdict, "risk": decision.risk, "reasons": list(decision.reasons),
-                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids)},
+                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids),
+                 "policy": decision.policy_digest},
                 once=f"{kind}:{action.digest}",
             )
         )  # fmt: skip
