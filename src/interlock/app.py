@@ -28,7 +28,7 @@ from interlock.runners.function import FunctionRunner
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
-_RUNNERS = ("command", "function")
+_RUNNERS = ("command", "function", "llm", "claude")
 
 
 def build(
@@ -98,6 +98,7 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction]) -> Runner
 
     Raises:
         ConfigError: when it has none, or an unknown one.
+        MissingExtraError: when it needs an extra that is not installed.
     """
     if spec.name in functions:
         return FunctionRunner(functions[spec.name])
@@ -106,5 +107,13 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction]) -> Runner
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
         return CommandRunner(spec.runner.options)
+    if spec.runner.kind == "llm":
+        from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
+
+        return LlmRunner(spec, spec.runner.options)
+    if spec.runner.kind == "claude":
+        from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
+
+        return ClaudeRunner(spec, spec.runner.options)
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
