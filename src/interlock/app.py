@@ -13,8 +13,8 @@ from interlock.config import Settings
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
-from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.service import Service
