@@ -46,7 +46,11 @@ def project(tmp_path: Path) -> Iterator[Path]:
     (place / "precious" / "gold.txt").write_text("gold")
     (place / "a.txt").write_text("hello\n")
     (place / "interlock.yaml").write_text("limits: {}\n")
-    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "0")):
+    for words in (
+        ("init", "-q"),
+        ("add", "."),
+        ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "0"),
+    ):
         subprocess.run(("git", *words), cwd=place, check=True)
     yield place
     shutil.rmtree(place / ".interlock", ignore_errors=True)
@@ -62,7 +66,14 @@ def surroundings(tmp_path: Path, **more: str) -> dict[str, str]:
 
 def run(command: Sequence[str], project: Path, env: dict[str, str]) -> str:
     done = subprocess.run(
-        command, cwd=project, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=240
+        command,
+        cwd=project,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=240,
     )
     return done.stdout + done.stderr
 
@@ -118,7 +129,9 @@ def test_gemini_cli_is_stopped_by_the_hook_and_goes_on(project: Path, tmp_path: 
         {"tool": "run_shell_command", "args": {"command": "cat a.txt", "description": "look"}},
         {"text": "done"},
     ]
-    env = surroundings(tmp_path, GEMINI_API_KEY=KEY, GEMINI_CLI_TRUST_WORKSPACE="true", GEMINI_TELEMETRY_ENABLED="false")
+    env = surroundings(
+        tmp_path, GEMINI_API_KEY=KEY, GEMINI_CLI_TRUST_WORKSPACE="true", GEMINI_TELEMETRY_ENABLED="false"
+    )
     (tmp_path / "home" / ".gemini").mkdir()
     auth = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False}}
     (tmp_path / "home" / ".gemini" / "settings.json").write_text(json.dumps(auth))
@@ -149,11 +162,13 @@ def test_codex_is_stopped_by_the_hook(project: Path, tmp_path: Path) -> None:
             'env_key = "FAKE_KEY"\nwire_api = "responses"\nrequest_max_retries = 0\nstream_max_retries = 0\n'
         )
         env = surroundings(tmp_path, CODEX_HOME=str(home), FAKE_KEY=KEY, TMPDIR=str(tmp_path / "home"))
-        options = ("--dangerously-bypass-hook-trust", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check")
+        options = (
+            "--dangerously-bypass-hook-trust",
+            "--dangerously-bypass-approvals-and-sandbox",
+            "--skip-git-repo-check",
+        )
         said = run((codex, "exec", *options, "tidy up"), project, env)
         heard = shown(server)
     assert (project / "precious" / "gold.txt").exists(), said
     assert "executed unseen" in heard, said + heard[-3000:]
     assert ("call.blocked", "shell: " + STOLEN) in verdicts(project)
-
-
