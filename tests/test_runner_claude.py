@@ -124,6 +124,24 @@ def test_what_it_leaves_running_is_ended(place: Path) -> None:
     assert not stray.exists() or stray.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
+def test_a_cancelled_session_leaves_no_process(place: Path) -> None:
+    async def cancelled() -> None:
+        with ScriptedModel([bash("echo $$ > me; sleep 60")]) as server:
+            runner = ClaudeRunner(AgentSpec(name="a"), {"base_url": server.url, "api_key_env": "FAKE_KEY"})
+            task = asyncio.create_task(runner.run(a_job(place), GateStub()))
+            while not (place / "me").exists() or not (place / "me").read_text():
+                await asyncio.sleep(0.05)
+                assert not task.done()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(cancelled())
+    left = Path(f"/proc/{(place / 'me').read_text().strip()}/stat")
+    assert not left.exists() or left.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert sorted(path.name for path in place.parent.iterdir()) == ["work"]
+
+
 @pytest.mark.parametrize(("status", "kind"), [(529, "transient"), (400, "unknown")])
 def test_provider_errors_are_classified(place: Path, status: int, kind: str) -> None:
     with pytest.raises(RunnerError) as failed:

@@ -17,8 +17,10 @@ from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
+from interlock.model.action import Action, Surface
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
+from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Plan, Selection, Task
@@ -275,6 +277,12 @@ class Service:
     ) -> SessionVerdict:
         """Record how such a call came out and judge its result. Never raises."""
         return self._sessions.after(session, tool, args, ok=ok, output=output)
+
+    def warm_up(self) -> None:
+        """Load now what judging would load at the first call of its kind: parsers, mostly."""
+        for tool, args in (("shell", {"command": "git diff | psql -c 'select 1'"}), ("sql", {"query": "select 1"})):
+            action = Action(kind=Surface.TOOL_CALL, tool=tool, args=args)
+            self._means.gate.judge(action, self._means.scope(str(self.settings.project)), history=History())
 
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record calls that were judged before the store was open. The same one twice is recorded once."""
