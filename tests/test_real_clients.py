@@ -183,7 +183,7 @@ def test_gemini_cli_as_an_agent_of_ours_asks_its_attempts_gate(project: Path, tm
     gemini = program("gemini")
     hooked("gemini", project)
     gate = GateStub(rule=lambda _, args: "destructive" if "rm -rf" in str(args.get("command")) else "")
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"tool": "run_shell_command", "args": {"command": "rm -rf precious", "description": "clean up"}},
         {"tool": "run_shell_command", "args": {"command": "cat a.txt", "description": "look"}},
         {"text": "tidied"},
