@@ -97,9 +97,7 @@ def _exchange(line: bytes) -> bytes:
         raise ConnectionError("INTERLOCK_GATE is not set")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as answers:
         connection.connect(path)
-        with contextlib.suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # refused before it was read: the answer says why
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read: the answer says why
             connection.sendall(line)
         return answers.readline()
 
