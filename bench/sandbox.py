@@ -25,7 +25,9 @@ WORDS = {True: "held", False: "**gets out**", None: "held (the kernel has no suc
 def main() -> None:
     levels = [level for level in SandboxLevel if level is SandboxLevel.NONE or holds(level)]
     root, abi = os.getuid() == 0, landlock_abi()
-    print(f"Linux {platform.release()}, landlock ABI {abi}, run as {'root' if root else 'an ordinary user'}.\n")
+    print(
+        f"Linux {'.'.join(platform.release().split('.')[:2])}, landlock ABI {abi}, run as {'root' if root else 'an ordinary user'}.\n"
+    )
     print(f"| tried from inside | {' | '.join(levels)} |\n|---|{'---|' * len(levels)}")
     for escape in ESCAPES:
         cells = []

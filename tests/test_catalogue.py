@@ -56,6 +56,27 @@ def test_a_file_without_front_matter_is_no_agent_and_one_without_a_name_is_named
     assert [spec.name for spec in load_catalogue(tmp_path)] == ["helper"]
 
 
+def test_an_orchestrator_among_the_definitions_is_never_chosen_unless_the_project_says_so(tmp_path: Path) -> None:
+    write(tmp_path, "team-orchestrator.md", "---\nname: team-orchestrator\ndescription: Draws charts.\n---\n")
+    assert load_catalogue(tmp_path)[0].fallback_only
+    assert not load_catalogue(tmp_path, {"team-orchestrator": {"fallback_only": False}})[0].fallback_only
+    assert load_catalogue(None) == ()
+
+
+def test_example_requests_and_keyword_lines_in_the_text_are_found(tmp_path: Path) -> None:
+    description = (
+        "Use this agent for charts. Examples: <example>Context: x. user: 'Draw the jumps' assistant: 'I will deploy it'"
+        " <commentary>because</commentary></example>"
+    )
+    body = "**Keywords**: chart, `box plot`\n\nTriggers: histogram\n"
+    write(tmp_path, "a.md", f"---\nname: a\ndescription: {description}\n---\n{body}")
+    (spec,) = load_catalogue(tmp_path)
+    assert spec.examples == ("Draw the jumps",)
+    assert spec.keywords == ("chart", "box plot", "histogram")
+    assert "deploy" not in spec.description
+    assert spec.description.startswith("Use this agent for charts.")
+
+
 def test_an_unquoted_colon_in_a_description_is_understood(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "---\nname: a\ndescription: Use this agent: it does one thing: well\n---\n")
     assert load_catalogue(tmp_path)[0].description == "Use this agent: it does one thing: well"
@@ -153,7 +174,8 @@ def test_a_described_team_in_json_or_yaml_is_a_catalogue(tmp_path: Path) -> None
     file = write(tmp_path, "agents.json", json.dumps(team))
     (spec,) = load_catalogue(file)
     assert load_catalogue(tmp_path) == (spec,)
-    assert {"chart", "plot"} <= set(spec.keywords)
+    assert "chart" in spec.keywords
+    assert "plot" in spec.instructions  # a router's words for its few agents say less about each of many
     assert spec.owns == ("web/charts/",)
     assert spec.timeout == timedelta(seconds=120)
     assert load_matrices(file)[-1].order == (("b", "a"),)

@@ -89,6 +89,10 @@ def test_the_largest_quorum_counts() -> None:
         {"pattern": "t", "action": "confirm", "quorum": 2}, {"pattern": "x", "action": "confirm", "quorum": 3}
     )
     assert decided(rules=rules).quorum == 3
+    other = policies(
+        {"pattern": "t", "action": "confirm", "quorum": 3}, {"pattern": "x", "action": "confirm", "quorum": 2}
+    )
+    assert decided(rules=other).quorum == 3
 
 
 @pytest.mark.parametrize("surface", ["task", "plan"])
@@ -190,6 +194,13 @@ def test_an_acceptance_covers_what_it_names_in_full() -> None:
 
 def test_production_accepts_only_where_the_configuration_says_so() -> None:
     assert accepting(environment="production", no_accept_in=()).verdict is Verdict.ALLOW
+
+
+def test_what_the_flow_found_is_nobodys_to_accept() -> None:
+    flow = (found("high", "sql.alter"),)
+    assert (
+        judge(call(tool="sql"), Reading(), policies(ACCEPT), flow=flow, environment="development").verdict == "confirm"
+    )
 
 
 def test_an_accepted_danger_is_still_stopped_by_a_rule() -> None:

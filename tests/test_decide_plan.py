@@ -138,7 +138,7 @@ def test_declared_needs_hold_whatever_the_matrix_says() -> None:
 )
 def test_the_kind_of_work_decides_the_order_of_the_three_specialists(verb: str, phases: list[set[str]]) -> None:
     letters = {"database-schema-agent": "d", "security-authentication-agent": "s", "analytics-visualization-agent": "v"}
-    team = tuple(AgentSpec(name=name) for name in letters)
+    team = (*(AgentSpec(name=name) for name in letters), AgentSpec(name="spare", fallback_only=True))
     text, matrices = f"{verb} the team dashboard with membership and database schema", load_matrices()
     made = make_plan(Task(text=text), select(text, team, matrix=matrices), team, matrix=matrices)
     assert [{letters[name] for name in phase} for phase in shape(made)] == phases

@@ -232,6 +232,7 @@ def test_the_digest_changes_with_every_word_of_a_policy() -> None:
 _PIECES = st.sampled_from(
     [
         "abc",
+        "|",
         "de f",
         r"\.",
         r"\s+",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from interlock.model.action import Finding, Reading, Scope
 from interlock.model.risk import RiskLevel
-from interlock.reading.http import address_of, listed, looks_like_data, read_http
+from interlock.reading.addresses import address_of
+from interlock.reading.http import listed, looks_like_data, read_http
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
 ANYWHERE = Scope()

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from interlock.model.action import Finding, Reading, Scope
 from interlock.model.risk import RiskLevel
-from interlock.reading.patch import parse_patch, read_patch
+from interlock.reading.patch import read_patch
+from interlock.reading.unified import parse_patch
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
 HERE = Scope(workspace="/work/p", protected=("policy/**",))
@@ -203,6 +204,19 @@ def test_the_form_that_coding_agents_write_is_read() -> None:
     reading = read_patch(text, HERE)
     assert {"patch.auth.removed", "paths.protected"} <= kinds(reading, HIGH)
     assert len(reading.paths) == 2
+
+
+def test_a_file_that_is_written_anew_is_compared_with_the_old_one() -> None:
+    old = "@login_required\ndef f():\n    return 1\n"
+    new = "def f():\n    return 1\n"
+    assert "patch.auth.removed" in kinds(read_patch(new, HERE, path="app/x.py", before=old), HIGH)
+    assert read_patch(old, HERE, path="app/x.py", before=new).severity <= MEDIUM
+    assert read_patch(old, HERE, path="app/x.py", before=old).findings == ()
+
+
+def test_prose_about_security_may_be_deleted() -> None:
+    text = "diff --git a/SECURITY.md b/SECURITY.md\ndeleted file mode 100644\n--- a/SECURITY.md\n+++ /dev/null\n"
+    assert read_patch(text, HERE).severity is MEDIUM
 
 
 def test_content_that_looks_like_a_header_is_content() -> None:

@@ -117,6 +117,7 @@ def test_paths_and_urls_are_known_by_their_looks() -> None:
         ("shell", {"unheard": "rm -rf /"}),
         ("mcp__box__anything", {"options": {"argv": ["rm", "-rf", "/"]}}),
         ("mcp__box__anything", {"tasks": [{"program": "rm", "args": ["-rf", "/"]}]}),
+        ("Write", {"file_path": "a", "content": "x", "more": {"content": "DROP TABLE users"}}),
         ("execute_python", {"code": "import os; os.system('rm -rf /')"}),
         ("mcp__box__anything", {"cmd": "rm -rf /"}),
         ("mcp__box__anything", {"argv": ["rm", "-rf", "/"]}),
@@ -297,3 +298,14 @@ def test_one_more_argument_never_hides_a_danger() -> None:
         mixed = list({**args, **extra}.items())
         dice.shuffle(mixed)
         assert call("shell", dict(mixed)).severity is RiskLevel.CRITICAL
+
+
+@pytest.mark.parametrize("gap", ["\n" * 200_000, "\n+" * 100_000, " " * 5_000])
+def test_a_long_gap_neither_hangs_nor_hides_what_follows(gap: str) -> None:
+    added = f"--- a/x.py\n+++ b/x.py\n@@ -1 +1,2 @@\n x\n+y = 1\n+{gap}" + "mfa_required = False\n"
+    whole = (
+        {"patch": added}
+        if gap[0] == " " or gap.endswith("+")
+        else {"path": "x.py", "content": gap + "mfa_required = False\n"}
+    )
+    assert call("", whole, Surface.FILE_CHANGE).severity >= RiskLevel.HIGH

@@ -111,17 +111,17 @@ def test_a_secret_of_each_documented_format_is_critical_and_does_not_survive(nam
         "DB_PASSWORD=${DB_PASSWORD}",
         "API_KEY=changeme",
         "token = get_token(request.user)",
-        "const token = csrfTokens.create(secret);",
-        "password={formData.newPassword}",
-        "type={showPasswords.current ? 'text' : 'password'}",
+        "const token = signer.issue(secret, user);",
+        "password={form.values.password}",
+        "kind={visible ? 'text' : 'password'}",
         "def check(password: str, token: Optional[str] = None) -> bool:",
-        "if (password !== confirmPassword) { return 'Passwords do not match' }",
+        "if (password !== again) { return 'Both passwords must be the same' }",
         "-e ACCESS_KEY=`vault read secret`",
         "postgres://user:${PASSWORD}@localhost/db",
-        "curl -u <user:password> https://acme.test",
+        "curl -u <name>:<token> https://acme.test",
         'API_KEY="xxxxxxxxxxxxxxxxxxxxxxxx"',
         "AKIA" + "IOSFODNN7EXAMPLE",
-        "commit 5af25ab328eebb6099dd0a421551286a12345678",
+        "commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "id: 3f2b8c1e-1111-4222-8333-9a8b7c6d5e4f",
         "publicKeyToken=b77a5c561934e089",
@@ -139,7 +139,7 @@ def test_code_placeholders_and_look_alikes_are_no_secrets(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['password = "password"', "curl -u 'test:test' https://acme.test", "mysql://root:root@localhost/db"]
+    "text", ['password = "password"', "curl -u demo:demo https://acme.test", "mysql://root:root@localhost/db"]
 )
 def test_weak_passwords_are_only_noted_but_redacted(text: str) -> None:
     assert {finding.severity for finding in find_secrets(text)} == {RiskLevel.MEDIUM}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,14 @@ RED_TEAM = [
     ("r\\m -r\\f /", "backslashes inside the words"),
     ("$'\\x72\\x6d' -rf /", "the name in ANSI-C escapes"),
     ("$'\\162m' -rf /", "octal escapes"),
+    ("'r'\\m -rf /", "a quoted piece beside an escaped one, which parsers split"),
+    ('r$"m" -rf /', "a translated string in the name"),
+    ("x=ls; x='r'\\m; $x -rf /", "a value that parsers cut short"),
+    ("echo \\ #; rm -rf /", "what looks like a comment is an argument"),
+    ("bash <<'E'\n\\rm -rf /\nE", "the first line of a here-document begins with a backslash"),
+    ("D=/tmp/x; sh -c 'rm -rf $D/'", "a variable that is not exported is empty inside"),
+    ("f() { f() { rm -rf /; }; f; }; f", "a function that replaces itself"),
+    ("true || sh <<E\nrm -rf /\nE", "a here-document that belongs to the last command"),
     ("/bin/rm -rf /", "the name has a folder"),
     ("/usr/bin/../bin/rm -rf /", "the folder climbs"),
     ("rm  -r   -f    /", "more spaces"),
@@ -61,6 +71,8 @@ RED_TEAM = [
     ("$(echo rm) -rf /", "the name is printed"),
     ("`echo rm` -rf /", "the name is printed, in backticks"),
     ("$(printf '%s' rm) -rf /", "the name is formatted"),
+    ("echo `date` `rm -rf /`", "two pairs of backticks, which parsers join"),
+    ("`echo rm` `echo -rf /`", "two pairs of backticks for one command"),
     ("$(echo mr | rev) -rf /", "the name is reversed"),
     ("/???/?m -rf /", "the name is a pattern"),
     ("cat /e?c/shad*", "the path is a pattern"),
@@ -110,6 +122,8 @@ RED_TEAM = [
     ("echo `echo \\`rm -rf /\\``", "backticks in backticks"),
     ("rm -rf 2>/dev/null /", "a redirection before the target"),
     (">/dev/null rm -rf /", "a redirection before the name"),
+    (">/dev/null 2>&1 rm -rf /", "two redirections before the name"),
+    ("2>&1 >&2 </dev/null /bin/r? -rf /", "redirections before a pattern"),
     ("cd / && rm -rf *", "the target is where it stands"),
     ("cd ..; rm -rf build", "a harmless name elsewhere"),
     ("rm -rf /tmp/../etc", "a harmless beginning"),
@@ -630,3 +644,19 @@ def test_the_shipped_rules_are_sound() -> None:
         for rule in (*book.always, *(one for some in book.by_word.values() for one in some)):
             assert rule.why.endswith("."), rule
             assert rule.kind.startswith("shell."), rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["echo {\U000fc0bc", "\x00\u026b{\U000a2c0b{", "[\u0446/\U0004b5cb{\U000f3d9b", "ls {\udc80,\U0010ffff}"],
+    ids=ascii,
+)
+def test_characters_that_crash_the_grammar_do_not_reach_it(text: str) -> None:
+    program = f"from interlock.model.action import Scope\nfrom interlock.reading.shell import read_shell\nread_shell({text!a}, Scope())"
+    assert subprocess.run([sys.executable, "-c", program], check=False, capture_output=True).returncode == 0
+
+
+def test_letters_of_other_languages_do_not_hide_a_danger() -> None:
+    assert read_shell("echo größe; rm -rf /", Scope()).severity is RiskLevel.CRITICAL
+    assert read_shell("echo 大小 && ls 'größe'", Scope()).severity is RiskLevel.LOW
+    assert "größe.txt" in read_shell("cat größe.txt", Scope()).paths

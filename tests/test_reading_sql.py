@@ -259,7 +259,7 @@ def test_a_disguise_does_not_help(text: str) -> None:
 @pytest.mark.parametrize("condition", ALWAYS_TRUE)
 @pytest.mark.parametrize("verb", ["DELETE FROM t", "UPDATE t SET a = 1"])
 def test_a_where_that_does_not_look_at_the_row_is_none(verb: str, condition: str) -> None:
-    assert read_sql(" WHERE ".join((verb, condition))).severity is CRITICAL
+    assert read_sql(f"{verb} WHERE {condition}").severity is CRITICAL
 
 
 @pytest.mark.parametrize("condition", LIMITED)
@@ -300,11 +300,12 @@ def test_files_and_addresses_that_a_statement_names_are_told() -> None:
 
 def test_evidence_holds_no_literal() -> None:
     password = "hunter" + "2"
-    for text in (
-        f"CREATE USER x PASSWORD '{password}'",
-        f"DELETE FROM t WHERE a = '{password}'",
-        f"frobnicate '{password}'",
+    for before, after in (
+        ("CREATE USER x PASSWORD '", "'"),
+        ("DELETE FROM t WHERE a = '", "'"),
+        ("frobnicate '", "' x"),
     ):
+        text = before + password + after
         assert not any(password in finding.evidence + finding.reason for finding in read_sql(text).findings)
 
 

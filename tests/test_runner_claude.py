@@ -15,6 +15,7 @@ import pytest
 
 from gate_stub import GateStub, a_job
 from interlock.app import runner_of
+from interlock.config import load_settings
 from interlock.errors import ConfigError, MissingExtraError, RunnerError
 from interlock.model.agent import AgentResult, AgentSpec, RunnerSpec
 from interlock.testing import ScriptedModel
@@ -158,7 +159,7 @@ def test_wrong_options_and_missing_keys_say_so(place: Path, monkeypatch: pytest.
         converse([], place, GateStub())
 
 
-def test_a_missing_extra_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
     with pytest.raises(MissingExtraError, match=r"interlock\[claude\]"):
-        runner_of(AgentSpec(name="a", runner=RunnerSpec(kind="claude")), {})
+        runner_of(AgentSpec(name="a", runner=RunnerSpec(kind="claude")), {}, load_settings(tmp_path))

@@ -16,6 +16,7 @@ import pytest
 
 from gate_stub import GateStub, a_job
 from interlock.app import runner_of
+from interlock.config import load_settings
 from interlock.errors import ConfigError, MissingExtraError, RunnerError
 from interlock.model.agent import AgentResult, AgentSpec, RunnerSpec
 from interlock.runners.llm import LlmRunner, offered
@@ -276,12 +277,15 @@ def test_without_its_key_it_says_which_variable_to_set(place: Path, monkeypatch:
         asyncio.run(runner.run(a_job(place), GateStub()))
 
 
-def test_the_configuration_finds_it_and_a_missing_extra_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_finds_it_and_a_missing_extra_has_a_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = load_settings(tmp_path)
     spec = AgentSpec(name="a", runner=RunnerSpec(kind="llm", options={"model": "m"}))
-    assert isinstance(runner_of(spec, {}), LlmRunner)
+    assert isinstance(runner_of(spec, {}, settings), LlmRunner)
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
     with pytest.raises(MissingExtraError, match=r"interlock\[llm\]"):
-        runner_of(spec, {})
+        runner_of(spec, {}, settings)
 
 
 def test_nothing_is_left_beside_the_workspace(place: Path) -> None:

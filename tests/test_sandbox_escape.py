@@ -267,6 +267,12 @@ def test_what_cannot_be_granted_is_an_error(tmp_path: Path) -> None:
         sandbox.wrap(["true"], workspace=tmp_path / "none", scratch=tmp_path / "s")
     with pytest.raises(SandboxError, match="does not exist"):
         sandbox.wrap(["true"], workspace=tmp_path, scratch=tmp_path / "s", read=[tmp_path / "none"])
+    (tmp_path / "root").symlink_to("/")
+    for path in (Path("/"), Path("/proc"), Path("/dev/shm"), tmp_path / "root"):
+        with pytest.raises(SandboxError, match="the machine itself"):
+            sandbox.wrap(["true"], workspace=tmp_path, scratch=tmp_path / "s", read=[path])
+        with pytest.raises(SandboxError, match="the machine itself"):
+            sandbox.wrap(["true"], workspace=path, scratch=tmp_path / "s")
     for argv in ([], ["a\0b"]):
         with pytest.raises(SandboxError, match="no program"):
             sandbox.wrap(argv, workspace=tmp_path, scratch=tmp_path / "s")

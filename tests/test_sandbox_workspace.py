@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -13,12 +14,14 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from interlock.errors import ConflictError, UsageError, WorkspaceError
 from interlock.ports import UndoableWorkspaces
+from interlock.sandbox import journal
 from interlock.sandbox.copies import CopyWorkspaces
 from interlock.sandbox.workspace import GitWorkspaces, open_workspaces
 
@@ -557,13 +560,17 @@ def hook(event, args):
     global count
     if event not in events or (event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR))):
         return
-    if str(count) == stop or (event == "os.rename" and str(args[1]).endswith(stop)):
+    if str(count) == stop or str(args[event == "os.rename"]).endswith(stop):
         os.kill(os.getpid(), signal.SIGKILL)
     count += 1
 
 sys.addaudithook(hook)
 if method == "integrate":
     spaces.integrate("run_1", "a1", author="x <x@y>", message="m")
+elif method == "open":
+    spaces.begin("run_2")
+    spaces.open("run_2", "b1")
+    spaces.end("run_1", keep=False)
 else:
     spaces.deliver("run_1", how="merge")
 print(count)
@@ -573,7 +580,7 @@ print(count)
 def killed_after(
     kind: str, project: Path, state: Path, method: str, stop: int | str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a method in a process that is killed before its n-th effect, or before it replaces a file of that name."""
+    """Run a method in a process that is killed before its n-th effect, or before it writes or replaces a file of that name."""
     command = [sys.executable, "-c", textwrap.dedent(KILLED), kind, str(project), str(state), method, str(stop)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -625,6 +632,56 @@ def test_a_kill_at_any_moment_leaves_it_whole_for_the_next_call(kind: str, metho
                 assert git(now / "project", "status", "--porcelain") == "?? untracked.txt", stop
                 assert git(now / "project", "fsck", "--strict", "--no-dangling") == ""
                 assert not list((now / "project" / ".git").glob("*.lock"))
+
+
+def test_a_kill_while_opening_and_ending_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
+    project = git_project(tmp_path / "project") if kind == "git" else tmp_path / "project"
+    if kind == "copy":
+        fill(project)
+    before, points = everything_of_the_user(project), [10**9]
+    while points:
+        stop = points.pop()
+        spaces = open_workspaces(project, tmp_path / "state", kind)
+        spaces.begin(RUN)
+        write("x", "1")(spaces.open(RUN, "a1"))
+        done = killed_after(kind, project, tmp_path / "state", "open", stop)
+        if stop == 10**9:
+            assert done.returncode == 0, done.stderr
+            points = list(spread(int(done.stdout), 10))
+        else:
+            assert done.returncode == -signal.SIGKILL
+        if len(points) % 2:
+            spaces.begin("run_2")
+            assert files_of(spaces.open("run_2", "b1")) == files_of(project)
+        for run in (RUN, "run_2"):
+            spaces.end(run, keep=False)
+        assert everything_of_the_user(project) == before
+        assert not [f for f in (tmp_path / "state").rglob("*") if f.is_file() and "locks" not in f.parts], stop
+        if kind == "git":
+            assert len(git(project, "worktree", "list").splitlines()) == 1
+            assert git(project, "branch", "--list", "interlock/*") == ""
+
+
+def test_a_full_disk_takes_the_delivery_back(
+    spaces: UndoableWorkspaces, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(spaces, "a1", many_changes)
+    before = everything_of_the_user(project)
+    place = journal._place
+    placed = []
+
+    def full(staged: Path, root: Path, path: str, number: int) -> None:
+        placed.append(path)
+        if len(placed) == 5:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        place(staged, root, path, number)
+
+    monkeypatch.setattr(journal, "_place", full)
+    with pytest.raises(WorkspaceError, match="no space left"):
+        spaces.deliver(RUN, how="merge")
+    assert everything_of_the_user(project) == before
+    monkeypatch.undo()
+    assert spaces.deliver(RUN, how="merge")
 
 
 def test_what_the_user_does_after_a_crash_is_kept_and_the_rest_is_taken_back(kind: str, tmp_path: Path) -> None:
@@ -688,7 +745,7 @@ def test_a_merge_is_refused_when_the_user_changed_a_touched_file(on_git: GitWork
         if stage:
             git(repo, "add", "app.py")
         before = everything_of_the_user(repo)
-        with pytest.raises(ConflictError) as caught:
+        with pytest.raises(ConflictError, match="commit, stash or move it") as caught:
             on_git.deliver(RUN, how="merge")
         assert caught.value.paths == ("app.py",)
         assert everything_of_the_user(repo) == before
@@ -704,6 +761,78 @@ def test_a_merge_into_a_branch_that_nobody_has_checked_out_moves_only_it(on_git:
     assert files_of(repo) == before
     assert git(repo, "show", "release:x") == "1"
     assert git(repo, "rev-parse", "main") != git(repo, "rev-parse", "release")
+
+
+def test_line_ends_arrive_as_a_checkout_would_write_them(repo: Path, tmp_path: Path) -> None:
+    (repo / ".gitattributes").write_text("*.txt text eol=crlf\n")
+    (repo / "doc.txt").write_bytes(b"one\r\ntwo\r\n")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "-m", "crlf")
+    spaces = GitWorkspaces(repo, tmp_path / "state")
+    spaces.begin(RUN)
+    place = spaces.open(RUN, "a1")
+    assert (place / "doc.txt").read_bytes() == b"one\r\ntwo\r\n"
+    (place / "doc.txt").write_bytes(b"one\r\n2\r\n")
+    (place / "new.txt").write_bytes(b"x\n")
+    spaces.integrate(RUN, "a1", author=AUTHOR, message="m")
+    spaces.deliver(RUN, how="merge")
+    assert (repo / "doc.txt").read_bytes() == b"one\r\n2\r\n"
+    assert (repo / "new.txt").read_bytes() == b"x\r\n"
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_both_kinds_merge_alike(tmp_path: Path) -> None:
+    dice = random.Random(11)  # noqa: S311 - repeatable, no secret
+    outcomes = set()
+    for number in range(8):
+        seeds = [dice.random(), dice.random()]
+        found: list[tuple[str, object]] = []
+        for kind in ("git", "copy"):
+            project = tmp_path / f"{kind}{number}"
+            git_project(project) if kind == "git" else fill(project)
+            spaces = open_workspaces(project, tmp_path / f"{kind}{number}-state", kind)
+            spaces.begin(RUN)
+            for attempt, seed in zip(("a1", "a2"), seeds, strict=True):
+                scramble(spaces.open(RUN, attempt), random.Random(seed))  # noqa: S311 - repeatable, no secret
+            spaces.integrate(RUN, "a1", author=AUTHOR, message="m")
+            try:
+                spaces.integrate(RUN, "a2", author=AUTHOR, message="m")
+            except ConflictError as error:
+                found.append(("conflict", error.paths))
+                continue
+            spaces.deliver(RUN, how="merge")
+            found.append(("merged", files_of(project, skip=(".git", ".gitignore"))))
+        assert found[0] == found[1]
+        outcomes.add(found[0][0])
+    assert outcomes == {"conflict", "merged"}
+
+
+def scramble(root: Path, dice: random.Random) -> None:
+    """Some changes of lines, files and modes."""
+    lines = (root / "app.py").read_text().splitlines(keepends=True)
+    at = dice.randrange(0, len(lines), 4)
+    lines[at] = f"changed {dice.randrange(3)}\n"
+    (root / "app.py").write_text("".join(lines))
+    match dice.randrange(5):
+        case 0:
+            (root / "readme.md").unlink()
+        case 1:
+            (root / "readme.md").write_text(f"{dice.randrange(3)}\n")
+        case 2:
+            (root / "run.sh").chmod(0o644)
+        case 3:
+            write(f"n{dice.randrange(2)}/f", f"{dice.randrange(2)}\n")(root)
+        case _:
+            shutil.rmtree(root / "deep")
+
+
+def test_an_attempt_that_was_opened_only_by_half_is_not_taken(
+    kind: str, spaces: UndoableWorkspaces, project: Path, tmp_path: Path
+) -> None:
+    killed_after(kind, project, tmp_path / "state", "open", "deep/er/x.txt" if kind == "copy" else "b1.json")
+    spaces.begin("run_2")
+    with pytest.raises(WorkspaceError, match="open one first"):
+        spaces.integrate("run_2", "b1", author=AUTHOR, message="m")
 
 
 def test_a_merge_waits_for_nobody_in_the_middle_of_something(on_git: GitWorkspaces, repo: Path) -> None:
@@ -793,14 +922,26 @@ def test_a_changed_git_pointer_is_refused(on_git: GitWorkspaces, tmp_path: Path)
     assert "worktrees" not in git(evil, "worktree", "list")
 
 
-def test_changed_programs_in_the_configuration_are_noticed(on_git: GitWorkspaces, repo: Path) -> None:
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda repo: git(repo, "config", "core.sshCommand", "evil"),
+        lambda repo: git(repo, "config", "alias.status", "!evil"),
+        lambda repo: git(repo, "config", "include.path", "/tmp/evil"),
+        lambda repo: git(repo, "config", "filter.x.smudge", "evil"),
+        write(".git/hooks/pre-commit", "evil"),
+    ],
+)
+def test_planted_programs_are_noticed(on_git: GitWorkspaces, repo: Path, plant: Callable[[Path], object]) -> None:
     write("x", "1")(on_git.open(RUN, "a1"))
     git(repo, "config", "user.name", "someone")
     git(repo, "config", "remote.origin.url", "https://example.org/x.git")
     on_git.diff(RUN, "a1")
-    git(repo, "config", "core.sshCommand", "evil")
+    plant(repo)
     with pytest.raises(WorkspaceError, match="names other programs"):
         on_git.integrate(RUN, "a1", author=AUTHOR, message="m")
+    on_git.end(RUN, keep=False)
+    assert git(repo, "branch", "--list", "interlock/*") == ""
 
 
 def test_a_branch_that_somebody_moved_is_noticed(on_git: GitWorkspaces, repo: Path) -> None:
@@ -811,6 +952,16 @@ def test_a_branch_that_somebody_moved_is_noticed(on_git: GitWorkspaces, repo: Pa
         on_git.integrate(RUN, "a1", author=AUTHOR, message="m")
     on_git.end(RUN, keep=False)
     assert git(repo, "rev-parse", f"interlock/{RUN}") == git(repo, "rev-parse", "main")
+
+
+def test_a_branch_that_somebody_deleted_is_not_begun_anew(on_git: GitWorkspaces, repo: Path) -> None:
+    work(on_git, "a1", write("x", "1"))
+    git(repo, "branch", "--quiet", "-D", f"interlock/{RUN}")
+    calls: tuple[Callable[[], str], ...] = (lambda: on_git.begin(RUN), lambda: on_git.deliver(RUN, how="review"))
+    for call in calls:
+        with pytest.raises(WorkspaceError, match="deleted by somebody else"):
+            call()
+    on_git.end(RUN, keep=False)
 
 
 def test_what_an_agent_commits_or_hides_in_its_index_is_taken_all_the_same(on_git: GitWorkspaces, repo: Path) -> None:
@@ -971,3 +1122,11 @@ def test_copies_hold_no_version_control_and_take_none(tmp_path: Path) -> None:
     write("nested/.git/hooks/post-checkout", "#!/bin/sh\nevil\n")(place)
     write("x", "1")(place)
     assert spaces.integrate(RUN, "a1", author=AUTHOR, message="m").changed == ("x",)
+
+
+def test_runs_begin_side_by_side(spaces: UndoableWorkspaces) -> None:
+    names = [f"beside-{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(spaces.begin, names))) == 1
+    for name in names:
+        spaces.end(name, keep=False)

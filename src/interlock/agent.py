@@ -19,7 +19,6 @@ Every method that has an effect asks the gate first and reports its outcome afte
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -97,8 +96,10 @@ def _exchange(line: bytes) -> bytes:
         raise ConnectionError("INTERLOCK_GATE is not set")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as answers:
         connection.connect(path)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read: the answer says why
+        try:  # noqa: SIM105 - start-up time, see above
             connection.sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before it was read whole: the answer says why
         return answers.readline()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,10 +23,12 @@ from interlock.engine.service import Service
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import AgentSpec
+from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import load_policies
 from interlock.ports import AgentFunction, Clock, Runner
-from interlock.runners.command import CommandRunner
+from interlock.runners.command import CommandRunner, Places, Wrap
 from interlock.runners.function import FunctionRunner
+from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
@@ -67,7 +71,8 @@ def build(
             gate=Gate(policies, settings.environment, settings.tools),
             chooser=Chooser(settings, catalogue),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
-            runner_of=lambda spec: runner_of(spec, functions),
+            runner_of=lambda spec: runner_of(spec, functions, settings),
+            containment=lambda name: "none: a function of this process" if name in functions else probe(),
             clock=clock,
             worker_id=worker_name(),
         )
@@ -93,7 +98,7 @@ def load_agents(settings: Settings, functions: Mapping[str, AgentFunction] | Non
     return load_catalogue(directory, extra)
 
 
-def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction]) -> Runner:
+def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings) -> Runner:
     """The adapter that runs this agent.
 
     Raises:
@@ -106,7 +111,7 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction]) -> Runner
         message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
-        return CommandRunner(spec.runner.options)
+        return CommandRunner(spec.runner.options, wrap=_contained(settings))
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
@@ -117,3 +122,29 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction]) -> Runner
         return ClaudeRunner(spec, spec.runner.options)
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
+
+
+def _contained(settings: Settings) -> Wrap:
+    """Puts this machine's best sandbox in front of a program."""
+    limits = Limits()
+    if settings.sandbox.memory_mb:
+        limits = replace(limits, memory=settings.sandbox.memory_mb << 20)
+    if settings.sandbox.processes:
+        limits = replace(limits, processes=settings.sandbox.processes)
+    passed = {name: os.environ[name] for name in settings.sandbox.pass_env if name in os.environ}
+
+    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[Sequence[str], Mapping[str, str]]:
+        box = open_sandbox(SandboxLevel(settings.sandbox.minimum)).wrap(
+            argv,
+            workspace=places.workspace,
+            scratch=places.scratch,
+            write=places.writes,
+            read=(places.project, Path(__file__).parent),
+            sockets=(places.gate,),
+            network=settings.sandbox.network,
+            env={**passed, **env},
+            limits=limits,
+        )
+        return box.argv, box.env
+
+    return wrap

@@ -25,6 +25,12 @@ from interlock.model.choosing import Matrix, MatrixDomain, MatrixRule
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _BACKTICKED_PATH = re.compile(r"`((?:[\w@.\-]+/)+[\w@.\-*]*)`")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
+_MINED = 20_000
+_ASKED = re.compile(r"""\buser:\s*["'“](.{3,300}?)["'”](?=\s|\\n|$)""")
+_EXAMPLES = re.compile(r"<example>.*?(?:</example>|\Z)", re.DOTALL)
+_KEYWORD_LINE = re.compile(r"^[\W_]*(?:keywords?|triggers?)[\W_]*?:[\W_]*?(\w.{2,400})$", re.IGNORECASE | re.MULTILINE)
+_ROUTER = re.compile(r"(?:^|[-_.])orchestrator(?:$|[-_.])")
+"""An agent that hands tasks to others is not chosen for one, unless the project says `fallback_only: false`."""
 _TEXTS = ("keywords", "capabilities", "examples", "owns", "needs", "provides", "fallbacks", "exclusions", "tools")
 _WHOLE = ("max_concurrent", "max_retries", "context_tokens")
 _FLAGS = ("idempotent", "fallback_only")
@@ -123,7 +129,23 @@ def _markdown(file: Path, text: str) -> list[AgentSpec]:
         raise ConfigError(f"name must be text, not {name!r}", file=str(file), line=line)
     body = text[front.end() :].strip()
     spec = replace(_named(name, str(file), line), instructions=body, owns=_mined_paths([body[:4000]]))
-    return [apply_settings(spec, settings, file=str(file), strict=False, text=front.group(1))]
+    if _ROUTER.search(name):
+        spec = replace(spec, fallback_only=True)
+    spec = apply_settings(spec, settings, file=str(file), strict=False, text=front.group(1))
+    return [_mined(spec)]
+
+
+def _mined(spec: AgentSpec) -> AgentSpec:
+    """What people write into the text of a definition: example requests, lines of keywords."""
+    asked = [found.strip() for found in _ASKED.findall(f"{spec.description}\n{spec.instructions[:_MINED]}")]
+    words = [word for line in _KEYWORD_LINE.findall(spec.instructions[:_MINED]) for word in _words(line)]
+    plain = re.sub(r"\s+", " ", _EXAMPLES.sub(" ", spec.description.replace("\\n", "\n"))).strip()
+    return replace(
+        spec,
+        description=plain,
+        examples=tuple(dict.fromkeys((*spec.examples, *asked))),
+        keywords=tuple(dict.fromkeys((*spec.keywords, *(word.strip("`*\"' .") for word in words)))),
+    )
 
 
 def _front_matter(file: Path, text: str) -> dict[str, Any]:
@@ -181,7 +203,10 @@ def _listed(file: Path, text: str) -> list[AgentSpec]:
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The form of a described team (limits, triggers, the base orchestrator's words) as plain settings."""
+    """The form of a described team (limits, triggers, an older router's words) as plain settings.
+
+    A router's words for its few agents are broad; they count as text, not as keywords, because among many agents they say little.
+    """
     flat = {key: value for key, value in settings.items() if key not in {"limits", "base_orchestrator", "source"}}
     limits = settings.get("limits")
     if isinstance(limits, dict):
@@ -190,9 +215,8 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
             flat["timeout_s"] = limits["timeout_ms"] / 1000
     base = settings.get("base_orchestrator")
     if isinstance(base, dict):
-        flat["keywords"] = [*(flat.get("keywords") or []), *(base.get("keywords") or [])]
-        flat["triggers"] = [*(flat.get("triggers") or []), *(base.get("triggers") or [])]
-    rules = [*(settings.get("forbidden_facts") or []), *(settings.get("confirm_facts") or [])]
+        flat["base"] = [*(base.get("keywords") or []), *(base.get("triggers") or [])]
+    rules = [*flat.pop("base", []), *(settings.get("forbidden_facts") or []), *(settings.get("confirm_facts") or [])]
     if rules and "instructions" not in flat:
         flat["instructions"] = "\n".join(str(rule) for rule in rules)
     return flat

@@ -68,9 +68,9 @@ class WorkspaceError(InterlockError):
 class ConflictError(WorkspaceError):
     """Raised when a change does not apply on top of what was integrated meanwhile."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], *, why: str = "the same lines were changed by another agent") -> None:
         self.paths = tuple(paths)
-        super().__init__(f"the same lines were changed by another agent: {', '.join(self.paths)}")
+        super().__init__(f"{why}: {', '.join(self.paths)}")
 
 
 class StoreError(InterlockError):
@@ -111,5 +111,8 @@ class MissingExtraError(InterlockError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean "x"?`` for the nearest known word, empty when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    longer = [each for each in words if len(word) > 1 and each.startswith(word)]
+    near = near or (longer if len(longer) == 1 else [])
     return f'did you mean "{near[0]}"?' if near else ""

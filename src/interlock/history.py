@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from interlock.decide import learn as lessons_of
+from interlock.decide import learn as rules
 from interlock.decide.globs import pattern, weight
 from interlock.errors import ConfigError, UsageError
 from interlock.model.agent import AgentSpec
@@ -47,9 +47,7 @@ def learn(repo: Path, catalogue: Sequence[AgentSpec], since: Memory | None = Non
     Raises:
         UsageError: when no agent owns files, or ``repo`` is no git repository that can be read.
     """
-    owned = tuple((glob, spec.name) for spec in catalogue if not spec.fallback_only for glob in spec.owns)
-    if not owned:
-        raise UsageError("no agent says which files it owns: add `owns:` with globs to the agents in the configuration")
+    owned = _owned(catalogue)
     mark = digest([list(pair) for pair in sorted(owned)])
     head = _git(repo, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     if not head:
@@ -57,13 +55,13 @@ def learn(repo: Path, catalogue: Sequence[AgentSpec], since: Memory | None = Non
     start = since if since is not None and since.catalogue == mark and _contains(repo, since.head) else None
     if start is None:
         start = _only_corrections(since)
-    fresh = list(_lessons(repo, owned, start.head))
-    return replace(lessons_of.teach(start, fresh), head=head, catalogue=mark)
+    fresh = list(lessons(repo, catalogue, after=start.head))
+    return replace(rules.teach(start, fresh), head=head, catalogue=mark)
 
 
 def _only_corrections(since: Memory | None) -> Memory:
     kept = tuple(reversed(since.corrections)) if since else ()
-    return lessons_of.teach(Memory(), kept, weight=lessons_of.CORRECTION_WEIGHT, corrections=True)
+    return rules.teach(Memory(), kept, weight=rules.CORRECTION_WEIGHT, corrections=True)
 
 
 def _contains(repo: Path, commit: str) -> bool:
@@ -72,13 +70,24 @@ def _contains(repo: Path, commit: str) -> bool:
     return _run(repo, "merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
 
 
-def _lessons(repo: Path, owned: Sequence[tuple[str, str]], after: str) -> Iterator[Lesson]:
-    """One lesson for each commit that touched owned files, oldest first."""
+def _owned(catalogue: Sequence[AgentSpec]) -> tuple[tuple[str, str], ...]:
+    owned = tuple((glob, spec.name) for spec in catalogue if not spec.fallback_only for glob in spec.owns)
+    if not owned:
+        raise UsageError("no agent says which files it owns: add `owns:` with globs to the agents in the configuration")
+    return owned
+
+
+def lessons(repo: Path, catalogue: Sequence[AgentSpec], *, after: str = "") -> Iterator[Lesson]:
+    """One lesson for each commit (after the commit ``after``) that touched owned files, oldest first.
+
+    Raises:
+        UsageError: when no agent owns files, or ``repo`` cannot be read.
+    """
     out = _git(
         repo, "log", "--no-merges", "--no-renames", "--no-textconv", "--no-ext-diff", "--name-only", "--reverse", "-z",
         f"--max-count={MOST_COMMITS}", "--format=%x01%H%x02%s%x02", f"{after}..HEAD" if after else "HEAD", "--",
     )  # fmt: skip
-    owner = _owner_of(tuple(owned))
+    owner = _owner_of(_owned(catalogue))
     for record in out.split("\x01")[1:]:
         commit, _, rest = record.partition("\x02")
         subject, _, names = rest.partition("\x02")
@@ -88,7 +97,7 @@ def _lessons(repo: Path, owned: Sequence[tuple[str, str]], after: str) -> Iterat
         counted = Counter(name for file in files for name in owner(file))
         total = sum(1 for file in files if owner(file))
         agents = tuple(sorted(name for name, count in counted.items() if count >= _LEAST_SHARE * total))
-        told = " ".join(lessons_of.features(subject[:_LONGEST_SUBJECT]))
+        told = " ".join(rules.features(subject[:_LONGEST_SUBJECT]))
         if agents and told:
             yield Lesson(ref=commit, agents=agents, subject=told)
 

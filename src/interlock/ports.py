@@ -190,7 +190,7 @@ class UndoableWorkspaces(Workspaces, Protocol):
 class Sandbox(Protocol):
     """Walls around a whole agent process and all that it starts.
 
-    Inside, it may write to the workspace and ``scratch`` only, read these, the system's programs and what ``read`` names,
+    Inside, it may write to the workspace, ``scratch`` and what ``write`` grants only, read these, the system's programs and what ``read`` names,
     connect to the unix sockets that ``sockets`` names, and to the network only if told so. Its environment is an allow-list of
     ours (PATH, language, time zone, terminal; HOME and TMPDIR in ``scratch``) and what ``env`` adds. How far that holds is
     what ``level`` says, which was found by trying to break out.
@@ -207,6 +207,7 @@ class Sandbox(Protocol):
         *,
         workspace: Path,
         scratch: Path,
+        write: Sequence[Path] = (),
         read: Sequence[Path] = (),
         sockets: Sequence[Path] = (),
         network: bool = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from interlock.decide import words
 from interlock.decide.lexicon import category, plain, stem_set
@@ -24,10 +25,11 @@ _MENTION = re.compile(
     r"(?:document|explain|describe|summari[sz]e|discuss|research|investigate|clarify|translate|mention|outline|compare)\w*\b"
     r"|(?:write|add|draft|update|extend|improve|create|publish)\s+(?:\w+\s+){0,3}?(?:docs?|documentation|guide|article|post|tests?|comment|note|faq|readme|tutorial|runbook|warning|page about|section)\b"
     r"|(?:what|why|how|when|where|who|which|is|are|does)\b"
-    r"|docs?(?:\([^)]*\))?:|test(?:s)?(?:\([^)]*\))?:)"
-    r"|\bhow to\b|\bthat\b.*\b(?:is|are|gets?|be)\s+(?:refused|rejected|blocked|denied|forbidden|prevented|impossible|not allowed)\b",
+    r")"
+    r"|\bhow to\b|\bthat\b.{0,200}\b(?:is|are|gets?|be)\s+(?:refused|rejected|blocked|denied|forbidden|prevented|impossible|not allowed)\b",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"^\W*(?:docs?|tests?)(?:\([^)]{0,40}\))?!?:", re.IGNORECASE)
 _REFUSALS = stem_set(
     "prevent refuse forbid reject block never avoid disallow prohibit deny stop protect guard refusal not warn against"
     " before if when unless after undo"
@@ -35,6 +37,9 @@ _REFUSALS = stem_set(
 """Words that turn the deed after them into something that does not happen, or not now."""
 _REFUSAL_REACH = 4
 _AUXILIARIES = words.word_set("is are be was were been being get gets got getting have has")
+_PRONOUN = re.compile(r"\b(?:it|them|these|those|that)\b\W*(?:$|\w+\W*$)", re.IGNORECASE)
+_SHORT = 60
+"""“Nobody needs the old records, *clear them*”: a short clause whose thing was named before is read with that one."""
 _MOST = 60
 LONGEST = 20_000
 """Characters that are read; what is longer is suspicious in itself."""
@@ -42,8 +47,9 @@ LONGEST = 20_000
 
 def clauses(text: str) -> list[str]:
     """``text`` in clauses; a dangerous deed after "and" or a comma begins one of its own."""
-    parts = (part.strip() for part in _BOUNDARY.split(text[:LONGEST]) if part)
-    return list(dict.fromkeys(part for part in parts if part))[:_MOST]
+    parts = [part.strip() for part in _BOUNDARY.split(text[:LONGEST]) if part and part.strip()]
+    whole = [f"{one} {two}" for one, two in pairwise(parts) if _PRONOUN.search(two) and len(two) < _SHORT]
+    return list(dict.fromkeys((*parts[:_MOST], *whole[:_MOST])))
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Clause:
     def mention(self) -> bool:
         """Whether it is about writing or asking, not doing."""
         return _MENTION.search(self.said) is not None
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether a prefix such as ``docs:`` says that it is about writing; anybody can write a prefix."""
+        return _LABEL.match(self.said) is not None
 
     def has(self, *names: str) -> bool:
         """Whether a word of one of these categories stands in it."""

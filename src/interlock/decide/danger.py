@@ -18,13 +18,10 @@ def factors(clause: Clause) -> list[Factor]:
     """Everything in ``clause`` that speaks of danger."""
     found = [factor for rule in _RULES for factor in rule(clause)]
     if clause.mention:
-        return [_capped(factor, clause) for factor in found if _stays(factor, clause)]
+        return [_capped(factor, clause) for factor in found if factor.level >= _CRITICAL]
+    if clause.labelled:
+        return [_capped(factor, clause) for factor in found if factor.level >= _HIGH]
     return found
-
-
-def _stays(factor: Factor, clause: Clause) -> bool:
-    """Of a mention only what would be grave if it were no mention, and that as medium at most."""
-    return factor.level >= _CRITICAL and clause.has("production")
 
 
 def _capped(factor: Factor, clause: Clause) -> Factor:
@@ -53,7 +50,11 @@ def _destroys(clause: Clause) -> Iterable[Factor]:
         if clause.has("parser", "testing") or shown:
             return []
         return _one("destroys", _HIGH if wide else _MEDIUM, pair, "It takes away what others rely on.")
-    if clause.found[:1] and clause.found[0] in _DESTROY and not clause.has("code", "screen", "parser", "writing"):
+    if (
+        clause.found[:1]
+        and clause.found[0] in _DESTROY - stem_set("drop discard")
+        and not clause.has("code", "screen", "parser", "writing")
+    ):
         return _one("destroys", _MEDIUM, " ".join(clause.raw[:4]), "It destroys what may not come back.")
     return []
 
@@ -64,7 +65,7 @@ _HELD = (
     | category("money")
     | category("structure")
     | stem_set(
-        "data record backup snapshot bucket volume history column everything server cluster order event audit queue"
+        "trace booking transaction measurement message document subscription data record backup snapshot bucket volume history column everything server cluster order event audit queue"
     )
 )
 """Things that are missed when somebody merely removes, clears or resets them."""
@@ -82,10 +83,11 @@ def _drops(clause: Clause) -> Iterable[Factor]:
 
 def _bypasses(clause: Clause) -> Iterable[Factor]:
     pair = clause.pair(category("bypass"), category("guard"), 6) or clause.pair(category("remove"), _REAL_GUARDS, 4)
-    if not pair or clause.has("parser") or (clause.has("screen") and not clause.has("auth", "production")):
-        return []
     light = _REAL_GUARDS.isdisjoint(clause.found)
-    level = _MEDIUM if light or clause.has("testing") else _CRITICAL if clause.has("production") else _HIGH
+    shown = clause.has("screen") and not clause.has("auth", "production")
+    if not pair or clause.has("parser") or (light and shown):
+        return []
+    level = _MEDIUM if light or shown or clause.has("testing") else _CRITICAL if clause.has("production") else _HIGH
     return _one("bypasses", level, pair, "It takes a safeguard away.")
 
 
@@ -100,6 +102,8 @@ def _weakens(clause: Clause) -> Iterable[Factor]:
         return _one("weakens", _HIGH, pair, "It weakens a safeguard.")
     if pair := clause.pair(_LONGER, stem_set("token session password cookie certificate expiry lifetime"), 5):
         return _one("weakens", _HIGH, pair, "A key that lives longer can be stolen longer.")
+    if pair := clause.pair(_LONGER | stem_set("remove"), stem_set("limit quota cap threshold"), 4):
+        return _one("weakens", _HIGH if clause.has("money", "auth") else _MEDIUM, pair, "It widens a limit.")
     if pair := clause.pair(stem_set("trust believe"), _FORGEABLE, 6):
         return _one("weakens", _HIGH, pair, "It believes what anybody can forge.")
     if word := clause.says("plaintext", "stealthily", "runsanything"):
@@ -126,7 +130,7 @@ def _exposes(clause: Clause) -> Iterable[Factor]:
 
 
 _REACHABLE = category("data") | category("people") | category("secret") | stem_set(
-    "endpoint port admin dashboard api internal key console panel debug url link address source object acl download"
+    "endpoint port admin dashboard api internal debug source acl report contract draft plan"
 )  # fmt: skip
 _SECRETS = category("secret") | stem_set("password token passphrase")
 _PRIVATE = category("people") - stem_set("account user guest") | stem_set("database backup")
@@ -136,8 +140,17 @@ def _grants(clause: Clause) -> Iterable[Factor]:
     power = category("admin") | stem_set("access permission right write unlimited role")
     if (pair := clause.pair(category("grant"), power, 5)) and not clause.has(*_SCREENS):
         return _one("grants", _CRITICAL if clause.has("everyone", "all") else _HIGH, pair, "It gives somebody power.")
-    if pair := clause.pair(stem_set("allow let permit enable"), _STRANGERS, 5):
-        return _one("grants", _HIGH, pair, "It lets people in.")
+    letting = stem_set("allow let permit enable")
+    if pair := clause.pair(letting, _STRANGERS | stem_set("filesystem network shell command"), 5):
+        return _one("grants", _HIGH, pair, "It lets people or programs in.")
+    if (pair := clause.pair(stem_set("change transfer set"), category("admin"), 4)) and not clause.has(*_SCREENS):
+        return _one("grants", _HIGH, pair, "It gives somebody power.")
+    if (
+        pair := clause.pair(
+            stem_set("open"), category("admin") | stem_set("endpoint port api database network firewall"), 4
+        )
+    ) and (not clause.has(*_SCREENS)):
+        return _one("grants", _HIGH, pair, "It opens what was closed.")
     if word := clause.says("letin"):
         return _one("grants", _HIGH, word, "It lets people in.")
     return []
@@ -149,6 +162,8 @@ _STRANGERS = category("everyone") - stem_set("public world internet") | stem_set
 def _careless(clause: Clause) -> Iterable[Factor]:
     if clause.says("carelessly") and (found := re.search(r"\bwithout\b.{0,40}", clause.said, re.IGNORECASE)):
         return _one("careless", _MEDIUM, found.group(), "It goes without what makes it safe.")
+    if (word := clause.says("straight")) and clause.has("people", "data") and not clause.has(*_SCREENS):
+        return _one("careless", _MEDIUM, word, "It works on the thing itself, without a rehearsal.")
     return []
 
 
@@ -169,12 +184,31 @@ _RECORDS = stem_set("history branch audit ledger evidence log")
 def _moves(clause: Clause) -> Iterable[Factor]:
     if clause.has(*_SCREENS):
         return []
-    things = category("people") | stem_set("data database record history")
-    if (pair := clause.pair(category("alter"), things, 5)) and clause.has("all", "production", "personal"):
+    if (pair := clause.pair(_CHANGES, _MANY, 6)) and clause.has("all", "production", "personal"):
         return _one("moves", _MEDIUM, pair, "It changes many people's data at once.")
     if pair := clause.pair(stem_set("merge split"), stem_set("tenant account customer organization user"), 4):
         return _one("moves", _MEDIUM, pair, "It changes whose data is whose.")
+    if pair := clause.pair(
+        stem_set("point change move switch flip transfer"), stem_set("domain nameserver hostname dns"), 4
+    ):
+        return _one("moves", _MEDIUM, pair, "Everybody would be led somewhere else.")
+    if pair := clause.pair(stem_set("restore load import apply replay"), stem_set("backup dump snapshot"), 4):
+        return _one("moves", _MEDIUM, pair, "It writes over what is there now.")
+    if (pair := clause.pair(_FINAL_DEEDS, stem_set("unattended automatically"), 8)) and not clause.has("testing"):
+        return _one("unattended", _MEDIUM, pair, "It happens without anybody looking.")
     return []
+
+
+_CHANGES = category("alter") | stem_set(
+    "set mark update edit run install apply load undo close import make restore patch upgrade put extend"
+)
+_MANY = (
+    category("data") | category("people") | category("machine") | category("money") | stem_set("value")
+) - stem_set("file everything document photo contact table collection log")
+_FINAL_DEEDS = stem_set(
+    "buy purchase place pay refund charge transfer delete approve merge deploy publish send order sign"
+)
+"""Deeds that cannot simply be taken back."""
 
 
 # --- things
@@ -248,6 +282,8 @@ def _kept(clause: Clause) -> Iterable[Factor]:
     if word := clause.first("personal"):
         level = _HIGH if clause.has("carry", "alter", "destroy") or clause.says("permission", "plaintext") else _MEDIUM
         found += _one("personal-data", level, word, "It touches what is nobody else's business.")
+    if (word := clause.first("protection")) and not clause.has("screen", "testing"):
+        found += _one("protection", _MEDIUM, word, "It decides what is let through.")
     return found
 
 
@@ -290,10 +326,14 @@ def _production(clause: Clause) -> Iterable[Factor]:
         )
         level = _MEDIUM if clause.has("testing") else _CRITICAL if shipped else _HIGH
         return _one("production", level, word, "It touches what people use right now.")
-    if word := clause.says("deploy", "deployment", "redeploy", "rollout", "ship"):
+    if (word := clause.says("deploy", "deployment", "redeploy", "rollout", "ship")) and not (
+        clause.has("screen") and not clause.says("deploy", "deployment", "redeploy")
+    ):
         begins = clause.found[:2] and any(found in stem_set("deploy ship redeploy") for found in clause.found[:2])
         return _area("delivery", word, _HIGH if begins else _MEDIUM, clause, "It changes how things reach people.")
-    if word := clause.says("release"):
+    if (word := clause.says("release")) and (
+        stem_set("release").intersection(clause.found[:3]) or clause.says(*_RELEASING.split())
+    ):
         return (
             []
             if clause.has("screen")
@@ -304,11 +344,20 @@ def _production(clause: Clause) -> Iterable[Factor]:
     return []
 
 
+_RELEASING = (
+    "version tag cut publish prepare build pipeline workflow script process branch automate hotfix ship new next final"
+)
+
+
 def _masses(clause: Clause) -> Iterable[Factor]:
     if (word := clause.says("refund", "payout", "payroll", "payment", "billing", "reimburse")) and not clause.has(
         *_SCREENS, "testing", "writing"
     ):
         yield from _one("money", _MEDIUM, word, "It moves money.")
+    if pair := clause.pair(
+        stem_set("transfer wire payout withdraw"), stem_set("fund money amount account balance cash"), 5
+    ):
+        yield from _one("money", _HIGH, pair, "It moves money.")
     people = category("people") | stem_set("everyone everybody list")
     if clause.has("all", "everyone"):
         if pair := clause.pair(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
+import re2
+
 from interlock.model.action import Action, Reading, Surface
+from interlock.reading.normal import encodable
 
 # Words of tools' names; a tool may have several effects. `send` takes data out of the house, `fetch` brings it in.
 _TOOL_WORDS = {
@@ -28,20 +32,41 @@ _READING_WORDS = frozenset("get list read search find fetch show view describe q
 _LOCAL_TOOLS = frozenset("shell bash sql read edit write grep glob ls patch notebook todo plan think python".split())  # noqa: SIM905 - a list of words reads as words
 
 # Programs and forms of shell commands; word boundaries only, since the shell reader does the exact work.
-_COMMANDS = tuple(
-    (effect, re.compile(pattern))
-    for effect, pattern in (
-        ("send", r"\b(?:curl|wget|http|https|xh)\b[^\n;&|]{0,400}(?:\s-[a-zA-Z]{0,4}[dFT]\b|\s--(?:data|form|upload-file|json|post)|\s-X\s?(?:POST|PUT|PATCH)|\bPOST\b|[?&][\w-]{1,40}=[^&\s]{0,40}\$)|\|\s{0,4}(?:curl|wget|nc|ncat|netcat|ssh|mail|sendmail|telnet|socat)\b"),
-        ("send", r"\b(?:scp|rsync|sftp|ftp|nc|ncat|netcat|socat|telnet|sendmail|mail|mutt|msmtp|swaks|rclone|croc|magic-wormhole|transfer)\s|/dev/(?:tcp|udp)/|\b(?:aws\s+s3\s+(?:cp|sync|mv)|gsutil\s+(?:cp|rsync)|gh\s+(?:gist|issue|pr|release)\s+(?:create|comment|edit|upload)|slack|telegram-send)\b|requests\.(?:post|put)|\bdig\s[^\n]{0,80}\$|\bnslookup\s[^\n]{0,80}\$"),
-        ("publish", r"\b(?:npm|pnpm|yarn|cargo|poetry|uv|gem|flit|hatch)\s+(?:publish|push)\b|\btwine\s+upload\b|\bdocker\s+push\b"),
-        ("push", r"\bgit\b[^\n;&|]{0,200}\spush\b"),
-        ("fetch", r"\b(?:curl|wget|http|https|xh|aria2c|lynx|w3m|links|git\s+(?:clone|pull|fetch)|gh\s+(?:issue|pr|api|repo|release)|pip\s+download|npm\s+view|docker\s+pull|invoke-webrequest)\b"),
-        ("delete", r"\b(?:rm|rmdir|unlink|shred|truncate|trash)\s|\s-delete\b|\bgit\s+(?:branch\s+-[dD]|clean|rm)\b|\b(?:kubectl|oc|helm|docker|podman|aws|gcloud|az|terraform|gh|glab|heroku)\b[^\n;&|]{0,120}\b(?:delete|rm|remove|destroy|uninstall|terminate|prune)[\w-]*"),
-        ("run_fetched", r"\b(?:curl|wget)\b[^\n]{0,400}\|\s{0,4}(?:sudo\s+)?(?:ba|z|da|k)?sh\b|(?:ba|z|da)?sh\s+-c\s+[\"']?\$\(\s{0,4}(?:curl|wget)|(?:source|\.|eval)\s+[^\n]{0,20}(?:\$\(|<\()\s{0,4}(?:curl|wget)|\|\s{0,4}(?:sudo\s+)?(?:python|perl|ruby|node)\d?\b"),
-        ("read_secret", r"\.ssh/|\bid_(?:rsa|ed25519|ecdsa)\b|\.aws/credentials|\.netrc\b|\.pgpass\b|\.git-credentials|\.npmrc\b|\.pypirc\b|\.kube/config|(?:^|[\s/=\"'])\.env(?:\.[\w-]+)?(?:[\s\"';|&)]|$)|\bcredentials(?:\.json)?\b|/etc/shadow|\.p12\b|\.pfx\b|\.pem\b|\.key\b|\.gnupg|\bprintenv\b|(?:^|[;&|]\s{0,4})env\s{0,4}(?:$|\|)|\bkubectl\b[^\n]{0,80}\bsecrets?\b|\b(?:vault|op|pass|bw|doppler|chamber)\s+(?:kv\s+)?(?:read|get|show|item|secrets?)\b|secretsmanager|\bgcloud\s+secrets|az\s+keyvault\s+secret|security\s+find-\w+-password|/proc/[\w*]+/environ"),
-        ("disable_check", r"--no-verify\b|--no-gpg-sign\b|\bset\s+\+e\b|\|\|\s{0,2}true\b|\bcore\.hooksPath\b|\bSKIP=|\bHUSKY=0|\bgh\b[^\n]{0,200}(?:protection|rulesets)|--force-with-lease|\bsystemctl\s+(?:stop|disable|mask)|\bsetenforce\s+0|\bufw\s+disable|iptables\s+-F|\bauditctl\s+-[eD]|--(?:skip|no|disable)-(?:checks?|tests?|verify|validation|hooks?|lint|audit|scan)\b"),
-    )
-)  # fmt: skip
+_COMMANDS = (
+    (
+        "send",
+        r"\b(?:curl|wget|http|https|xh)\b[^\n;&|]*(?:\s-[a-zA-Z]{0,4}[dFT]\b|\s--(?:data|form|upload-file|json|post)|\s-X\s?(?:POST|PUT|PATCH)|\bPOST\b|[?&][\w-]{1,40}=[^&\s]*\$)|\|\s{0,4}(?:curl|wget|nc|ncat|netcat|ssh|mail|sendmail|telnet|socat)\b",
+    ),
+    (
+        "send",
+        r"\b(?:scp|rsync|sftp|ftp|nc|ncat|netcat|socat|telnet|sendmail|mail|mutt|msmtp|swaks|rclone|croc|magic-wormhole|transfer)\s|/dev/(?:tcp|udp)/|\b(?:aws\s+s3\s+(?:cp|sync|mv)|gsutil\s+(?:cp|rsync)|gh\s+(?:gist|issue|pr|release)\s+(?:create|comment|edit|upload)|slack|telegram-send)\b|requests\.(?:post|put)|\bdig\s[^\n]*\$|\bnslookup\s[^\n]*\$",
+    ),
+    (
+        "publish",
+        r"\b(?:npm|pnpm|yarn|cargo|poetry|uv|gem|flit|hatch)\s+(?:publish|push)\b|\btwine\s+upload\b|\bdocker\s+push\b",
+    ),
+    ("push", r"\bgit\b[^\n;&|]*\spush\b"),
+    (
+        "fetch",
+        r"\b(?:curl|wget|http|https|xh|aria2c|lynx|w3m|links|git\s+(?:clone|pull|fetch)|gh\s+(?:issue|pr|api|repo|release)|pip\s+download|npm\s+view|docker\s+pull|invoke-webrequest)\b",
+    ),
+    (
+        "delete",
+        r"\b(?:rm|rmdir|unlink|shred|truncate|trash)\s|\s-delete\b|\bgit\s+(?:branch\s+-[dD]|clean|rm)\b|\b(?:kubectl|oc|helm|docker|podman|aws|gcloud|az|terraform|gh|glab|heroku)\b[^\n;&|]*\b(?:delete|rm|remove|destroy|uninstall|terminate|prune)[\w-]*",
+    ),
+    (
+        "run_fetched",
+        r"\b(?:curl|wget)\b[^\n]*\|\s{0,4}(?:sudo\s+)?(?:ba|z|da|k)?sh\b|(?:ba|z|da)?sh\s+-c\s+[\"']?\$\(\s{0,4}(?:curl|wget)|(?:source|\.|eval)\s+[^\n]*(?:\$\(|<\()\s{0,4}(?:curl|wget)|\|\s{0,4}(?:sudo\s+)?(?:python|perl|ruby|node)\d?\b",
+    ),
+    (
+        "read_secret",
+        r"\.ssh/|\bid_(?:rsa|ed25519|ecdsa)\b|\.aws/credentials|\.netrc\b|\.pgpass\b|\.git-credentials|\.npmrc\b|\.pypirc\b|\.kube/config|(?:^|[\s/=\"'])\.env(?:\.[\w-]+)?(?:[\s\"';|&)]|$)|\bcredentials(?:\.json)?\b|/etc/shadow|\.p12\b|\.pfx\b|\.pem\b|\.key\b|\.gnupg|\bprintenv\b|(?:^|[;&|]\s{0,4})env\s{0,4}(?:$|\|)|\bkubectl\b[^\n]*\bsecrets?\b|\b(?:vault|op|pass|bw|doppler|chamber)\s+(?:kv\s+)?(?:read|get|show|item|secrets?)\b|secretsmanager|\bgcloud\s+secrets|az\s+keyvault\s+secret|security\s+find-\w+-password|/proc/[\w*]+/environ",
+    ),
+    (
+        "disable_check",
+        r"--no-verify\b|--no-gpg-sign\b|\bset\s+\+e\b|\|\|\s{0,2}true\b|\bcore\.hooksPath\b|\bSKIP=|\bHUSKY=0|\bgh\b[^\n]*(?:protection|rulesets)|--force-with-lease|\bsystemctl\s+(?:stop|disable|mask)|\bsetenforce\s+0|\bufw\s+disable|iptables\s+-F|\bauditctl\s+-[eD]|--(?:skip|no|disable)-(?:checks?|tests?|verify|validation|hooks?|lint|audit|scan)\b",
+    ),
+)
 _CHECK_FILES = re.compile(
     r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|\.circleci/|Jenkinsfile|\.pre-commit-config|\.husky/|CODEOWNERS|azure-pipelines|\.drone\.yml)"
 )
@@ -52,6 +77,8 @@ _CHECK_REMOVED = re.compile(
 _CREDENTIAL_FILE = re.compile(
     r"(?:^|/)(?:\.env(?:\.[\w-]+)?|\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|credentials(?:\.\w+)?|secrets?\.(?:ya?ml|json|toml|env)|[\w.-]+\.(?:pem|key|p12|pfx|jks|keystore|kdbx)|shadow|\.htpasswd|service[_-]account[\w-]*\.json|kubeconfig|environ)$|/\.(?:ssh|aws|gnupg|kube|docker|azure)/|/var/run/secrets/|/run/secrets/"
 )
+
+_LONG = 2_000
 
 CONSEQUENTIAL = frozenset(
     {"send", "publish", "push", "delete", "pay", "run_fetched", "grant", "write_outside", "disable_check"}
@@ -68,7 +95,8 @@ def effects(action: Action, reading: Reading | None = None, workspace: str = "")
     reading = reading or Reading()
     found = set(_of_tool(action))
     text = action.text if action.tool in {"shell", "bash", "", "python"} else ""
-    found.update(effect for effect, pattern in _COMMANDS if text and pattern.search(text))
+    if text:
+        found.update(_of_command(text))
     kinds = " ".join(finding.kind for finding in reading.findings)
     if (
         "delete" in kinds
@@ -108,25 +136,51 @@ def texts(value: Any) -> Iterator[str]:
         item = stack.pop()
         if isinstance(item, str):
             yield item
-        elif isinstance(item, dict):
+        elif isinstance(item, Mapping):
             stack += [*item.keys(), *item.values()]
         elif isinstance(item, (list, tuple)):
             stack += item
 
 
-def _of_tool(action: Action) -> set[str]:
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", action.tool).lower())
-    if not words or is_local(action.tool):
-        return set()
-    found = {effect for word in words for effect in _BY_TOOL_WORD.get(word, ())}
+def _of_tool(action: Action) -> frozenset[str] | set[str]:
+    found, reads = _of_name(action.tool)
     method = str(action.args.get("method", "")).upper()
-    if method in {"POST", "PUT", "PATCH"} or (method == "" and action.tool == "http" and action.args.get("body")):
-        found.add("send")
-    elif method == "DELETE":
-        found.add("delete")
-    if _READING_WORDS & set(words) and method in {"", "GET", "HEAD"}:
-        found -= {"send", "delete", "pay", "grant"}
-    return found
+    if reads and method in {"", "GET", "HEAD"}:
+        return found - {"send", "delete", "pay", "grant"}
+    if method in {"POST", "PUT", "PATCH"} or (not method and action.tool == "http" and action.args.get("body")):
+        return found | {"send"}
+    return found | {"delete"} if method == "DELETE" else found
+
+
+def _of_command(text: str) -> set[str]:
+    """The effects of a shell command's words: one scan of a set; a long text could exhaust the set's memory, so each is tried."""
+    together, each = _patterns()
+    text = encodable(text)
+    if len(text) > _LONG:
+        return {effect for effect, pattern in each if pattern.search(text)}
+    return {each[number][0] for number in together.Match(text) or ()}
+
+
+@cache
+def _patterns() -> tuple[Any, tuple[tuple[str, Any], ...]]:
+    options = re2.Options()
+    options.log_errors = False
+    together = re2.Set.SearchSet(options)
+    for _, pattern in _COMMANDS:
+        together.Add(pattern)
+    together.Compile()
+    return together, tuple((effect, re2.compile(pattern)) for effect, pattern in _COMMANDS)
+
+
+@lru_cache(maxsize=1024)
+def _of_name(tool: str) -> tuple[frozenset[str], bool]:
+    """The effects that the words of a tool's name speak of, and whether it only reads."""
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", tool).lower())
+    if is_local(tool):
+        return frozenset(), False
+    return frozenset(effect for word in words for effect in _BY_TOOL_WORD.get(word, ())), bool(
+        _READING_WORDS & set(words)
+    )
 
 
 def _paths(action: Action) -> list[str]:

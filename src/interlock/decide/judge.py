@@ -88,8 +88,10 @@ def _judge(
     facts = Facts(action, reading, findings, environment)
     accepted = _accepted(policies.accepted(facts), findings)
     said = _Said()
-    for finding in findings:
+    for finding in reading.findings:
         said.finding(finding, accepted.get(finding.kind))
+    for finding in flow:  # what was found about the way here is nobody's to accept
+        said.finding(finding, None)
     for match in policies.matches(facts):
         said.rule(match)
     said.risk = max(said.risk, RANK[floor])

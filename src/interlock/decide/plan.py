@@ -63,7 +63,9 @@ def make_plan(
             )
         assigned.append(Phase(assignments=tuple(line)))
     pairs = tuple(sorted((first, second) for first, second in (sorted(pair) for pair in apart)))
-    return Plan(task=task.text, phases=tuple(assigned), exclusions=pairs)
+    involved = [name for line in assigned for each in line.assignments for name in (each.agent, *each.fallbacks)]
+    definitions = {name: by_name[name].digest for name in involved if name in by_name}
+    return Plan(task=task.text, phases=tuple(assigned), exclusions=pairs, definitions=definitions)
 
 
 def _known(selection: Selection, by_name: Mapping[str, AgentSpec]) -> tuple[str, ...]:
@@ -105,7 +107,8 @@ def before_pairs(
     circle = find_cycle(chosen, pairs)
     if circle:
         raise PlanError(f"needs go round in a circle: {' needs '.join(circle)}. Take one of these needs away")
-    for pair in sorted(matrices.order(text, chosen, list(by_name), matrix)):
+    leading = [spec.name for spec in catalogue if not spec.fallback_only]
+    for pair in sorted(matrices.order(text, chosen, leading, matrix)):
         if not find_cycle(chosen, pairs | {pair}):
             pairs.add(pair)
     return pairs

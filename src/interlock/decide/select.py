@@ -9,7 +9,7 @@ A team's decision matrix goes first where it applies; what history taught is mix
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,23 +25,30 @@ _PHRASE_BONUS = 0.5
 """A keyword of several words that stands whole in the task counts half as much again."""
 _PER_KEYWORD = 0.1
 """Each keyword takes this from what the description says: who lists many has said in them what matters."""
-_PHRASE_SHARE = 0.8
-"""A word out of a keyword of n words says n^-0.8 of what a keyword of one word says."""
+_PHRASE_SHARE = 1.0
+"""A word out of a keyword of n words says 1/n of what a keyword of one word says."""
 _HEAD = 1.3
 """The head of a phrase is what is worked on (“login *tests*”, “password reset *email*”); the words before only qualify it."""
 _CENTRAL = 0.8
 """How much an agent's own word depends on whether the agent is at home in the word's group."""
 _GROUP_LEAST = 2.5
 """An agent whose words touch a group of the thesaurus less than this only brushes against it."""
-_GROUP_PART = 0.5
+_GROUP_PART = 0.25
 """Unless that is this part of everything the agent says of itself."""
+_STRAY = 0.75
+"""One word of a group may have strayed in from another sense (“threat *models*” are not machine learning)."""
 _PATH_WEIGHT = 6.0
 """A file in the task that an agent owns outweighs several words: ownership is a fact, a word is a hint."""
 _NAMED_WEIGHT = 12.0
 _ENOUGH = 0.6
 """The least weight of evidence on which an agent is chosen at all."""
+_SURE = 0.5
+_BLIND = 0.6
+"""What evidence counts when it explains next to nothing of the task; all of it when it explains everything."""
 _SHARE = 0.65
 """The next agent joins when it explains at least this share of the leader's weight with words of its own."""
+_LONGEST = 20_000
+"""Characters of a task that are read."""
 _MOST = 4
 _GUESSES = 2
 _FALLBACK_OVERLAP = 0.25
@@ -80,6 +87,7 @@ def select(
 
     ``insist`` names agents that the submitter demands: they are all chosen, and no other.
     """
+    text = text[:_LONGEST]
     index = _index(catalogue)
     parts = _parts(text, index)
     if memory is not None:
@@ -91,7 +99,7 @@ def select(
         for name, why in verdict.why.items():
             parts[name][why] = parts[name].get(why, 0.0) + _ENOUGH
         return _selection(verdict.agents, index, parts, reason=verdict.reason, emergency=verdict.emergency)
-    chosen = _chosen(parts)
+    chosen = _chosen(text, parts)
     if chosen:
         return _selection(chosen, index, parts, reason="they know the words of the task")
     known = any(parts.values())
@@ -99,11 +107,11 @@ def select(
     return _selection((), index, parts, reason=reason)
 
 
-def _chosen(parts: Parts) -> tuple[str, ...]:
+def _chosen(text: str, parts: Parts) -> tuple[str, ...]:
     """Greedy cover: the best, then whoever explains enough of what is left."""
     total = {name: sum(found.values()) for name, found in parts.items()}
     order = sorted(total, key=lambda name: (-total[name], name))
-    if not order or total[order[0]] < _ENOUGH:
+    if not order or total[order[0]] < _ENOUGH or total[order[0]] * _trust(text, parts[order[0]]) < _SURE:
         return ()
     chosen = [order[0]]
     explained = dict(parts[order[0]])
@@ -120,6 +128,13 @@ def _chosen(parts: Parts) -> tuple[str, ...]:
         for what, weight in parts[following].items():
             explained[what] = max(explained.get(what, 0.0), weight)
     return tuple(chosen)
+
+
+def _trust(text: str, found: Mapping[str, float]) -> float:
+    """How far to trust evidence that explains only part of what the best sentence says: one word may be chance."""
+    told = [set(words.terms(sentence)) for sentence in words.sentences(text)]
+    shares = [sum(found.get(term, 0.0) > 0 for term in terms) / len(terms) for terms in told if terms]
+    return _BLIND + (1 - _BLIND) * max(shares, default=1.0)
 
 
 def _parts(text: str, index: _Index) -> Parts:
@@ -297,12 +312,15 @@ def _homes(direct: Mapping[str, Mapping[str, float]]) -> list[dict[str, float]]:
     homes = []
     for group in groups():
         known: dict[str, float] = defaultdict(float)
+        said: Counter[str] = Counter()
         for term in group:
             for name, weight in direct.get(term, {}).items():
                 known[name] += weight
+                said[name] += 1
         enough = max((min(_GROUP_LEAST, _GROUP_PART * whole[name]) for name in known), default=1.0)
         most = max(enough, *known.values(), 0.0)
-        homes.append({name: weight / most for name, weight in known.items()})
+        stray = {name for name in known if said[name] == 1 and known[name] < _GROUP_PART * whole[name]}
+        homes.append({name: weight / most * (_STRAY if name in stray else 1.0) for name, weight in known.items()})
     return homes
 
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from interlock.decide.effects import CONSEQUENTIAL, OUTWARD, effects, holds_credentials, is_local, texts
@@ -35,6 +36,7 @@ _LINE = 16
 _FILE_LIKE = re.compile(
     r"\.(?:py|js|ts|tsx|jsx|md|txt|json|ya?ml|toml|html|css|go|rs|java|rb|c|h|cpp|sql|csv|lock|cfg|ini|xml|svg|png|jpe?g|pdf|log)$"
 )
+_SCRIPT = re.compile(r"[\w.-]{1,100}\.(?:sh|py|js|pl|rb|exe|bin|run|whl|deb|rpm|tgz|zip)\b")
 _HOUSE = re.compile(
     r"^(?:localhost|127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|\[?::1)|\.(?:local|internal|localhost)$"
 )
@@ -79,7 +81,7 @@ def join(first: History, second: History) -> History:
     """The history of an agent that got results from two others. Nothing becomes more trusted, nothing is forgotten."""
     return History(
         labels=first.labels.join(second.labels),
-        untrusted=_pack(_unpack(first.untrusted) | _unpack(second.untrusted)),
+        untrusted=_either(first.untrusted, second.untrusted),
         trusted=tuple(sorted(set(first.trusted) & set(second.trusted))),
         counts={kind: max(first.count(kind), second.count(kind)) for kind in sorted({*first.counts, *second.counts})},
     )
@@ -88,29 +90,20 @@ def join(first: History, second: History) -> History:
 def after_call(history: History, action: Action, reading: Reading, result_text: str, result_labels: Labels) -> History:
     """The history after ``action`` took place and ``result_text`` came back with ``result_labels``."""
     labels = history.labels.join(action.labels).join(result_labels)
-    bits = 0
+    strange: list[str] = []
     if result_labels.integrity is Integrity.UNTRUSTED:
-        bits = _bits(_tokens(result_text))
+        strange += _tokens(result_text)
     does = effects(action, reading)
     if does & {"fetch", "run_fetched"}:  # what was saved from outside is as strange as what was shown
-        bits |= _bits(
-            token
-            for text in texts(dict(action.args))
-            for token in _tokens(text)
-            if not _FILE_LIKE.search(token) or "/" in token
-        )
-        bits |= _bits(re.findall(r"[\w.-]+\.(?:sh|py|js|pl|rb|exe|bin|run|whl|deb|rpm|tgz|zip)\b", action.text.lower()))
+        strange += [token for text in texts(action.args) for token in _tokens(text)]
+        strange += _SCRIPT.findall(action.text.lower())
     counts = dict(history.counts)
     for kind in does:
         counts[kind] = counts.get(kind, 0) + (max(1, len(reading.paths)) if kind == "delete" else 1)
     counts["calls"] = counts.get("calls", 0) + 1
     counts["blocks_in_a_row"] = 0
-    return replace(
-        history,
-        labels=labels,
-        untrusted=_pack(_unpack(history.untrusted) | bits) if bits else history.untrusted,
-        counts=counts,
-    )
+    untrusted = _with(history.untrusted, strange) if strange else history.untrusted
+    return replace(history, labels=labels, untrusted=untrusted, counts=counts)
 
 
 def flow(
@@ -125,7 +118,7 @@ def flow(
     does = effects(action, reading, scope.workspace)
     labels = history.labels.join(action.labels)
     found: list[Finding] = []
-    held = list(texts(dict(action.args)))
+    held = list(texts(action.args))
     outward = does & OUTWARD and _leaves(held, reading, scope)
     if outward and any(finding.severity >= RiskLevel.CRITICAL for text in held for finding in find_secrets(text)):
         found.append(
@@ -161,21 +154,21 @@ def flow(
 
 
 def _provenance(held: list[str], history: History, *, consequential: bool) -> list[Finding]:
-    bits, trusted = _unpack(history.untrusted), set(history.trusted)
+    marks, trusted = _unpack(history.untrusted), set(history.trusted)
     strangers: dict[str, None] = {}
     for text in held:
         for token in _tokens(text):
-            if token not in strangers and _fingerprint(token) not in trusted and _has(bits, token):
+            if token not in strangers and _fingerprint(token) not in trusted and _has(marks, token):
                 strangers[token] = None
-        for name in re.findall(r"[\w.-]+\.(?:sh|py|js|pl|rb|exe|bin|run|whl|deb|rpm|tgz|zip)\b", text.lower()):
-            if _has(bits, name):
+        for name in _SCRIPT.findall(text.lower()):
+            if _has(marks, name):
                 strangers[name] = None
     severity = RiskLevel.HIGH if consequential else RiskLevel.MEDIUM
     return [
         _finding(
             "flow.destination_from_untrusted",
             severity,
-            redact(token[:80]),
+            redact(token)[:80],
             "this came word for word out of text that anyone could have written",
         )
         for token in list(strangers)[:_MOST_SAID]
@@ -225,16 +218,21 @@ def _fingerprint(token: str) -> str:
     return hashlib.blake2b(token.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def _bits(tokens: Iterable[str]) -> int:
-    marks = bytearray(_BITS // 8)
+def _with(packed: str, tokens: Iterable[str]) -> str:
+    """The filter ``packed`` with more tokens in it."""
+    marks = bytearray(_unpack(packed))
     for token in tokens:
         for place in _places(token):
             marks[place >> 3] |= 1 << (place & 7)
-    return int.from_bytes(marks, "little")
+    return _pack(marks)
 
 
-def _has(bits: int, token: str) -> bool:
-    return all(bits >> place & 1 for place in _places(token))
+def _either(first: str, second: str) -> str:
+    return _pack(bytes(one | other for one, other in zip(_unpack(first), _unpack(second), strict=True)))
+
+
+def _has(marks: bytes, token: str) -> bool:
+    return all(marks[place >> 3] >> (place & 7) & 1 for place in _places(token))
 
 
 def _places(token: str) -> list[int]:
@@ -242,12 +240,13 @@ def _places(token: str) -> list[int]:
     return [int.from_bytes(mark[start : start + 2], "little") for start in range(0, 2 * _HASHES, 2)]
 
 
-def _pack(bits: int) -> str:
-    return base64.b64encode(bits.to_bytes(_BITS // 8, "little")).decode() if bits else ""
+def _pack(marks: bytes | bytearray) -> str:
+    return base64.b64encode(marks).decode() if any(marks) else ""
 
 
-def _unpack(packed: str) -> int:
-    return int.from_bytes(base64.b64decode(packed), "little") if packed else 0
+@lru_cache(maxsize=8)
+def _unpack(packed: str) -> bytes:
+    return base64.b64decode(packed) if packed else bytes(_BITS // 8)
 
 
 def _finding(kind: str, severity: RiskLevel, evidence: str, reason: str) -> Finding:

@@ -33,7 +33,8 @@ deploy deployment release rollout ci cd pipeline workflow actions docker dockerf
 ci build pipeline workflow actions runner artifact jenkins gitlab compile publish tag release nightly
 kubernetes k8s cluster pod replica node namespace ingress helm autoscaling autoscale evict kubectl container deployment daemonset
 terraform cloudformation pulumi cloud aws gcp azure vpc subnet iam bucket s3 ec2 lambda
-monitoring monitor observability alerting alert page pager paging prometheus grafana metric log logging trace tracing telemetry uptime incident oncall sentry slo outage downtime
+debug debugger debugging crash exception traceback stacktrace hang freeze segfault nullpointer flaky failure
+monitoring monitor reliability sre observability alerting alert page pager paging prometheus grafana metric log logging trace tracing telemetry uptime incident oncall sentry slo outage downtime
 dependency package npm pip yarn pnpm cargo lockfile upgrade bump dependabot renovate version outdated deps library
 email mail smtp notification notify sms push invitation invite alert reminder newsletter message messaging inbox
 csv import importer export exporter bulk batch spreadsheet excel xlsx upload parse parser parsing etl ingest ingestion
@@ -41,6 +42,7 @@ image photo picture ocr scan thumbnail resize camera vision
 performance optimization optimisation optimize slow slowness speed fast latency throughput profiling bottleneck memory leak lazyloading bundle
 documentation docs document readme changelog guide tutorial manual wiki docstring reference howto
 translation translate localization localisation locale i18n l10n language multilingual
+bank banking statement balance account reconcile reconciliation ledger
 payment pay payer paypal stripe billing bill invoice checkout subscription refund charge price pricing tax vat card chargeback
 cart basket checkout order purchase buy buyer product catalogue shop store storefront
 inventory stock warehouse supplier reorder replenish sku
@@ -51,9 +53,10 @@ ml machinelearning model training train retrain inference neural pytorch tensorf
 datapipeline etl elt airflow dbt spark kafka stream streaming queue broker rabbitmq load loader ingest ingestion connector sync source lake airbyte fivetran
 warehouse dbt snowflake bigquery redshift fact dimension mart staging incremental
 network dns firewall vpn proxy loadbalancer subnet router packet switch wifi latency
-pullrequest pr review reviewer merge mergeable
+pullrequest pr review reviewer merge mergeable inspect critique
 featureflag flag toggle rollout experiment abtest canary
 tenant tenancy multitenant organization organisation whitelabel isolation
+kyc identity passport sanction screening aml laundering verification
 privacy gdpr consent retention anonymize anonymise mask pii personal erasure erase compliance dataprotection
 lineage catalog catalogue provenance governance stewardship quality origin
 audit compliance trail control evidence
@@ -75,7 +78,7 @@ accounting ledger bookkeeping reconciliation reconcile invoice expense payable r
 finance budget forecast cashflow revenue profit margin cost treasury
 hr recruiting recruit hire hiring candidate applicant interview onboarding payroll vacation absence employee staff
 legal contract clause law lawsuit litigation lawyer liability compliance nda agreement
-marketing campaign seo advertising advert brand audience conversion landing newsletter socialmedia promotion
+marketing campaign seo google growth launch advertising advert brand audience conversion landing newsletter socialmedia promotion
 research literature paper study survey citation hypothesis experiment
 education course lesson student teacher exam curriculum grade homework
 health patient doctor clinic hospital diagnosis medication prescription nurse treatment symptom

@@ -16,8 +16,10 @@ _stemmer: Any = snowballstemmer.stemmer("english")
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_\-./][A-Za-z0-9]+)*|[0-9]+[A-Za-z]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _PATH = re.compile(
-    r"(?<![\w/.])(?:\.?[\w@.\-]+/)+[\w@.\-*]*|(?<![\w/.])[\w\-]+(?:\.[\w\-]+)*\.[a-z][a-z0-9]{0,5}(?![\w/])"
+    r"(?<![\w/.@\-])(?:\.?[\w@.\-]{1,200}/)+[\w@.\-*]*|(?<![\w/.\-])[\w\-]{1,200}(?:\.[\w\-]+)*\.[a-z][a-z0-9]{0,5}(?![\w/])"
 )
+_LONGEST_PATH, _MOST_PATHS = 400, 200
+"""Of a longer path the end is kept: it names the file."""
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _PREFIX = re.compile(r"^\s*(?:[A-Z][A-Z]+-\d+:?\s+)?([a-z]+)(?:\(([^)]*)\))?!?:\s+", re.IGNORECASE)
 
@@ -52,10 +54,24 @@ WORK_WORDS = word_set(
 """Words that nearly every task and definition has: they tell the kind of work, not whose it is."""
 
 
+_APART = {
+    "production": "production",
+    "important": "important",
+    "importance": "important",
+    "internal": "internal",
+    "internally": "internal",
+    "accessibility": "accessibility",
+    "accessible": "accessible",
+}
+"""Words that Snowball would throw together with one of another meaning (product, import, intern, access)."""
+
+
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """The Snowball stem of one word, lower-cased."""
     lowered = word.lower()
+    if lowered in _APART:
+        return _APART[lowered]
     return str(_stemmer.stemWord(lowered)) if len(lowered) > 2 else lowered  # noqa: PLR2004 - nothing to strip
 
 
@@ -72,6 +88,7 @@ _SAYINGS = tuple(
         (r"(?:two|2|multi)[ -]factor", "mfa"),
         (r"e-mail(s?)", r"email\1"),
         (r"end[ -]to[ -]end", "e2e"),
+        (r"on[ -]call", "oncall"),
         (r"roll(?:s|ed|ing)?(?: [\w.]+){0,4} out", "rollout"),
         (r"pull[ -]requests?", "pullrequest"),
         (r"(?:feature|release)[ -](?:flag|toggle)(s?)", r"featureflag\1"),
@@ -93,9 +110,18 @@ def plain_words(text: str) -> list[str]:
     return raw_words(text)
 
 
+_BRANDS = re.compile(
+    r"\b(?:GitHub|GitLab|JavaScript|TypeScript|PostgreSQL|MySQL|MariaDB|MongoDB|SQLite|DynamoDB|NoSQL|BigQuery|OAuth|OpenID|OpenAPI"
+    r"|DevOps|DevSecOps|GraphQL|PayPal|ChatGPT|OpenAI|YouTube|LinkedIn|WordPress|PyTorch|TensorFlow|CloudFront|CloudFormation"
+    r"|RabbitMQ|WebSocket|WebSockets|Node\.?js|iOS|macOS|McDonald|PowerPoint|LaTeX|JUnit|FastAPI|pyTest)\b"
+)
+"""Names that are one word in spite of their capitals."""
+
+
 def raw_words(text: str) -> list[str]:
     """The words of ``text`` in order, identifiers split into their parts."""
     found: list[str] = []
+    text = _BRANDS.sub(lambda brand: brand.group().lower(), text)
     for token in _TOKEN.findall(text):
         for piece in re.split(r"[_\-./]", token):
             found.extend(part.lower() for part in _parts(piece))
@@ -114,6 +140,7 @@ def terms(text: str) -> list[str]:
     ]
 
 
+_PHRASE_END = re.compile(r"[,;:.!?()]\s|$")
 _PREPOSITIONS = word_set(
     "in for from to on of with by at into onto when after before during without within between via using "
     "instead because so that which while if until against across through under over as per and or but"
@@ -121,19 +148,16 @@ _PREPOSITIONS = word_set(
 
 
 def heads(text: str) -> set[str]:
-    """The stems that end a phrase: before a preposition, a comma or the end. They name what is worked on."""
+    """The stems that end a phrase: before a preposition, a comma or the end. They name what is worked on, and where."""
     found = set()
-    for part in re.split(r"[,;:.!?()]\s|$", text):
+    for part in _PHRASE_END.split(text):
         last = ""
-        for word in plain_words(part):
+        for word in (*plain_words(part), "in"):
             if word in _PREPOSITIONS:
-                if last:
-                    break
-                continue
-            held = stem(word)
-            last = held if len(held) > 1 and held not in _WEAK else last
-        if last:
-            found.add(last)
+                found |= {last} if last else set()
+                last = ""
+            elif len(held := stem(word)) > 1 and held not in _WEAK:
+                last = held
     return found
 
 
@@ -153,7 +177,8 @@ def phrase(text: str) -> tuple[str, ...]:
 
 def paths(text: str) -> tuple[str, ...]:
     """The file paths that ``text`` names, in order, each once."""
-    return tuple(dict.fromkeys(found.rstrip(".") for found in _PATH.findall(text) if not found.startswith("http")))
+    found = (path.rstrip(".")[-_LONGEST_PATH:] for path in _PATH.findall(text) if not path.startswith("http"))
+    return tuple(dict.fromkeys(found))[:_MOST_PATHS]
 
 
 def sentences(text: str) -> list[str]:

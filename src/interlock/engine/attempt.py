@@ -7,7 +7,6 @@ the workspace happens a second time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -94,31 +93,56 @@ class AttemptLine:
         """Go the way. Every ending but :class:`Lost` is stored."""
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
-            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id))
+            attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
+            walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
+            claimed = await self._claimed(attempt_id, walls, switch)
             if claimed is not None:
                 await self._go(*claimed, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    def _claim(self, conn: sa.Connection, attempt_id: str) -> tuple[Attempt, int] | None:
-        """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
+    async def _claimed(self, attempt_id: str, walls: str, switch: Switch) -> tuple[Attempt, int] | None:
+        """The attempt with its permit; None when it has ended.
+
+        One that gave its permit back to wait for a person, and whose worker died meanwhile, gets in line again first.
+        """
+        while True:
+            claimed, ended = await self._means.write(
+                lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled)
+            )
+            if claimed is not None or ended:
+                return claimed
+            if switch.lost:
+                raise Lost
+            await asyncio.sleep(_TICK_S)
+
+    def _claim(
+        self, conn: sa.Connection, attempt_id: str, walls: str, cancelled: str
+    ) -> tuple[tuple[Attempt, int] | None, bool]:
+        """(the attempt with its permit now this worker's, or None; whether it has ended).
+
+        This is no DBOS step: it must be done again on resume.
+        """
         attempt = rows.find_attempt(conn, attempt_id)
         if attempt is None or attempt.state is AttemptState.ENDED:
-            return None
-        permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        if permit is None:  # it died while it waited for a person: it needs a place again before it may go on
-            queue.grant(conn, attempt_id, attempt.agent, generation=rows.find_breaker(conn, attempt.agent).generation)
-            permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        fence = permit.fence if permit else 0
+            return None, True
+        permit = queue.claim_permit(conn, attempt.id, self._means.worker_id)
+        if permit is None and cancelled:
+            self._means.governor.end(conn, attempt, AgentError(kind=ErrorKind.CANCELLED, message=cancelled))
+            return None, True
+        if permit is None:
+            self._means.governor.step_back(conn, attempt)
+            return None, False
+        fence = permit.fence
         began = attempt.started_at or self._means.clock.now()
         attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
         rows.save_attempt(conn, attempt)
         self._means.record(
             conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
             {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
-             "times": fence},
+             "times": fence, "sandbox": walls},
         )  # fmt: skip
-        return attempt, fence
+        return (attempt, fence), False
 
     async def _go(self, attempt: Attempt, fence: int, switch: Switch) -> None:
         error: AgentError | None = None
@@ -149,6 +173,9 @@ class AttemptLine:
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
             return attempt
+        agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
+        if agreed != spec.digest:
+            raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
         attempt = replace(attempt, result=None)
         await self._after_a_crash(attempt, spec, fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
@@ -305,10 +332,13 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
 
 
 async def _end(agent: asyncio.Task[AgentResult]) -> None:
-    """Cancel the agent and wait until everything it started has ended."""
-    agent.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await agent
+    """Cancel the agent and wait until everything it started has ended.
+
+    Again and again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes just as it has its result.
+    """
+    while not agent.done():
+        agent.cancel()
+        await asyncio.wait({agent}, timeout=1)
 
 
 def _assignment(run: Run, attempt: Attempt) -> Assignment:

@@ -72,15 +72,16 @@ class Durable:
             "log_level": "ERROR",
             "console_log_level": "ERROR",
         }
+        if not self.is_ready():
+            DBOS(config=config)
+            DBOS.launch()  # makes DBOS's own tables
+            DBOS.destroy()
         self.queue = f"worker-{worker_id}"
-        known = self.is_ready()
-        if known:  # DBOS looks for new queues once a second: one that is there before the launch is served at once
-            self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
+        # DBOS looks for new queues once a second: one that is there before the launch is served at once
+        self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
         DBOS(config=config)
         DBOS.listen_queues([self.queue])
         DBOS.launch()
-        if not known:
-            self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""

@@ -42,6 +42,8 @@ class Means:
     chooser: Chooser
     workspaces: Workspaces
     runner_of: Callable[[AgentSpec], Runner]
+    containment: Callable[[str], str]
+    """What holds the agent of that name on this machine; may take a moment the first time."""
     clock: Clock
     worker_id: str
 

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from interlock.model.agent import Validator
 from interlock.reading.secrets import redact
+from interlock.runners.command import filled
 
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TERM")
 _LAST = 600
@@ -25,8 +25,7 @@ async def run_command(command: Sequence[str], *, cwd: Path, project: Path, at_mo
     ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
     At the time-out the whole process group is killed.
     """
-    places = {"{python}": sys.executable, "{project}": str(project), "{workspace}": str(cwd)}
-    argv = [_filled(word, places) for word in command]
+    argv = filled(command, project=project, workspace=cwd)
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
@@ -52,9 +51,3 @@ async def failed_validator(validator: Validator, *, workspace: Path, project: Pa
     """Why the validator failed, empty when it passed."""
     ok, said = await run_command(validator.command, cwd=workspace, project=project, at_most=validator.timeout)
     return "" if ok else said
-
-
-def _filled(word: str, places: Mapping[str, str]) -> str:
-    for name, place in places.items():
-        word = word.replace(name, place)
-    return word

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.config import read_yaml
+from interlock.config import PolicySettings, read_yaml
 from interlock.decide.policy_load import PolicyFile, examine
 from interlock.errors import ConfigError, did_you_mean
 
@@ -27,7 +27,7 @@ PACKS = (
     "literal",
 )
 """The packs, by name. ``literal`` is the seed's six patterns on every surface, kept for comparison only."""
-DEFAULT_PACKS = ("defaults", "databases", "git", "cloud", "kubernetes", "secrets", "forbidden-operations")
+DEFAULT_PACKS: tuple[str, ...] = PolicySettings().packs
 """What is on when a configuration names none."""
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from interlock.model.action import Finding, Span, SpanKind
 from interlock.model.risk import RiskLevel
+from interlock.reading.secrets import redact
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LISTED = re2.compile(r"^[a-z][a-zA-Z0-9]*(?:[_.-][a-zA-Z0-9]+)+\s?:\s")
@@ -61,7 +62,7 @@ def _finding(kind: str, severity: RiskLevel, match: Any, reason: str, of: SpanKi
         detector="text",
         kind=kind,
         severity=severity,
-        evidence=match[0][:100],
+        evidence=redact(match[0])[:100],
         reason=reason,
         span=Span(start=match.start(), end=match.end(), of=of),
     )

@@ -33,19 +33,21 @@ _TURNED = re2.compile(r"(?i)\b(?:" + "|".join(sorted(_ROT13 | _BACKWARDS)) + r")
 _ODD = re2.compile(r"\S{32}|(?:\b\w\b[\W_]{1,3}){4}|(?:\b(?:[A-Za-z]+\d|\d+[A-Za-z])[A-Za-z0-9]*\W{1,3}){4}")
 _MAY_HOLD = re2.compile(r"\S{20}|(?:\b\w\b[\W_]{1,3}){4}|(?:[0-9A-Fa-f]{2}[ :,]){12}")
 _ENTITIES = 4
+_NO_WORD = 32
+_RUN_ON = re.compile(r"[A-Za-z0-9]+[.,!?;:]*|(?:[A-Za-z0-9][._-]){8,}[A-Za-z0-9]?[.,!?;:]*")
 _FOREIGN_WORDS = 2
 
 
 def views(text: str) -> Iterator[tuple[str, str]]:
     """``(how, decoded text)`` for each encoding that is found in ``text``; at most a few, each at most 16 kB."""
-    if "%" in text and len(_PERCENT.findall(text[:_LONGEST])) >= _ENTITIES:
-        yield "percent", unquote(text[:_LONGEST], errors="replace")
-    if "&" in text and len(_ENTITY.findall(text[:_LONGEST])) >= _ENTITIES:
-        yield "entities", html.unescape(text[:_LONGEST])
-    if "\\" in text and len(_UNICODE.findall(text[:_LONGEST])) >= _ENTITIES:
+    if "%" in text and (lines := _lines_with(_PERCENT, text)):
+        yield "percent", unquote(lines, errors="replace")
+    if "&" in text and (lines := _lines_with(_ENTITY, text)):
+        yield "entities", html.unescape(lines)
+    if "\\" in text and (lines := _lines_with(_UNICODE, text)):
         yield (
             "escapes",
-            _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), text[:_LONGEST]),
+            _UNICODE.sub(lambda match: chr(min(int(match[1] or match[2] or match[3], 16), 0x10FFFF)), lines),
         )
     if not text.isascii() and (tags := tag_text(text)):
         yield "tags", tags[:_LONGEST]
@@ -55,11 +57,25 @@ def views(text: str) -> Iterator[tuple[str, str]]:
 
 
 def squashed(text: str) -> str:
-    """Letters and digits only, when ``text`` looks as if its spaces were moved or taken out; else empty."""
+    """Letters and digits only, of what looks as if its spaces were moved or taken out; empty for ordinary text."""
     head = text[:_LONGEST]
     if _ODD.search(head) is None:
         return ""
+    words = head.split()
+    odd = sum(1 for word in words if len(word) == 1 or (word.isalnum() and not word.isalpha() and not word.isdigit()))
+    if odd * 5 < len(words) * 2:
+        return " ".join(
+            "".join(filter(str.isalnum, word)).lower()
+            for word in words
+            if len(word) >= _NO_WORD and _RUN_ON.fullmatch(word)
+        )
     return "".join(filter(str.isalnum, head)).lower()
+
+
+def _lines_with(pattern: re.Pattern[str], text: str) -> str:
+    """The lines of ``text`` that hold several of ``pattern``; empty when none does."""
+    lines = text[:_LONGEST].splitlines()
+    return "\n".join(line for line in lines if sum(1 for _ in pattern.finditer(line)) >= _ENTITIES)
 
 
 def _blobs(text: str) -> Iterator[tuple[str, str]]:

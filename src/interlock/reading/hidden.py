@@ -23,6 +23,7 @@ _STYLED = re.compile(
     "[\uff21-\uff3a\uff41-\uff5a]{5,}|[\U0001d400-\U0001d7ff]{5,}|[\u24b6-\u24e9]{4,}|[\U0001f130-\U0001f189]{4,}"
 )
 _MANY = 3
+_A_WORD = 4  # letters; shorter mixtures are formulas and units
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MIXABLE = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"}
@@ -54,7 +55,8 @@ def hidden_characters(text: str) -> list[Finding]:
         found.append(_finding("bidi", level, bidi, "the text is shown in another order than it is read"))
     mixed = [match for match in _WORD.finditer(text) if not match[0].isascii() and _mixes(match[0])]
     if mixed:
-        level = RiskLevel.HIGH if len(mixed) > 1 or normalise(mixed[0][0]).isascii() else RiskLevel.MEDIUM
+        posing = any(len(match[0]) >= _A_WORD and normalise(match[0]).isascii() for match in mixed)
+        level = RiskLevel.HIGH if posing else RiskLevel.MEDIUM
         found.append(_finding("homoglyphs", level, mixed[0], "words mix letters of several scripts that look alike"))
     styled = list(_STYLED.finditer(text))
     if len(styled) >= _MANY:

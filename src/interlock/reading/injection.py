@@ -47,7 +47,7 @@ _GROUPS = {
     "quote": '"',
     "open": "(",
 }
-_START = r"""(?:^|[.:/"!(pQ&W4])[pqi!]{0,2}"""
+_START = r"""(?:^|[./"!pQ&W4]|[N!aetkm4DA]:)[(pqi!]{0,3}"""
 _LITTLE = "wqz&s"
 _LEET = str.maketrans("013457", "oleast"), str.maketrans("013457", "oieast")
 
@@ -136,14 +136,14 @@ def _shape(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 def _vocative(text: str, start: int, end: int) -> bool:
     """Whether the word is spoken to: a comma or colon behind it, and a sentence's beginning or a greeting before it."""
-    if text[end : end + 1] not in {",", ":"}:
+    if text[end : end + 1] not in {",", ":"} or not text[end + 1 : end + 3].strip():
         return False
-    before = text[max(0, start - 14) : start].rstrip()
-    return not before or before[-1] in ".!?:,;\n\"'(>[-" or before.rsplit(None, 1)[-1] in _GREETINGS
+    before = text[max(0, start - 14) : start].rstrip(" ")
+    return not before or before[-1] in ".!?,;\n>" or before.rsplit(None, 1)[-1] in _GREETINGS
 
 
 _SPOKEN_TO = frozenset(
-    "assistant ai llm llms model agent agents chatbot chatgpt claude copilot gpt bot asistente assistente assistent ki ia".split()  # noqa: SIM905 - a list of words reads as words
+    "assistant ai llm llms model agent agents chatbot chatgpt claude copilot gpt bot asistente assistente assistent".split()  # noqa: SIM905 - a list of words reads as words
 )
 _GREETINGS = frozenset("hello hi hey dear attention ok okay the to for my note".split())  # noqa: SIM905 - a list of words reads as words
 
@@ -174,7 +174,7 @@ def _blank(sentence: str) -> str:
 
 
 _QUOTED = re.compile(r'"[^"Xf]{1,%d}"' % _QUOTE)  # noqa: UP031 - braces are part of the pattern
-_TELLING = re.compile(r"[OVSALegrJjGxvuTcNkHd8423M]")
+_TELLING = re.compile(r"[OVSALegrJjGxvuTcNRkHd8423M6]")
 
 
 @cache
@@ -193,7 +193,7 @@ def _words() -> dict[str, str]:
         for word in str(listed).replace('"', "").split():
             words.setdefault(word, letter)
     for word, letter in list(words.items()):
-        if letter in "NFDcBECtyeKj" and not word.endswith("s"):
+        if letter in "NRFYDcBECtyeKj" and not word.endswith("s"):
             words.setdefault(word + "s", letter)
     return words
 

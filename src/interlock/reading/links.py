@@ -52,7 +52,7 @@ def ways_out(text: str) -> list[Finding]:
                 detector="text",
                 kind="text.exfiltration.image" if loads else "text.exfiltration.link",
                 severity=level,
-                evidence=redact(url[:120]),
+                evidence=redact(url)[:120],
                 reason="the address carries data to another place" + (" as soon as it is shown" if loads else ""),
                 span=Span(start=match.start(group), end=match.end(group)),
             )

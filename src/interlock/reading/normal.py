@@ -111,7 +111,10 @@ def _looks_like(code: int) -> str:
         return ""  # accents stacked on Latin letters; the vowel signs of Indic and Arabic scripts have other names
     base = [part for part in unicodedata.normalize("NFKD", char) if unicodedata.category(part) != "Mn"]
     plain = "".join(_PLAIN.get(part, part) for part in base)
-    return plain if plain.isascii() else unicodedata.normalize("NFKC", char)
+    if plain and plain.isascii():
+        return plain
+    composed = unicodedata.normalize("NFKC", char)
+    return char if composed == char else "".join(_FOLD[ord(part)] for part in composed)
 
 
 _FOLD = _Fold()

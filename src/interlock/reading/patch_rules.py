@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
+
+import re2
 
 from interlock.model.risk import RiskLevel
 
@@ -24,16 +27,28 @@ class LineRule:
     severity: RiskLevel
     reason: str
     pattern: re.Pattern[str]
+    quick: Any
+    """RE2's linear matcher for the same words without their surroundings: when it finds nothing, nothing is there."""
     files: re.Pattern[str] | None = None
     """Only files whose lower-case path this finds; None for all code."""
 
 
+_SURROUNDINGS = re.compile(r"\(\?<?[!=][^()]*\)")
+"""Look-ahead and look-behind, which RE2 does not have; they only ever narrow a match."""
+
+
 def _rule(kind: str, severity: RiskLevel, reason: str, *patterns: str, files: str = "") -> LineRule:
+    whole = "|".join(patterns)
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = False
+    options.one_line = False
     return LineRule(
+        quick=re2.compile("(?m)" + _SURROUNDINGS.sub("", whole), options),
         kind=kind,
         severity=severity,
         reason=reason,
-        pattern=re.compile("|".join(patterns), re.IGNORECASE | re.MULTILINE),
+        pattern=re.compile(whole, re.IGNORECASE | re.MULTILINE),
         files=re.compile(files) if files else None,
     )
 
@@ -45,6 +60,8 @@ CI_FILES = (
 TEST_FILES = re.compile(
     r"(?:^|/)(?:tests?|specs?|__tests__|testdata|fixtures|e2e)/|(?:^|/)(?:test_[^/]*|[^/]*[_.-](?:test|spec))\.\w+$"
 )
+GUARD_FILES = re.compile(r"auth|security|permission|audit|csrf|acl\b|policy|middleware")
+"""Files that are likely to guard something, by name."""
 PROSE_FILES = re.compile(
     r"\.(?:md|mdx|rst|adoc|tex|csv|tsv|svg)$|(?:^|/)(?!(?:requirements|constraints|cmakelists)[^/]*$)[^/]*\.txt$|(?:^|/)(?:license|changelog|notice|authors)"
 )
@@ -164,7 +181,7 @@ ADDED = (
         "patch.code.eval",
         MEDIUM,
         "runs text as code",
-        r"(?<![\w.])(?:eval|exec)\s*\(|\bnew\s+Function\s*\(|\bpickle\.loads?\s*\(|\bmarshal\.loads\s*\(|yaml\.(?:unsafe_)?load\s*\((?![^)\n]*Safe)|"
+        r"(?<![\w.])(?:eval|exec)\s*\(|\bnew\s+Function\s*\(|\bpickle\.loads?\s*\(|\bmarshal\.loads\s*\(|yaml\.(?:unsafe_)?load\s*\((?!.*Safe)|"
         r"__import__\s*\(|ObjectInputStream\s*\(|\bunserialize\s*\(|dangerouslySetInnerHTML|vm\.runIn\w+\(",
     ),
     _rule(

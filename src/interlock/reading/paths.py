@@ -46,37 +46,37 @@ def read_path(path: str, scope: Scope, *, write: bool, resolved: str = "") -> Re
     findings += _kept_there(place, scope, write=write)
     if resolved:
         findings += _linked(resolved, place, scope, write=write)
-    return Reading(findings=worst_of_each_kind(findings), paths=(place,))
+    return Reading(
+        findings=worst_of_each_kind(findings), paths=(place.removeprefix("/") if place.startswith("/~") else place,)
+    )
 
 
 def traversal(text: str) -> tuple[Finding, ...]:
     """Signs of path traversal anywhere in a text that is no path by itself, such as a command line.
 
     Every encoding that read_path knows is critical; deep climbs, backslashes and climbs to well-known targets are high;
-    one or two plain ``../`` are medium.
+    one or two plain ``../`` are medium, unless they name the program that would run.
     """
     if len(text) > 16 * LONGEST:
         text = text[: 16 * LONGEST]
     findings: list[Finding] = []
-    for word in re.split(r"[\s'\"`|<>()=,]+", text):
-        if (
-            ".." not in word
-            and "%" not in word
-            and "\\" not in word
-            and "&#" not in word
-            and "0x" not in word
-            and word.isascii()
-        ):
+    for number, word in enumerate(re.split(r"[\s'\"`|<>()=,]+", text)):
+        if not _SUSPECT.search(word) and word.isascii():
             continue
-        plain = decode(word)
-        findings += _disguises(word, plain)
+        plain = decode(word[:LONGEST])
+        findings += _disguises(word[:LONGEST], plain)
         steps = climbs(plain)
-        if not steps:
-            continue
-        target = any(place.pattern.search(_lower(plain)) for place in CREDENTIALS)
-        severity = HIGH if steps >= DEEP_CLIMB or target or "\\" in word or "//" in word else MEDIUM
-        findings.append(_finding("paths.traversal", severity, word, f"climbs {steps} directories up"))
+        kept = credential(posixpath.normpath(plain.replace("\\", "/"))) if ".." in plain else None
+        if kept is not None:
+            findings.append(_finding("paths.traversal", HIGH, word, "leads by steps upwards to what attacks look for"))
+        elif steps:
+            odd = steps >= DEEP_CLIMB or "\\" in word or "//" in word
+            reason = f"climbs {steps} directories up" if number else "of the program is outside of this directory"
+            findings.append(_finding("paths.traversal", HIGH if odd or number == 0 else MEDIUM, word, reason))
     return worst_of_each_kind(findings)
+
+
+_SUSPECT = re.compile(r"\.\.|[%\\]|&#|0x")
 
 
 def credential(path: str) -> Finding | None:
@@ -167,7 +167,7 @@ def climbs(plain: str) -> int:
     """How many directories a decoded path climbs above the one where it starts, 0 for none."""
     depth = lowest = 0
     for segment in re.split(r"[/\\]+", plain.split("\0", 1)[0]):
-        name = segment.strip().split(";", 1)[0]
+        name = _OVERLOOKED.sub("", segment).split(";", 1)[0]
         if name == "..":
             depth -= 1
             lowest = min(lowest, depth)
@@ -176,8 +176,15 @@ def climbs(plain: str) -> int:
     return -lowest
 
 
+_OVERLOOKED = re.compile(r"[\x00-\x20\x7f%]")
+"""Characters that sloppy programs drop from names."""
+_NEVER_UTF8 = re.compile(
+    r"%(?:25)*(?:c[01]|e0%(?:25)*[48]0|f[08c](?:%(?:25)*80){2,4})%(?:25)*(?:[89ab][0-9a-f]|2[ef]|[15]c|9v|8s|qf)",
+    re.IGNORECASE,
+)
+"""Overlong forms: no program writes them but to get past another one."""
 _UNREADABLE = re.compile(r"\.\.(?:%\w\w)+")
-_DOTS = re.compile(r"(?:^|[/\\])\.{3}[/\\]+\.{3}[/\\]|\.{4,}[/\\]|\.\.\.[/\\]+\.\.\.")
+_DOTS = re.compile(r"(?:^|[/\\])\.\.;|(?:^|[/\\])\.{3}[/\\]+\.{3}[/\\]|(?<!\.)\.{4,}[/\\]|\.\.\.[/\\]+\.\.\.")
 
 
 def _disguises(path: str, plain: str) -> list[Finding]:
@@ -190,7 +197,7 @@ def _disguises(path: str, plain: str) -> list[Finding]:
         )
     if plain != path and (climbs(plain) > climbs(path) or (".." in plain and ".." not in path)):
         found.append(_finding("paths.traversal.encoded", CRITICAL, path, "hides steps upwards in an encoding"))
-    elif _UNREADABLE.search(plain):
+    elif _UNREADABLE.search(plain) or _NEVER_UTF8.search(path):
         found.append(_finding("paths.traversal.encoded", CRITICAL, path, "hides its separators in a broken encoding"))
     if _DOTS.search(plain):
         found.append(

@@ -93,6 +93,8 @@ _EDIT_NAMES = frozenset({*_OLD_NAMES, *_NEW_NAMES, *_DIFF_NAMES, "edits", "comma
 _HTTP_NAMES = frozenset({"url", "headers", "method", "body"})
 _MEANINGFUL = _PATH_NAMES | COMMAND_NAMES | _SQL_NAMES
 _CLIMBING = re2.compile(r"""[^\s"';|&<>]*\.\.\\[^\s"';|&<>]*""")
+_GAP = re2.compile(r"(?:\n[+ -]?[ \t\r]*){50,}\n")
+"""Many blank lines: they say nothing, and patterns that begin with ``^\\s*`` take quadratic time on them."""
 _UNNAMED = "unnamed"
 _BARE = re.compile(r"[A-Za-z0-9_-]{0,24}")
 _NOTHING = Reading()
@@ -197,7 +199,7 @@ class _Dispatch:
         parts = [self._run(read_path, path, self.scope, write=True)] if path else []
         for diff, added, whole in _changes(args, path):
             where = (path or _UNNAMED) if whole else ""
-            parts.append(self._run(read_patch, diff, self.scope, path=where, secrets=find_secrets))
+            parts.append(self._run(read_patch, _GAP.sub("\n", diff), self.scope, path=where, secrets=find_secrets))
             parts.append(self._run(read_text, added, Surface.FILE_CHANGE))
         return together(parts)
 

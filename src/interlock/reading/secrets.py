@@ -341,7 +341,7 @@ def _rules() -> tuple[tuple[_Rule, ...], tuple[tuple[int, ...], ...], Any]:
     options.log_errors = False
     literals = re2.Set.SearchSet(options)
     for word in words:
-        literals.Add(re2.escape(word))
+        literals.Add(word.removeprefix("re:") if word.startswith("re:") else re2.escape(word))
     literals.Compile()
     waking = tuple(tuple(number for number, rule in enumerate(rules) if word in rule.words) for word in words)
     return rules, waking, literals

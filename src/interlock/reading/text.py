@@ -51,6 +51,8 @@ _ROLE = re2.compile(
 )
 _ROLE_BOUND = 6
 _ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
+_SHORT = 2_000  # characters; weak signs next to each other weigh in a message, not in a source file
+_PLAIN = 6
 _CODE_DANGER = re2.compile(
     r"(?i)requests\.(?:post|put|get)|urlopen|urlretrieve|socket\.socket|\.sendall\(|\.sendto\(|fetch\(|paramiko|smtplib|yagmail|sendmail|rsync|\bscp\b|http\.client|\bcurl\b|\bwget\b|rmtree|os\.(?:remove|unlink|system|popen|kill|fork)|\.terminate\(|\.kill\(|subprocess|\bPopen\b|\bspawn\(|\bexec\(|\beval\(|/etc/|/boot/|C:\\\\Windows|\bAES\b|Fernet|pyperclip|pynput|keyboard\.|ImageGrab|x11grab|mss\(|winreg|ctypes|scapy|crontab|nmap|pexpect|ftplib|telnetlib|webbrowser\.|selenium|pyautogui|cv2\.VideoCapture|sounddevice|pyaudio|psutil|getpass|environ|sudo |chmod |iptables|shutdown"
 )
@@ -225,15 +227,18 @@ def _with_structure(text: str, at: str) -> list[Signal]:
 
 def _role(match: re2._Match) -> Signal:
     """Marks of a chat's plumbing and shouted roles weigh more than a word before a colon."""
-    weight = _ROLE_BOUND if any(char in "#<[" for char in match[0]) or match[0].strip().isupper() else _ROLE_BOUND - 2
+    weight = _ROLE_BOUND if any(char in "#<[" for char in match[0]) or match[0].strip().isupper() else _ROLE_BOUND - 3
     return Signal("role", weight, "it poses as another role", *match.span())
 
 
 def _judged(found: list[Signal], text: str, surface: Surface, of: SpanKind, kind: str) -> list[Finding]:
     score, near = strongest(found)
     names = {signal.name for signal in near}
-    if score < _NOTED or names <= _ORDERS or ("unseen" in names and names <= _ORDERS | {"marker", "unseen"}):
+    telling = [signal for signal in near if signal.name not in _ORDERS]
+    if score < _NOTED or not telling or ("unseen" in names and names <= _ORDERS | {"marker", "unseen"}):
         return []  # an order alone is what mails, manuals and to-do lists are full of
+    if len(text) > _SHORT and all(signal.weight < _PLAIN for signal in telling):
+        return []
     heaviest = max(near, key=lambda signal: signal.weight)
     start, end = min(signal.start for signal in near), max(signal.end for signal in near)
     severity = RiskLevel.MEDIUM if score < ENOUGH or surface in _QUIET else RiskLevel.HIGH
@@ -243,12 +248,20 @@ def _judged(found: list[Signal], text: str, surface: Surface, of: SpanKind, kind
             detector="text",
             kind=f"{kind}.{heaviest.name}",
             severity=severity,
-            evidence=redact(re.sub(r"\s+", " ", text[start : min(end, start + _EVIDENCE)])),
+            evidence=_shown(text, start, end),
             reason=f"the text gives the agent orders: {whats}",
             span=Span(start=start, end=end, of=of),
         )
     ]
 
 
+def _shown(text: str, start: int, end: int) -> str:
+    """The words that show it, short; not even a part of a secret."""
+    end = min(end, start + _EVIDENCE)
+    if any(finding.span and finding.span.start < end and start < finding.span.end for finding in find_secrets(text)):
+        return "[redacted]"
+    return re.sub(r"\s+", " ", text[start:end])
+
+
 def _plain(kind: str, severity: RiskLevel, evidence: str, reason: str) -> Finding:
-    return Finding(detector="text", kind=kind, severity=severity, evidence=redact(evidence[:_EVIDENCE]), reason=reason)
+    return Finding(detector="text", kind=kind, severity=severity, evidence=redact(evidence)[:_EVIDENCE], reason=reason)

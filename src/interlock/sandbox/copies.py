@@ -23,11 +23,14 @@ from typing import Any
 from interlock.errors import ConflictError, UsageError, WorkspaceError
 from interlock.ports import Integration
 from interlock.sandbox.journal import (
+    CHANGED_SINCE,
+    IN_THE_WAY,
     Journal,
     copy_file,
     file_digest,
     locked,
     read_record,
+    remove_record,
     remove_tree,
     write_atomically,
     write_record,
@@ -73,6 +76,7 @@ class CopyWorkspaces:
         with self._lock(run_id):
             head, place = str(self._line(run_id)["head"]), self._place(attempt_id)
             self._throw_away(attempt_id)
+            write_record(self._attempt_file(attempt_id), {"run": run_id, "base": ""})  # so that end() finds it
             self._materialise(run_id, {}, self._tree(run_id, head), place)
             write_record(self._attempt_file(attempt_id), {"run": run_id, "base": head})
             return place
@@ -171,7 +175,7 @@ class CopyWorkspaces:
                 if (read_record(file) or {}).get("run") == run_id:
                     self._throw_away(file.stem)
             if not keep:
-                self._line_file(run_id).unlink(missing_ok=True)
+                remove_record(self._line_file(run_id))
                 remove_tree(self._folder(run_id))
 
     # delivery
@@ -199,8 +203,13 @@ class CopyWorkspaces:
         raced = [step["path"] for step in plan["steps"] if step["old"] != _print_of(now.get(step["path"], ""))]
         if raced:
             self._delivery.close()
-            raise ConflictError(_shown(raced))
-        self._finish(run_id)
+            raise ConflictError(_shown(raced), why=IN_THE_WAY)
+        try:
+            self._finish(run_id)
+        except OSError as error:
+            self._delivery.back()
+            self._delivery.close()
+            raise WorkspaceError(f"the changes could not be written into {self.project}: {error}") from error
 
     def _recover(self) -> None:
         plan = self._delivery.read()
@@ -210,7 +219,7 @@ class CopyWorkspaces:
         if foreign and self._delivery.pending():
             self._delivery.back()
             self._delivery.close()
-            raise ConflictError(foreign)
+            raise ConflictError(foreign, why=CHANGED_SINCE)
         self._finish(plan["run"])
 
     def _finish(self, run_id: str) -> None:
@@ -370,7 +379,7 @@ class CopyWorkspaces:
 
     def _attempt(self, run_id: str, attempt_id: str) -> dict[str, Any]:
         record, place = read_record(self._attempt_file(attempt_id)), self._place(attempt_id)
-        if record is None or record["run"] != run_id:
+        if record is None or record["run"] != run_id or not record["base"]:
             raise WorkspaceError(f"the attempt {attempt_id} has no workspace in the run {run_id}: open one first")
         if place.is_symlink() or not place.is_dir():
             raise WorkspaceError(f"the workspace of {attempt_id} is gone or was replaced: {place}")
@@ -378,8 +387,8 @@ class CopyWorkspaces:
 
     def _throw_away(self, attempt_id: str) -> None:
         remove_tree(self._place(attempt_id))
-        self._attempt_file(attempt_id).unlink(missing_ok=True)
-        (self.state / "attempts" / f"{attempt_id}.seen").unlink(missing_ok=True)
+        remove_record(self._attempt_file(attempt_id))
+        remove_record(self.state / "attempts" / f"{attempt_id}.seen")
 
     def _folder(self, run_id: str) -> Path:
         return self.state / "runs" / _checked(run_id)

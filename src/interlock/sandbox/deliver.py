@@ -15,7 +15,15 @@ from typing import Any
 
 from interlock.errors import ConflictError, WorkspaceError
 from interlock.sandbox.git import Git, readable
-from interlock.sandbox.journal import Journal, fingerprint, read_record, remove_tree, write_record
+from interlock.sandbox.journal import (
+    CHANGED_SINCE,
+    IN_THE_WAY,
+    Journal,
+    fingerprint,
+    read_record,
+    remove_tree,
+    write_record,
+)
 
 _BUSY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG")
 _ABSENT_MODE = b"000000"
@@ -56,13 +64,27 @@ class Delivery:
             raise WorkspaceError(
                 f"{tree} is in the middle of something ({busy[0]}): finish or abort it, then deliver again"
             )
+        if not (git_dir / "index").exists():
+            raise WorkspaceError(
+                f"{tree} has no index: git status there says what is wrong; mend it, then deliver again"
+            )
         self._lock(git_dir)
         try:
             self._prepare(tree, git_dir, ref=ref, old=old, new=new)
         except BaseException:
             self._unlock()
             raise
-        return self._finish()
+        try:
+            return self._finish()
+        except OSError as error:
+            return self._give_up(error)
+
+    def _give_up(self, error: OSError) -> bool:
+        """The disk is full, or a directory cannot be written to: back to where it was, if that is still possible."""
+        plan = self._known()
+        if self.git.resolve(plan["ref"]) == plan["old"]:
+            self._take_back()
+        raise WorkspaceError(f"the changes could not be written into {plan['root']}: {error}") from error
 
     def recover(self) -> None:
         """Complete or take back what a crash has interrupted; does nothing when there is nothing.
@@ -78,7 +100,7 @@ class Delivery:
         moved = self.git.resolve(plan["ref"]) == plan["new"]
         if foreign and not moved and self._journal.pending():
             self._take_back()
-            raise ConflictError(foreign)
+            raise ConflictError(foreign, why=CHANGED_SINCE)
         self._finish()
 
     def _finish(self) -> bool:
@@ -164,7 +186,7 @@ class Delivery:
                 unclean.add(path)
         unclean |= {path for path in entries.keys() & tracked if not os.path.lexists(tree / os.fsdecode(path))}
         if unclean:
-            raise ConflictError(readable(path) for path in sorted(unclean))
+            raise ConflictError((readable(path) for path in sorted(unclean)), why=IN_THE_WAY)
 
     def _stage_files(self, tree: Path, git_dir: Path, new: str, paths: list[bytes]) -> dict[bytes, Path]:
         """The new files as a checkout would write them (line ends included), outside the user's tree."""

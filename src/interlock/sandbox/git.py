@@ -42,6 +42,8 @@ _OVERRIDES = {
     "core.pager": "cat",
     "core.quotePath": "true",
     "core.fsync": "committed,reference",
+    "core.fsyncMethod": "batch",
+    "core.bigFileThreshold": "32m",  # larger files are named in diffs, not shown: a diff is held in memory
     "protocol.file.allow": "never",
     "protocol.ext.allow": "never",
     "commit.gpgsign": "false",
@@ -59,14 +61,13 @@ _NEUTRAL = (
     (re.compile(r"hook\..*\.enabled", re.DOTALL), "false"),
 )
 _PROGRAMS = re.compile(
-    r"(filter|merge|diff|hook|trailer|credential|gpg|pager|alias|difftool|mergetool|remote)\..*"
+    r"(filter|hook|trailer|credential|gpg|pager|alias|difftool|mergetool|extensions|include|includeif)\..*"
+    r"|merge\..*\.driver|diff\.external|diff\..*\.(command|textconv)|remote\..*\.(uploadpack|receivepack|vcs|proxy)"
     r"|core\.(fsmonitor|hookspath|sshcommand|gitproxy|pager|editor|askpass|worktree|attributesfile|alternaterefscommand)"
-    r"|uploadpack\.packobjectshook|include(if)?\..*|extensions\..*",
+    r"|sequence\.editor|uploadpack\.packobjectshook",
     re.DOTALL,
 )
-_HARMLESS = re.compile(
-    r"remote\..*\.(url|fetch|pushurl|push|tagopt|prune|mirror|gh-resolved)|diff\.[^.]*|merge\.[^.]*", re.DOTALL
-)
+"""Keys by which a repository's own configuration makes git run something, now or when the user next types a command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,25 +111,25 @@ class Git:
         self.programs()
 
     def programs(self) -> str:
-        """Read which programs the configuration names, override them, and return a digest of those settings."""
+        """Override the programs that the configuration names; returns a digest of those that the repository itself names.
+
+        In the digest are its own settings and its hooks, which an agent without walls could plant, not the user's or the machine's.
+        """
         listed = self._execute(
-            ["config", "--list", "-z", "--includes"], cwd=self.scratch, env={"GIT_DIR": str(self.common)}
+            ["config", "--list", "-z", "--show-scope", "--includes"],
+            cwd=self.scratch,
+            env={"GIT_DIR": str(self.common)},
         )
-        told = hashlib.sha256()
+        told = hashlib.sha256(_hooks(self.common / "hooks"))
         overrides, filters = dict(_OVERRIDES), set()
-        for item in sorted(listed.split(b"\0")):
-            name, _, value = item.partition(b"\n")
-            key = os.fsdecode(name)
-            if (
-                key.casefold() in {known.casefold() for known in _OVERRIDES}
-                and os.fsdecode(value) in _OVERRIDES.values()
-            ):
+        words = listed.split(b"\0")
+        for scope, item in sorted(zip(words[::2], words[1::2], strict=False)):
+            key = os.fsdecode(item.partition(b"\n")[0])
+            if scope == b"command":  # our own overrides
                 continue
-            if _PROGRAMS.fullmatch(key) and not _HARMLESS.fullmatch(key):
-                told.update(name + b"\0" + value + b"\0")
-            for pattern, neutral in _NEUTRAL:
-                if pattern.fullmatch(key):
-                    overrides[key] = neutral
+            if scope in {b"local", b"worktree"} and _PROGRAMS.fullmatch(key):
+                told.update(item + b"\0")
+            overrides.update((key, neutral) for pattern, neutral in _NEUTRAL if pattern.fullmatch(key))
             if key.startswith("filter."):
                 filters.add(key.removeprefix("filter.").rpartition(".")[0])
             if key.startswith("hook."):
@@ -165,6 +166,7 @@ class Git:
         if index is not None:
             where["GIT_INDEX_FILE"] = str(index)
         if objects is not None:
+            extra["core.fsync"] = "none"  # looked at, not kept
             where["GIT_OBJECT_DIRECTORY"] = str(objects)
             where["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(self.common / "objects")
         return self._execute(
@@ -263,6 +265,18 @@ class Git:
 def readable(path: bytes) -> str:
     """A path for people and records: text that is always valid UTF-8."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def _hooks(folder: Path) -> bytes:
+    """The repository's hooks, but for the samples that git itself puts there."""
+    told = b""
+    if not folder.is_dir():
+        return told
+    for hook in sorted(folder.iterdir()):
+        if hook.suffix != ".sample" and (hook.is_file() or hook.is_symlink()):
+            content = os.fsencode(hook.readlink()) if hook.is_symlink() else hook.read_bytes()
+            told += os.fsencode(hook.name) + hashlib.sha256(content).digest() + bytes([hook.lstat().st_mode >> 6 & 1])
+    return told
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:

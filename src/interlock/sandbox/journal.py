@@ -20,6 +20,8 @@ from typing import Any
 from interlock.errors import ConflictError, WorkspaceError
 
 ABSENT = ""
+IN_THE_WAY = "not committed or in the way, so nothing was delivered (commit, stash or move it, then deliver again)"
+CHANGED_SINCE = "changed since a delivery was interrupted, so that was taken back (look at it, then deliver again)"
 _BLOCK = 1 << 20
 
 
@@ -108,6 +110,14 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(record).encode())
 
 
+def remove_record(path: Path) -> None:
+    """Remove a record, and what a killed writer of it has left."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        for leftover in path.parent.glob(f".{path.name}.*.new"):
+            leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock among the processes of this machine; the system frees it when its holder dies."""
@@ -138,7 +148,7 @@ class Journal:
         """
         blocked = [path for path in changes if _in_the_way(root, path, changes)]
         if blocked:
-            raise ConflictError(sorted(_shown(path) for path in blocked))
+            raise ConflictError(sorted(_shown(path) for path in blocked), why=IN_THE_WAY)
         for name in ("old", "new"):
             remove_tree(self.folder / name)
             (self.folder / name).mkdir(parents=True)

@@ -63,6 +63,7 @@ class Ladder:
         *,
         workspace: Path,
         scratch: Path,
+        write: Sequence[Path] = (),
         read: Sequence[Path] = (),
         sockets: Sequence[Path] = (),
         network: bool = False,
@@ -70,12 +71,12 @@ class Ladder:
         limits: Limits | None = None,
     ) -> SandboxedCommand:
         """The command inside the walls of this rung; see :class:`~interlock.ports.Sandbox`."""
-        write = [_usable(workspace).resolve(), scratch.resolve()]
+        writable = [_usable(workspace).resolve(), scratch.resolve(), *(_usable(path).resolve() for path in write)]
         for name in ("home", "tmp"):
             (scratch / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         if not argv or "\0" in "".join(argv):
             raise SandboxError("there is no program to run, or its arguments hold a NUL")
-        env_inside = environment(write[1], env or {})
+        env_inside = environment(writable[1], env or {})
         if self._level is SandboxLevel.NONE:
             return SandboxedCommand(argv=tuple(argv), env=env_inside, level=self._level)
         granted = [*readable_paths(network=network), *(_usable(path) for path in read)]
@@ -83,7 +84,7 @@ class Ladder:
         landlock = self._level is SandboxLevel.LANDLOCK
         spec = {
             "rlimits": _rlimits(limits or Limits()),
-            "landlock": _landlock_grants(granted, write, named, network=network) if landlock else None,
+            "landlock": _landlock_grants(granted, writable, named, network=network) if landlock else None,
             "seccomp": {
                 "inet": network,
                 "unix": bool(named) or network,
@@ -95,7 +96,7 @@ class Ladder:
         if self._level is SandboxLevel.BUBBLEWRAP:
             program = shutil.which("bwrap") or "bwrap"
             inner = bubblewrap.wrapped(
-                program, inner, read=granted, write=write, sockets=named, network=network, start=write[0]
+                program, inner, read=granted, write=writable, sockets=named, network=network, start=writable[0]
             )  # fmt: skip
         return SandboxedCommand(argv=tuple(inner), env=env_inside, level=self._level)
 
@@ -180,12 +181,18 @@ def _landlock_grants(read: list[Path], write: list[Path], sockets: list[Path], *
     }
 
 
+_KERNELS = ("/proc", "/sys", "/dev")
+
+
 def _usable(path: Path) -> Path:
-    """The path as it is, absolute, if there is something.
+    """The path as it is, absolute, if it can be granted.
 
     Raises:
-        SandboxError: when it does not exist.
+        SandboxError: when there is nothing, or granting it would take the walls down.
     """
     if not path.exists():
         raise SandboxError(f"{path} cannot be granted to an agent: it does not exist")
+    for full in (path.absolute(), path.resolve()):
+        if full == Path("/") or any(full.is_relative_to(root) for root in _KERNELS):
+            raise SandboxError(f"{path} cannot be granted to an agent: that is the machine itself; name what it needs")
     return path.absolute()

@@ -3,7 +3,7 @@
 What is and is not in a workspace: everything that is committed at the project's HEAD when the run begins. Changes that
 the user has not committed, untracked and ignored files are not in it, are never read, and are never touched; what was
 uncommitted is noted by :meth:`GitWorkspaces.begin` so that the caller can say so. Files that git ignores stay out of what
-an attempt hands in.
+an attempt hands in. Filters (git-lfs) are not run: a workspace holds their pointers, and a change to such a file is refused.
 
 The order of steps that makes every method safe to repeat after a crash:
 
@@ -15,8 +15,10 @@ The order of steps that makes every method safe to repeat after a crash:
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from interlock.ports import Integration, UndoableWorkspaces
 from interlock.sandbox.copies import CopyWorkspaces
 from interlock.sandbox.deliver import Delivery
 from interlock.sandbox.git import Git, GitError, readable
-from interlock.sandbox.journal import locked, read_record, remove_tree, write_atomically, write_record
+from interlock.sandbox.journal import locked, read_record, remove_record, remove_tree, write_atomically, write_record
 
 _TRAILER = "Interlock-Attempt"
 _COMMITTER = {"GIT_COMMITTER_NAME": "Interlock", "GIT_COMMITTER_EMAIL": "interlock@localhost"}
@@ -77,7 +79,7 @@ class GitWorkspaces:
                 known = self._first_record(run_id)
                 write_record(self._run_file(run_id), known)
             base = str(known["base"])
-            if not self.git.resolve(self._ref(run_id)):
+            if known["heads"] == [base] and not self.git.resolve(self._ref(run_id)):
                 self.git.compare_and_swap(self._ref(run_id), old="", new=base, why="interlock: begin")
             self._head(run_id)
             return base
@@ -93,6 +95,9 @@ class GitWorkspaces:
             base = self._head(run_id)
             place = self._place(attempt_id)
             place.parent.mkdir(parents=True, exist_ok=True)
+            write_record(
+                self._attempt_file(attempt_id), {"run": run_id, "base": "", "pointer": ""}
+            )  # so that end() finds it
             self.git.run("worktree", "add", "--detach", "--force", str(place), base)
             pointer = (place / ".git").read_text(encoding="utf-8", errors="surrogateescape")
             admin = Path(pointer.removeprefix("gitdir: ").rstrip("\n"))
@@ -114,18 +119,18 @@ class GitWorkspaces:
         with self._attempt_lock(attempt_id):
             self._snapshot(run_id, attempt_id, shadow=True)
             place, index = self._place(attempt_id), self._index(attempt_id, "shadow")
-            self._shadow("read-tree", "--reset", "-u", tree, work_tree=place, index=index)
+            self._shadow(run_id, "read-tree", "--reset", "-u", tree, work_tree=place, index=index)
             (place / self.git.prefix).mkdir(parents=True, exist_ok=True)
 
     def diff(self, run_id: str, attempt_id: str) -> str:
         """The attempt's changes so far; binary files are only named."""
         base = self._attempt(run_id, attempt_id)["base"]
-        return self._diff(base, self.snapshot(run_id, attempt_id)).decode("utf-8", "replace")
+        return self._diff(run_id, base, self.snapshot(run_id, attempt_id)).decode("utf-8", "replace")
 
     def changed(self, run_id: str, attempt_id: str) -> tuple[str, ...]:
         """The paths that the attempt has changed so far."""
         base = self._attempt(run_id, attempt_id)["base"]
-        return self._shown(self._changes(base, self.snapshot(run_id, attempt_id)))
+        return self._shown(self._changes(run_id, base, self.snapshot(run_id, attempt_id)))
 
     def integrate(self, run_id: str, attempt_id: str, *, author: str, message: str) -> Integration:
         """Take the attempt's changes into the run's branch as one commit.
@@ -138,10 +143,10 @@ class GitWorkspaces:
             head = self._head(run_id)
             done = self._integrated(run_id, head).get(attempt_id)
             if done:
-                return Integration(changed=self._shown(self._changes(f"{done}^", done)), commit=done)
+                return Integration(changed=self._shown(self._changes(run_id, f"{done}^", done)), commit=done)
             base = str(self._attempt(run_id, attempt_id)["base"])
             tree = self._snapshot(run_id, attempt_id, shadow=False)
-            paths = self._changes(base, tree)
+            paths = self._changes(run_id, base, tree)
             if not paths:
                 return Integration(changed=(), commit=head)
             self._refuse_filtered(attempt_id, paths)
@@ -150,7 +155,7 @@ class GitWorkspaces:
                 tree = self._merge_trees(head, self._commit(tree, (base,), author, text))
             commit = self._commit(tree, (head,), author, text)
             self._advance(run_id, head, commit)
-            return Integration(changed=self._shown(self._changes(head, commit)), commit=commit)
+            return Integration(changed=self._shown(self._changes(run_id, head, commit)), commit=commit)
 
     def is_integrated(self, run_id: str, attempt_id: str) -> bool:
         """See :meth:`interlock.ports.Workspaces.is_integrated`."""
@@ -163,7 +168,7 @@ class GitWorkspaces:
 
     def run_diff(self, run_id: str) -> str:
         """All integrated changes of the run."""
-        return self._diff(self._run(run_id)["base"], self._head(run_id)).decode("utf-8", "replace")
+        return self._diff(run_id, self._run(run_id)["base"], self._head(run_id)).decode("utf-8", "replace")
 
     def deliver(self, run_id: str, *, how: str, target: str = "") -> str:
         """Deliver the branch; see :class:`~interlock.ports.Workspaces`.
@@ -180,7 +185,7 @@ class GitWorkspaces:
             delivery = Delivery(self.git, self.state / "delivery")
             delivery.recover()
             head = self._head(run_id)
-            if not self._changes(run["base"], head):
+            if not self._changes(run_id, run["base"], head):
                 return ""
             if how == "review":
                 return self._ref(run_id).removeprefix("refs/heads/")
@@ -192,19 +197,19 @@ class GitWorkspaces:
 
     def end(self, run_id: str, *, keep: bool) -> None:
         """Throw away the run's work trees, and its branch unless ``keep`` or somebody has it checked out or moved it."""
-        if read_record(self._run_file(run_id)) is None:
-            return
         with self._run_lock(run_id):
             for file in sorted((self.state / "attempts").glob("*.json")):
                 if (read_record(file) or {}).get("run") == run_id:
                     self._throw_away(file.stem)
-            if keep:
+            remove_tree(self.state / "objects" / run_id)
+            record = read_record(self._run_file(run_id))
+            if keep or record is None:
                 return
             ref, head = self._ref(run_id), self.git.resolve(self._ref(run_id))
             used = any(tree.get("branch") == ref for tree in self.git.work_trees())
-            if head and head in self._run(run_id)["heads"] and not used:
+            if head and head in record["heads"] and not used:
                 self.git.run("update-ref", "-d", ref, head)
-            self._run_file(run_id).unlink(missing_ok=True)
+            remove_record(self._run_file(run_id))
 
     # the run's line
 
@@ -229,7 +234,7 @@ class GitWorkspaces:
         }
 
     def _uncommitted(self, top: Path) -> list[str]:
-        index = self.state / "status.index"
+        index = self.state / f"status-{secrets.token_hex(8)}.index"  # of its own: runs begin side by side
         if (self.git.own / "index").exists():
             shutil.copy2(self.git.own / "index", index)
         try:
@@ -306,7 +311,7 @@ class GitWorkspaces:
 
     def _attempt(self, run_id: str, attempt_id: str) -> dict[str, Any]:
         record = read_record(self._attempt_file(attempt_id))
-        if record is None or record["run"] != run_id:
+        if record is None or record["run"] != run_id or not record["base"]:
             raise WorkspaceError(f"the attempt {attempt_id} has no workspace in the run {run_id}: open one first")
         place = self._place(attempt_id)
         if place.is_symlink() or not place.is_dir():
@@ -328,19 +333,19 @@ class GitWorkspaces:
         for leftover in (fresh, fresh.with_name(fresh.name + ".lock")):
             leftover.unlink(missing_ok=True)
         shutil.copy2(kept if kept.exists() else self._index(attempt_id, "base"), fresh)
-        run = self._shadow if shadow else self.git.run
+        run = functools.partial(self._shadow, run_id) if shadow else self.git.run
         try:
             run("add", "--all", work_tree=place, index=fresh)
         except GitError as error:
             raise WorkspaceError(f"the changes of {attempt_id} cannot be taken: {error.failure.said}") from error
         tree = run("write-tree", work_tree=place, index=fresh).decode().strip()
-        self._refuse_foreign(attempt_id, record["base"], tree, shadow=shadow)
+        self._refuse_foreign(run_id, attempt_id, record["base"], tree, shadow=shadow)
         if shadow:
             fresh.replace(kept)
         return tree
 
-    def _refuse_foreign(self, attempt_id: str, base: str, tree: str, *, shadow: bool) -> None:
-        run = self._shadow if shadow else self.git.run
+    def _refuse_foreign(self, run_id: str, attempt_id: str, base: str, tree: str, *, shadow: bool) -> None:
+        run = functools.partial(self._shadow, run_id) if shadow else self.git.run
         entries = run("diff-tree", "-r", "-z", "--no-renames", base, tree).split(b"\0")
         for meta, path in zip(entries[::2], entries[1::2], strict=False):
             if meta.split(b" ")[1] == _SUBMODULE:
@@ -378,22 +383,23 @@ class GitWorkspaces:
             self.git.run("worktree", "remove", "--force", "--force", str(place))
         for kind in ("base", "shadow", "fresh"):
             self._index(attempt_id, kind).unlink(missing_ok=True)
-        self._attempt_file(attempt_id).unlink(missing_ok=True)
+        remove_record(self._attempt_file(attempt_id))
 
     # looking at changes
 
-    def _shadow(self, *args: str, work_tree: Path | None = None, index: Path | None = None) -> bytes:
-        objects = self.state / "objects"
+    def _shadow(self, run_id: str, *args: str, work_tree: Path | None = None, index: Path | None = None) -> bytes:
+        objects = self.state / "objects" / _checked(run_id)
         objects.mkdir(parents=True, exist_ok=True)
         return self.git.run(*args, work_tree=work_tree, index=index, objects=objects)
 
-    def _changes(self, old: str, new: str) -> list[bytes]:
-        said = self._shadow("diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new)
+    def _changes(self, run_id: str, old: str, new: str) -> list[bytes]:
+        said = self._shadow(run_id, "diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new)
         return [path for path in said.split(b"\0") if path]
 
-    def _diff(self, old: str, new: str, *options: str) -> bytes:
+    def _diff(self, run_id: str, old: str, new: str, *options: str) -> bytes:
         relative = f"--relative={self.git.prefix}" if self.git.prefix else "--no-relative"
         return self._shadow(
+            run_id,
             "diff-tree", "-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index",
             "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", relative, *options, old, new,
         )  # fmt: skip
@@ -405,7 +411,7 @@ class GitWorkspaces:
 
     def _patch(self, run_id: str, base: str, head: str) -> str:
         file = self.state / "patches" / f"{run_id}.patch"
-        write_atomically(file, self._diff(base, head, "--binary"))
+        write_atomically(file, self._diff(run_id, base, head, "--binary"))
         return str(file)
 
     def _merge(self, delivery: Delivery, head: str, target: str, run_id: str) -> str:

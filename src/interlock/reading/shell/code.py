@@ -8,9 +8,10 @@ import warnings
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_delete, judge_read, judge_write
 from interlock.reading.shell.registry import handles
+from interlock.reading.shell.state import Call
 
 _CODE_FLAGS = {
     "python": ("-c",), "pypy": ("-c",), "perl": ("-e", "-E"), "ruby": ("-e",), "node": ("-e", "--eval", "-p", "--print", "-pe"),
@@ -49,7 +50,10 @@ def interpreter(machine: Machine, call: Call) -> str | None:
         judge_code(machine, call, text)
     if codes:
         return _printed(call, codes)
-    if (call.name in {"python", "pypy", "ipython"} and "-m" in call.args) or call.name in {"deno", "bun"}:
+    if call.name in {"python", "pypy", "ipython"} and "-m" in call.args[:-1]:
+        machine.execute(call.args[call.args.index("-m") + 1 :], call.stdin)
+        return None
+    if call.name in {"deno", "bun"}:
         return None
     scripts = call.form.words
     if scripts and scripts[0] not in {"-", "/dev/stdin"}:
@@ -71,6 +75,22 @@ def _script(machine: Machine, call: Call, path: str) -> None:
         )
     else:
         machine.report("shell.opaque.script", RiskLevel.MEDIUM, call.text, "What the script does is not visible here.")
+
+
+_EDITOR_CODE = re.compile(r"^\s*:?(py3?|python3?|lua|perl|ruby)\s+(.+)", re.DOTALL)
+
+
+@handles("vim", "gimp")
+def editor(machine: Machine, call: Call) -> None:
+    """Editors carry interpreters."""
+    for place, arg in enumerate(call.args):
+        text = arg[2:] if arg.startswith("-c") and len(arg) > 2 else arg  # noqa: PLR2004 - attached
+        match = _EDITOR_CODE.match(text)
+        if match is not None:
+            language = "python" if match[1].startswith("py") else match[1]
+            judge_code(machine, machine.call(language, call.argv, call.stdin), match[2])
+        elif call.name == "gimp" and place and call.args[place - 1] == "-b":
+            judge_code(machine, machine.call("python", call.argv, call.stdin), arg)
 
 
 def _printed(call: Call, codes: list[str]) -> str:

@@ -6,8 +6,9 @@ import re
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.registry import handles
+from interlock.reading.shell.state import Call
 
 _CLIENTS: dict[str, tuple[str, tuple[str, ...], int]] = {
     # program: (dialect in sqlglot's words, options that carry a statement, first positional statement or -1)

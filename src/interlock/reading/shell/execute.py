@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import lru_cache
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes, network, programs
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
+from interlock.reading.shell.rules import load
+from interlock.reading.shell.state import Call
 
 _VERSIONED = re.compile(
     r"(python|pypy|pip|perl|ruby|node|php|lua|gcc|clang|bash|gawk|psql|tclsh|irb|gem)(?:-?\d[\d.]*)$"
@@ -23,6 +26,7 @@ _FLAG_VERB = re.compile(
 )
 _GUESSED = ("shell.unresolved.syntax", "shell.unresolved.name")
 _RUNS = frozenset({"run", "exec", "--", "x", "tool"})
+_SHELL_PATH = re.compile(r"(?:^|[\s,=\"'{(])/(?:usr/)?bin/(?:ba|z|da|k)?sh(?![\w/.-])")
 _VERB_PLACES = 5
 _DRY = frozenset({"--dry-run", "--dryrun", "--what-if", "--check", "--simulate", "--no-act", "--noop"})
 _SWITCHES = frozenset(
@@ -56,7 +60,7 @@ def execute(machine: Machine, argv: list[str], stdin: str | None) -> str:
     if word in machine.aliases:
         text = machine.aliases.pop(word)
         try:
-            return machine.run_inside(" ".join([text, *map(shlex.quote, argv[1:])]))
+            return machine.run_again(" ".join([text, *map(shlex.quote, argv[1:])]))
         finally:
             machine.aliases[word] = text
     return known(machine, argv, stdin)
@@ -75,7 +79,8 @@ def known(machine: Machine, argv: list[str], stdin: str | None) -> str:
     if call.options.wrapper:
         programs.wrapper(machine, call)
         judge(machine, call)
-        return holes.worst_of(stdin, *argv)
+        prints_environment = name == "env" and not call.form.words
+        return holes.SECRET if prints_environment else holes.worst_of(stdin, *argv)
     if handler is not None:
         printed = handler(machine, call)
     elif (content := machine.written(argv[0])) is not None:
@@ -116,7 +121,8 @@ def judge(machine: Machine, call: Call) -> None:
         for rule in rules.applying(call.form, call.options):
             machine.report(rule.kind, rule.level, call.text, rule.why)
     _verbs(machine, call)
-    if rules is None and call.name not in machine.rules.sets["known"] and call.name not in programs.HANDLERS:
+    told = rules is not None or call.options.wrapper or call.name in programs.HANDLERS
+    if not told and call.name not in machine.rules.sets["known"]:
         _unknown(machine, call)
     elif call.name in machine.rules.sets["runners"]:
         _inner_commands(machine, call)
@@ -133,9 +139,8 @@ def _verbs(machine: Machine, call: Call) -> None:
         return
     if _DRY & call.form.excuses:
         return
-    pattern = machine.rules.patterns["verb"]
     for word in _spoken(call):
-        if pattern.search(word):
+        if _is_verb(word):
             special = call.name in sets["verbs_apply"]
             kind = "shell.remote.destructive" if special else "shell.program.destructive"
             machine.report(kind, RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.")
@@ -144,6 +149,11 @@ def _verbs(machine: Machine, call: Call) -> None:
         machine.report(
             "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
         )
+
+
+@lru_cache(maxsize=4096)
+def _is_verb(word: str) -> bool:
+    return load().patterns["verb"].search(word) is not None
 
 
 def _spoken(call: Call) -> list[str]:
@@ -165,6 +175,8 @@ def _unknown(machine: Machine, call: Call) -> None:
     machine.report(
         "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
     )
+    if any(_SHELL_PATH.search(arg) for arg in call.args):
+        machine.report("shell.escape", RiskLevel.HIGH, call.text, f"{call.name} would open a shell.")
     _inner_commands(machine, call)
 
 
@@ -280,7 +292,8 @@ def _option_paths(call: Call) -> list[str]:
 def _carried(machine: Machine, call: Call) -> None:
     """Options and arguments of a program that hold a command of their own."""
     carried = machine.rules.carried.get(call.name) if call.form.flags else None
-    for option in carried or ():
+    heads = tuple(option.partition("=")[0] for option in carried or ())
+    for option in carried or () if any(flag.startswith(heads) for flag in call.form.flags) else ():
         value = _carried_value(call, option)
         if value and value not in {
             "less",
@@ -308,7 +321,7 @@ def _carried(machine: Machine, call: Call) -> None:
 def _carried_value(call: Call, option: str) -> str:
     if "=" in option and not option.endswith("="):
         flag, _, key = option.partition("=")
-        for value in (_option_value(call, flag), *call.args):
+        for value in (_option_value(call, flag).lstrip("="), *call.args):
             if value.lower().startswith(key.lower()):
                 return value[len(key) :].lstrip("= ")
         return ""

@@ -6,10 +6,11 @@ import re
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import Place, everywhere, judge_delete, judge_read, judge_write, place_of, resolve
 from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import Call
 
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 _NARROWING = frozenset({"-empty"})
@@ -73,8 +74,10 @@ def _for_each(machine: Machine, call: Call, rest: list[str], starts: list[str]) 
     found = [f"{start.rstrip('/') or '/'}/found" if start != "/" else "/found" for start in starts]
     if not any("{}" in arg for arg in inner):
         inner = [*inner, "{}"] if call.name != "find" else inner
+    machine.wrapped += 1
     for path in found:
         machine.execute([arg.replace("{}", path) for arg in inner], None)
+    machine.wrapped -= 1
     if "rm" in machine.seen.programs and any(has in inner for has in ("-rf", "-fr", "-r", "-R", "--recursive")):
         machine.report("shell.delete.found", RiskLevel.HIGH, call.text, "Everything that is found would be deleted.")
 

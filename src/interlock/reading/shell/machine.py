@@ -9,156 +9,49 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
-from interlock.model.action import Finding, Reading, Scope, Span
+from interlock.model.action import Scope, Span
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes, words
-from interlock.reading.shell.rules import NO_OPTIONS, Options, Rules, Shape, load, shape
+from interlock.reading.shell.state import MAX_BYTES, Function, SqlReader, State, TooMuchError
 
 LANGUAGE = Language(tree_sitter_bash.language())
 MAX_DEPTH = 8
-MAX_BYTES = 64 * 1024
+_AS_ASCII = bytes(byte if 0 < byte < 0x80 else ord(".") for byte in range(256))  # noqa: PLR2004 - ASCII
+"""What the parser is shown: same length, same places, and every byte beyond ASCII as a plain character of a word, which is
+what bash takes it for. The grammar's scanner asks C's tables about each character and crashes the process on large ones."""
 _MAX_NODES = 120
 _MAX_STEPS = 3000
 _MAX_WORLDS = 16
-_MAX_VALUES = 8
 _REFERENCE = re.compile(r"\$\{?[!#]?([A-Za-z_]\w*|[0-9@*])")
-_TEMPORARY = "/tmp"  # noqa: S108 - a reading, not a use
-_WELL_KNOWN = {
-    "HOME": "~", "TMPDIR": _TEMPORARY, "TMP": _TEMPORARY, "TEMP": _TEMPORARY, "USER": "user", "LOGNAME": "user", "UID": "1000",
-    "EUID": "1000", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "PPID": "1", "$": "1", "?": "0", "!": "1", "#": "1",
-    "-": "", "_": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
-    "BASH_VERSION": "5", "0": "bash", "EPOCHSECONDS": "1", "GITHUB_WORKSPACE": ".",
-    "VIRTUAL_ENV": "/opt/venv", "JAVA_HOME": "/usr/lib/jvm/java", "GOPATH": "~/go", "CARGO_HOME": "~/.cargo",
-    "NVM_DIR": "~/.nvm", "XDG_CONFIG_HOME": "~/.config", "XDG_CACHE_HOME": "~/.cache", "XDG_RUNTIME_DIR": "/run/user/1000",
-}  # fmt: skip
 _POSITIONAL = frozenset("123456789@*")
-_SECRET_NAME = re.compile(r"(?i)(?:secret|token|passw(?:or)?d|api_?key|access_?key|private_?key|credential)")
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _BACKWARDS = re.compile(r"(?:^|[\s\\/])\.{2,}\\[\\./\w]\S*")
 _ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_BEFORE_COMMENT = frozenset({b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"})
 _GLOB = re.compile(r"[*?\[]")
 
 Out = str
 
 
-class _TooMuchError(Exception):
-    """Raised when a text would take too many steps to follow."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One simple command as it would be executed."""
-
-    name: str
-    """The program, canonical: ``python`` for ``/usr/bin/python3.11``."""
-    argv: list[str]
-    stdin: str | None
-    """What would be on standard input; None when it is the terminal."""
-    form: Shape
-    options: Options
-
-    @property
-    def args(self) -> list[str]:
-        """The arguments, without the program."""
-        return self.argv[1:]
-
-    @property
-    def text(self) -> str:
-        """The command as evidence."""
-        return holes.shown(" ".join(self.argv))
-
-
-@dataclass(slots=True)
-class _Function:
-    body: Node
-    source: bytes
-    called: bool = False
-
-
-@dataclass(slots=True)
-class _Seen:
-    findings: dict[Finding, None] = field(default_factory=dict)
-    programs: dict[str, None] = field(default_factory=dict)
-    statements: dict[str, None] = field(default_factory=dict)
-    paths: dict[str, None] = field(default_factory=dict)
-    destinations: dict[str, None] = field(default_factory=dict)
-
-
-SqlReader = Callable[[str, str], Reading]
 Executor = Callable[["Machine", list[str], str | None], Out]
 
 
-class Machine:
-    """The state of one reading."""
+class Machine(State):
+    """Runs texts."""
 
     def __init__(self, scope: Scope, sql: SqlReader | None, depth: int, executor: Executor) -> None:
-        self.scope = scope
-        self.sql = sql
-        self.rules: Rules = load()
-        self.depth = depth
-        self.seen = _Seen()
-        self.variables: dict[str, tuple[str, ...]] = {}
-        self.arrays: dict[str, list[str]] = {}
-        self.functions: dict[str, _Function] = {}
-        self.aliases: dict[str, str] = {}
-        self.files: dict[str, str] = {}
-        """What the text itself wrote into files."""
-        self.ifs = " \t\n"
-        self.last_captured: str | None = None
-        """The source of the substitution that was expanded last."""
+        super().__init__(scope, sql, depth)
+        self.wrapped = 0
+        """How many programs of this machine the present command was started by."""
         self._execute = executor
-        self._source = b""
-        self._world: dict[str, str] = {}
-        self._branch = 0
         self._nodes = 0
         self._steps = 0
         self._processes = 0
-        self._span: Span | None = None
-        self._running: list[str] = []
-
-    # -- what was seen ---------------------------------------------------------------------------------------------
-
-    def report(self, kind: str, level: RiskLevel, evidence: str, reason: str) -> None:
-        """Note a finding."""
-        finding = Finding(
-            detector="shell", kind=kind, severity=level, evidence=holes.shown(evidence), reason=reason, span=self._span
-        )
-        self.seen.findings[finding] = None
-
-    def include(self, reading: Reading) -> None:
-        """Take over what another reader saw."""
-        self.seen.findings.update(dict.fromkeys(reading.findings))
-        self.seen.programs.update(dict.fromkeys(reading.programs))
-        self.seen.statements.update(dict.fromkeys(reading.statements))
-        self.seen.paths.update(dict.fromkeys(reading.paths))
-        self.seen.destinations.update(dict.fromkeys(reading.destinations))
-
-    def reading(self) -> Reading:
-        """Everything seen so far."""
-        return Reading(
-            findings=tuple(self.seen.findings),
-            programs=tuple(self.seen.programs),
-            statements=tuple(self.seen.statements),
-            paths=tuple(self.seen.paths),
-            destinations=tuple(self.seen.destinations),
-        )
-
-    @contextmanager
-    def trial(self) -> Iterator[list[Finding]]:
-        """Findings made inside are put aside into the list instead of being reported."""
-        kept, aside = self.seen.findings, list[Finding]()
-        self.seen.findings = {}
-        try:
-            yield aside
-        finally:
-            aside.extend(self.seen.findings)
-            self.seen.findings = kept
+        self._running: list[Function] = []
 
     # -- running texts ---------------------------------------------------------------------------------------------
 
@@ -171,7 +64,11 @@ class Machine:
         if len(data) > MAX_BYTES:
             self.report("shell.unresolved.length", RiskLevel.CRITICAL, text[:80], "The command is too long to be read.")
             return holes.OUTPUT
-        root = Parser(LANGUAGE).parse(data).root_node
+        if b"\0" in data:
+            self.report(
+                "shell.unresolved.nul", RiskLevel.CRITICAL, text[:80], "It holds NUL, which no shell reads as written."
+            )
+        root = Parser(LANGUAGE).parse(data.translate(_AS_ASCII)).root_node
         if root.has_error:
             self.report(
                 "shell.unresolved.syntax",
@@ -190,6 +87,9 @@ class Machine:
         if holes.open_in(text):
             return self._run_open(text)
         kept = dict(self.variables)
+        for name, values in kept.items():
+            if name not in self.exported and name != "PWD":  # what is not exported is unset inside, as a rule
+                self.variables[name] = tuple(dict.fromkeys((*values, "")))
         bound = {str(place): (value,) for place, value in enumerate(positional)}
         self.variables.update(bound)
         arguments = self.arrays.get("@")
@@ -229,47 +129,23 @@ class Machine:
 
     # -- values (words.Values) -------------------------------------------------------------------------------------
 
-    def source(self, node: Node) -> str:
-        """The text of a node."""
-        return self._source[node.start_byte : node.end_byte].decode("utf-8", "replace")
-
-    def slice(self, start: int, end: int) -> str:
-        """The text between two byte offsets."""
-        return self._source[start:end].decode("utf-8", "replace")
-
-    def lookup(self, name: str) -> str:
-        """A variable's value in the present world."""
-        if name in self._world:
-            return self._world[name]
-        values = self.variables.get(name)
-        if values is not None:
-            return values[0] if len(values) == 1 else holes.VARIABLE
-        if name == "IFS":
-            return self.ifs
-        if name == "PWD":
-            return "."
-        known = _WELL_KNOWN.get(name)
-        if known is not None:
-            return known
-        return holes.SECRET if _SECRET_NAME.search(name) and name.isupper() else holes.VARIABLE
-
-    def array(self, name: str) -> list[str] | None:
-        """An array's elements; None when the name is not a known array."""
-        return self.arrays.get(name)
-
     def capture(self, node: Node) -> str:
         """What a command substitution prints, trailing newlines removed as the shell does."""
         text = self.source(node)
         self.last_captured = text.lstrip("$(`").rstrip("`) ")
-        if text.startswith("`") and "\\" in text:  # inside backticks a backslash protects the inner ones
-            with self._apart():
-                return self.run_again(re.sub(r"\\([$`\\])", r"\1", text[1:-1])).rstrip("\n")
+        if text.startswith("`") and "\\" in text:
+            return self.capture_text(text[1:-1])
         with self._apart():
             printed = "".join(
                 self.walk(child, None) if child.type not in _REDIRECTS else self._input(child)
                 for child in node.named_children
             )
         return printed.rstrip("\n")
+
+    def capture_text(self, text: str) -> str:
+        """What a command in backticks prints; inside them a backslash protects the inner ones."""
+        with self._apart():
+            return self.run_again(re.sub(r"\\([$`\\])", r"\1", text)).rstrip("\n")
 
     def process(self, node: Node) -> str:
         """The path of a process substitution; its content is what the commands print."""
@@ -292,60 +168,13 @@ class Machine:
             elif child.named_child_count:
                 self.visit(child)
 
-    def prompt(self, text: str) -> None:
-        """Judge a value that is expanded again, as ``${x@P}`` does."""
-        if "$" in text or "`" in text or holes.open_in(text):
-            self.report("shell.unresolved.code", RiskLevel.CRITICAL, text, "A value would be expanded as commands.")
-
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """A subshell: what it assigns is only a possibility outside, and its directory is its own."""
-        here = self.variables.get("PWD")
-        self._branch += 1
-        try:
-            yield
-        finally:
-            self._branch -= 1
-            if here is None:
-                self.variables.pop("PWD", None)
-            else:
-                self.variables["PWD"] = here
-
-    @contextmanager
-    def _maybe(self) -> Iterator[None]:
-        self._branch += 1
-        try:
-            yield
-        finally:
-            self._branch -= 1
-
-    def assign(self, name: str, value: str) -> None:
-        """Set a variable; in a branch the old value stays possible."""
-        if name == "IFS":
-            self.ifs = value if not holes.open_in(value) else " \t\n"
-        old = self.variables.get(name, (self.lookup(name),) if name == "PWD" else ())
-        if not self._branch and not self._world:
-            old = ()
-        values = tuple(dict.fromkeys((*old, value)))
-        self.variables[name] = values if len(values) <= _MAX_VALUES else (holes.VARIABLE,)
-        self.arrays.pop(name, None)
-
-    def directories(self) -> tuple[str, ...]:
-        """Every directory that the shell may be in."""
-        return self.variables.get("PWD", (".",))
-
-    def move(self, places: list[str]) -> None:
-        """Change directory; in a branch the old one stays possible."""
-        old = self.directories() if self._branch or self._world else ()
-        self.variables["PWD"] = tuple(dict.fromkeys((*old, *places)))[:_MAX_VALUES]
-
     # -- walking ---------------------------------------------------------------------------------------------------
 
     def walk(self, node: Node, stdin: str | None) -> Out:
         """Run a node; returns what it would print."""
         self._nodes += 1
         if self._nodes > _MAX_NODES:
-            raise _TooMuchError
+            raise TooMuchError
         try:
             walker = _WALKERS.get(node.type)
             if walker is not None:
@@ -365,8 +194,9 @@ class Machine:
         return printed
 
     def _nothing(self, node: Node, _: str | None) -> Out:
-        before = self._source[max(0, node.start_byte - 1) : node.start_byte]
-        if node.type == "comment" and before not in {b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"}:
+        before = self._source[: node.start_byte]
+        escaped = len(before[:-1]) - len(before[:-1].rstrip(b"\\"))
+        if node.type == "comment" and (before[-1:] not in _BEFORE_COMMENT or (escaped % 2 and before[-1:] != b"\n")):
             self.report(
                 "shell.unresolved.syntax",
                 RiskLevel.CRITICAL,
@@ -422,7 +252,9 @@ class Machine:
     def _for(self, node: Node, stdin: str | None) -> Out:
         variable = node.child_by_field_name("variable")
         values = [
-            value for child in node.children_by_field_name("value") for value in words.fields(child, self)
+            value
+            for group in words.adjacent(node.children_by_field_name("value"))
+            for value in words.fields(group[0], self, *group[1:])
         ] or self.arrays.get("@", [holes.VARIABLE])
         name = self.source(variable) if variable is not None else "_"
         with self._maybe():
@@ -438,21 +270,21 @@ class Machine:
     def _define(self, node: Node, _: str | None) -> Out:
         name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
         if name is not None and body is not None:
-            self.functions[self.source(name)] = _Function(body, self._source)
+            self.functions[self.source(name)] = Function(body, self._source)
         return ""
 
     def call_function(self, name: str, argv: list[str], stdin: str | None) -> Out:
         """Run a function's body with these arguments."""
         function = self.functions[name]
         function.called = True
-        if name in self._running:
+        if any(one is function for one in self._running):
             text = function.source[function.body.start_byte : function.body.end_byte].decode("utf-8", "replace")
             if re.search(rf"{re.escape(name)}\s*(?:\|\s*{re.escape(name)}|&(?!&))", text):
                 self.report("shell.system.fork_bomb", RiskLevel.CRITICAL, text, "A function that starts itself twice.")
             return ""
         outer, self._source = self._source, function.source
         kept, arguments = dict(self.variables), self.arrays.get("@")
-        self._running.append(name)
+        self._running.append(function)
         self.variables.update({str(place): (value,) for place, value in enumerate(argv)})
         self.arrays["@"] = self.arrays["*"] = argv[1:]
         try:
@@ -484,7 +316,9 @@ class Machine:
         choices: list[list[tuple[str, str]]] = []
         for name in sorted(names):
             values = self.variables.get(name, ())
-            if not values and name in _POSITIONAL and not self._running and name not in self.arrays:
+            if (not values and name in _POSITIONAL and not self._running and name not in self.arrays) or (
+                not values and f"${{{name}:+" in text
+            ):
                 values = ("", holes.VARIABLE)
             if len(values) > 1 and name not in self._world:
                 choices.append([(name, value) for value in values])
@@ -513,38 +347,49 @@ class Machine:
         argv: list[str] = []
         settings: list[tuple[str, str]] = []
         redirects: list[Node] = []
-        for child in (*node.children, *self._extra(node.children), *extra):
+        pieces: list[Node] = []
+        end = -1
+        children = node.children if node.type == "command" else [node]
+        for child in (*children, *self._extra(node.children), *extra):
             kind = child.type
-            if kind == "word":
-                argv.extend(words.fields(child, self))
-            elif kind == "variable_assignment":
+            if kind == "variable_assignment":
                 settings.append(self._assignment(child))
+                end = child.end_byte
             elif kind in _REDIRECTS:
                 redirects.append(child)
-            elif kind == "command_name":
-                argv.extend(self._name(child))
             elif kind == "subshell":
                 self.report(
                     "shell.unresolved.syntax", RiskLevel.CRITICAL, self.source(node), "This is not a shell command."
                 )
                 self.walk(child, None)
             else:
-                argv.extend(words.fields(child, self))
+                pieces.append(child)
+                if child.start_byte == end:
+                    self.report(
+                        "shell.unresolved.syntax",
+                        RiskLevel.CRITICAL,
+                        self.source(node),
+                        "Where a value ends is unclear.",
+                    )
+        for group in words.adjacent(pieces):
+            if not argv:
+                self._check_name(group[0])
+            argv.extend(words.fields(group[0], self, *group[1:]))
         if redirects:
             return self._redirected_by(redirects, stdin, lambda given: self._start(node, argv, settings, given))
         return self._start(node, argv, settings, stdin)
 
-    def _name(self, node: Node) -> list[str]:
+    def _check_name(self, node: Node) -> None:
         text = self.source(node)
-        if _GLOB.search(text) and text not in {"[", "[["} and node.children[0].type in {"word", "concatenation"}:
+        inner = node.children[0].type if node.type == "command_name" else node.type
+        if _GLOB.search(text) and text not in {"[", "[["} and inner in {"word", "concatenation"}:
             bare = re.sub(r"'[^']*'|\"[^\"]*\"|\\.", "", text)
             if _GLOB.search(bare):
                 self.report("shell.unresolved.name", RiskLevel.CRITICAL, text, "Which program runs depends on files.")
-        if "(" in text and node.children[0].type in {"word", "concatenation"}:
+        if "(" in text and inner in {"word", "concatenation"}:
             bare = re.sub(r"\$\(.*\)|'[^']*'|\"[^\"]*\"|\\.|`[^`]*`", "", text, flags=re.DOTALL)
             if "(" in bare:
                 self.report("shell.unresolved.syntax", RiskLevel.CRITICAL, text, "This is not a shell command.")
-        return words.fields(node.children[0], self)
 
     def _start(self, node: Node, argv: list[str], settings: list[tuple[str, str]], stdin: str | None) -> Out:
         outer = self._span
@@ -556,6 +401,7 @@ class Machine:
             for name, value in settings:
                 self.setting(name, value)
                 self.variables[name] = (value,)
+                self.exported.add(name)
             return self.execute(argv, stdin) if argv else ""
         finally:
             for name, values in kept.items():
@@ -569,13 +415,8 @@ class Machine:
         """Run a simple command; returns what it would print."""
         self._steps += 1
         if self._steps > _MAX_STEPS:
-            raise _TooMuchError
+            raise TooMuchError
         return self._execute(self, argv, stdin)
-
-    def call(self, name: str, argv: list[str], stdin: str | None) -> Call:
-        """A command with its arguments told apart."""
-        options = self.rules.options.get(name, NO_OPTIONS)
-        return Call(name, argv, stdin, shape(argv[1:], options), options)
 
     # -- assignments -----------------------------------------------------------------------------------------------
 
@@ -598,7 +439,8 @@ class Machine:
 
     def _assign_once(self, node: Node, name: str, value: Node | None) -> None:
         if value is not None and value.type == "array":
-            self.arrays[name] = [text for child in value.named_children for text in words.fields(child, self)]
+            groups = words.adjacent(value.named_children)
+            self.arrays[name] = [text for group in groups for text in words.fields(group[0], self, *group[1:])]
             return
         text = words.joined(value, self) if value is not None else ""
         if "[" in name:
@@ -636,9 +478,16 @@ class Machine:
             self.report("shell.persistence.preload", RiskLevel.HIGH, f"{name}={value}", rule)
 
     def _declare(self, node: Node, stdin: str | None) -> Out:
+        text = self.source(node)
+        exports = text.startswith("export") or " -x" in text
         for child in node.named_children:
             if child.type == "variable_assignment":
                 self._assign(child, stdin)
+                name = child.child_by_field_name("name")
+                if exports and name is not None:
+                    self.exported.add(self.source(name))
+            elif child.type == "variable_name":
+                self.exported.update({self.source(child)} if exports else ())
             elif child.type in {"concatenation", "string", "command_substitution", "simple_expansion"}:
                 words.fields(child, self)
         self.seen.programs[self.source(node.children[0])] = None
@@ -678,13 +527,11 @@ class Machine:
         ]
 
         def start(given: str | None) -> Out:
-            if body is None:
-                return ""
-            return (
-                self._command(body, given, [*self._extra(redirects), *extra])
-                if body.type == "command"
-                else self.walk(body, given)
-            )
+            pieces = [*self._extra(redirects), *extra]
+            if body is not None and body.type != "command":
+                return self.walk(body, given)
+            command = body if body is not None else _first_word(pieces)
+            return self._command(command, given, pieces) if command is not None else ""
 
         return self._redirected_by(redirects, stdin, start)
 
@@ -695,7 +542,8 @@ class Machine:
         for redirect in redirects:
             for one in (redirect, *redirect.named_children):
                 if one.type == "file_redirect":
-                    found += one.children_by_field_name("destination")[1:]
+                    destinations = one.children_by_field_name("destination")
+                    found += destinations[len(next(words.adjacent(destinations), [])) :]
         return found
 
     def _redirected_by(self, redirects: list[Node], stdin: str | None, start: Callable[[str | None], Out]) -> Out:
@@ -731,7 +579,8 @@ class Machine:
         operator = next((child.type for child in node.children if not child.is_named), "")
         descriptor = node.child_by_field_name("descriptor")
         destinations = node.children_by_field_name("destination")
-        found = [text for child in destinations[:1] for text in words.fields(child, self)]
+        first = next(words.adjacent(destinations), [])
+        found = words.fields(first[0], self, *first[1:]) if first else []
         target = found[0] if found else ""
         if operator in {">&", "<&"} and (target.isdigit() or target in {"", "-"}):
             return "<&", target
@@ -791,16 +640,6 @@ class Machine:
         judge_write(self, path, f"> {path}", content=content)
         self.remember(path, content, append=append)
 
-    def remember(self, path: str, content: str, *, append: bool = False) -> None:
-        """Remember what the text wrote into a file; in a branch both contents are possible."""
-        path = path.removeprefix("./")
-        old = self.files.get(path, "") if append or self._branch else ""
-        self.files[path] = (old + ("\n" if old and not old.endswith("\n") else "") + content)[:MAX_BYTES]
-
-    def written(self, path: str) -> str | None:
-        """What the text itself wrote into a file; None when it did not."""
-        return self.files.get(path.removeprefix("./"))
-
 
 def _swallowed(redirect: Node, child: Node) -> bool:
     """Whether a word of a here-document's line in truth stands on a later line."""
@@ -813,11 +652,15 @@ def _swallowed(redirect: Node, child: Node) -> bool:
     return child.start_point.row > start or (child.text or b"")[:1] == b"\n"
 
 
+def _first_word(pieces: list[Node]) -> Node | None:
+    """``>a >b rm x``: the command's name is among the words that the parser counts to a redirection."""
+    return pieces.pop(0) if pieces else None
+
+
 def _right(redirect: Node) -> list[Node]:
     return redirect.children_by_field_name("right")
 
 
-TooMuchError = _TooMuchError
 _WALKERS: dict[str, Callable[[Machine, Node, str | None], Out]] = {
     "program": Machine._program,  # noqa: SLF001 - the table of the class itself
     "command": Machine._command,  # noqa: SLF001 - the same

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, secret_file
 from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import Call
 
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*)://([^/?#\s]*)", re.IGNORECASE)
 _HOSTLIKE = re.compile(
@@ -39,7 +40,10 @@ _UPLOAD_FLAGS = ("-T", "--upload-file", "--post-file", "--body-file", "--input-f
 _DESTRUCTIVE_URL = re.compile(
     r"(?i)(?:/|_|:|\b)(?:do)?(?:delete|destroy|purge|drop|truncate|terminate|uninstall|wipe|shutdown|clean|flush|reset|revoke|kill|restart|exit|quiet(?:down)?|saferestart|disable)(?:[-_/?&=\w]*)$|_delete_by_query|/_close\b|/_shutdown\b|/delete[-_/]|_cluster/(?:settings|reroute)|/_settings\b"
 )
-_INTERPRETERS = re.compile(r"(?:^|[\s/'\"])(?:ba|z|da|k|c|tc|fi|pwsh)?sh\b|cmd(?:\.exe)?|powershell", re.IGNORECASE)
+_METADATA = re.compile(
+    r"(?i)^(?:169\.254\.1(?:69\.254|70\.2)|metadata(?:\.google\.internal)?|100\.100\.100\.200|2852039166|0xa9fea9fe|"
+    r"\[?fd00:ec2::254\]?|0251\.0376\.0251\.0376)(?::\d+)?$"
+)
 
 
 @handles("curl", "wget", "http", "https", "xh", "httpie", "aria2c", "lwp-download", "lwp-request", "fetch", "axel")
@@ -115,6 +119,13 @@ def _destinations(machine: Machine, call: Call) -> None:
             host = plain[1]
         if not host:
             continue
+        if _METADATA.search(host):
+            machine.report(
+                "shell.credentials.metadata",
+                RiskLevel.HIGH,
+                call.text,
+                "The cloud machine's own credentials would be asked for.",
+            )
         machine.seen.destinations[holes.shown(word if _URL.match(word) else host)] = None
         name = re.sub(r":\d*$", "", host).lower()
         if machine.scope.hosts is not None and not _allowed(name, machine.scope.hosts):
@@ -181,8 +192,9 @@ def _httpie_fields(call: Call) -> list[str]:
 
 
 def _data(machine: Machine, call: Call, value: str) -> None:
-    if value.startswith("@") or re.search(r"=[@<]\S", value):
-        path = re.split(r"^@|=[@<]", value, maxsplit=1)[1].split(";")[0].strip("\"'")
+    urlencoded = _values(call, "--data-urlencode")
+    if value.startswith("@") or re.search(r"=[@<]\S", value) or (value in urlencoded and re.match(r"\w+@\S", value)):
+        path = re.split(r"^@|=[@<]|^\w+@", value, maxsplit=1)[1].split(";")[0].strip("\"'")
         if path == "-" or path == "/dev/stdin":  # noqa: PLR1714 - two names of one thing
             _sent(machine, call, call.stdin or "")
         else:

@@ -7,10 +7,11 @@ import shlex
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import code, databases, filing, holes, network, texts
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_write
 from interlock.reading.shell.registry import HANDLERS, handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import Call
 
 SHELLS = frozenset(
     {"sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "rbash", "fish", "csh", "tcsh", "pwsh", "powershell"}
@@ -66,9 +67,8 @@ def shell(machine: Machine, call: Call) -> str:
 
 def _from_stdin(machine: Machine, call: Call) -> str:
     if call.stdin is None:
-        machine.report(
-            "shell.interactive", RiskLevel.MEDIUM, call.text, "An interactive shell would wait for commands."
-        )
+        level = RiskLevel.HIGH if machine.wrapped else RiskLevel.MEDIUM
+        machine.report("shell.interactive", level, call.text, "An interactive shell would wait for commands.")
         return holes.OUTPUT
     if call.stdin == holes.OUTPUT:
         machine.report(
@@ -125,6 +125,8 @@ def source(machine: Machine, call: Call) -> str:
         machine.report("shell.opaque.settings", level, call.text, "What a program prints is executed.")
         return ""
     content = machine.written(path) if not path.startswith("/dev/fd/") else machine.files.get(path)
+    if content is not None and content != holes.OUTPUT:
+        return machine.run_again(content)
     return run_script(machine, call, content, call.args)
 
 
@@ -133,7 +135,7 @@ def trap(machine: Machine, call: Call) -> str:
     """The first argument is run later."""
     words = [arg for arg in call.args if arg not in {"--", "-"} and not re.fullmatch(r"-[lp]", arg)]
     if len(words) > 1:
-        machine.run_inside(words[0])
+        machine.run_again(words[0])
     return ""
 
 
@@ -144,7 +146,7 @@ def alias(machine: Machine, call: Call) -> str:
         name, equals, value = arg.partition("=")
         if equals:
             with machine.trial() as aside:
-                machine.run_inside(value)
+                machine.run_again(value)
             machine.seen.findings.update(dict.fromkeys(one for one in aside if one.severity >= RiskLevel.HIGH))
             machine.aliases[name] = value
     return ""
@@ -163,6 +165,12 @@ def read(machine: Machine, call: Call) -> str:
 
 
 # -- wrappers ------------------------------------------------------------------------------------------------------
+
+
+_ELSEWHERE = frozenset(
+    {"docker", "kubectl", "ssh", "tmux", "screen", "ctr", "lxc", "exec", "command", "sudo", "doas", "script"}
+)
+"""Where a person would open a shell on purpose, or what judges it by itself."""
 
 
 def _past_options(call: Call) -> list[str]:
@@ -188,11 +196,15 @@ def _past_options(call: Call) -> list[str]:
 def wrapper(machine: Machine, call: Call) -> None:
     """Run the command inside a wrapper."""
     special = _SPECIAL.get(call.name)
-    if special is not None:
-        special(machine, call)
-        return
-    inner = _past_options(call)[call.options.skip :]
-    _run_inner(machine, inner, call.stdin)
+    here = call.name not in _ELSEWHERE
+    machine.wrapped += here
+    try:
+        if special is not None:
+            special(machine, call)
+        else:
+            _run_inner(machine, _past_options(call)[call.options.skip :], call.stdin)
+    finally:
+        machine.wrapped -= here
 
 
 def _run_inner(machine: Machine, inner: list[str], stdin: str | None) -> None:
@@ -203,6 +215,7 @@ def _run_inner(machine: Machine, inner: list[str], stdin: str | None) -> None:
     for name, value in settings:
         machine.setting(name, value)
         machine.variables[name] = (value,)
+        machine.exported.add(name)
     if inner:
         machine.execute(inner, stdin)
 
@@ -239,6 +252,10 @@ def _sudo(machine: Machine, call: Call) -> None:
         machine.report("shell.privilege.shell", RiskLevel.HIGH, call.text, "A shell with all rights would be opened.")
         machine.execute(["sh"], call.stdin) if call.stdin is not None else None
     elif inner:
+        if call.stdin is None and len(inner) == 1 and _BARE_SHELL.match(inner[0]):
+            machine.report(
+                "shell.privilege.shell", RiskLevel.HIGH, call.text, "A shell with all rights would be opened."
+            )
         machine.report("shell.privilege.raised", RiskLevel.MEDIUM, call.text, "It runs with another user's rights.")
         _run_inner(machine, inner, call.stdin)
 

@@ -10,7 +10,8 @@ from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes, windows
 from interlock.reading.shell.databases import judge_sql
 from interlock.reading.shell.execute import execute
-from interlock.reading.shell.machine import MAX_BYTES, Machine, TooMuchError
+from interlock.reading.shell.machine import Machine
+from interlock.reading.shell.state import MAX_BYTES, TooMuchError
 
 _SQL = re.compile(
     r"\s*(?:SELECT|INSERT|UPDATE|DELETE|DROP|ALTER|CREATE|GRANT|REVOKE|TRUNCATE|WITH|MERGE|REPLACE)\s+[\w*(\"`]"

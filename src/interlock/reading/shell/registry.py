@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from interlock.reading.shell.machine import Call, Machine
+from interlock.reading.shell.machine import Machine
+from interlock.reading.shell.state import Call
 
 Handler = Callable[[Machine, Call], str | None]
 """Judges a call; returns what it would print, None when nothing special is known of it."""

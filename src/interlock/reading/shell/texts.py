@@ -10,11 +10,13 @@ import re
 import zlib
 from collections.abc import Callable
 
+from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
-from interlock.reading.shell.machine import MAX_BYTES, Call, Machine
-from interlock.reading.shell.places import judge_read, judge_write
+from interlock.reading.shell.machine import Machine
+from interlock.reading.shell.places import Place, everywhere, judge_read, judge_write, place_of
 from interlock.reading.shell.registry import HANDLERS, handles
 from interlock.reading.shell.rules import has_flag
+from interlock.reading.shell.state import MAX_BYTES, Call
 from interlock.reading.shell.words import unescape_ansi
 
 _FORMAT = re.compile(r"%(?:%|[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?([a-zA-Z]))")
@@ -191,12 +193,42 @@ def sed(machine: Machine, call: Call) -> str:
         return "\n".join(line.replace(old, new, -1 if match[4] else 1) for line in text.split("\n"))
     if script in {"", "p", "1p"} and text is not None:
         return text
-    for path in call.form.words[1:]:
+    given = any(flag in {"-e", "-f", "--expression", "--file"} for flag in call.form.flags)
+    for path in call.form.words if given else call.form.words[1:]:
         judge_read(machine, path, call.text)
+        if has_flag(call.form, "-i") or has_flag(call.form, "--in-place"):
+            judge_write(machine, path, call.text)
+    for match in re.finditer(r"(?:^|[;}\s\d/])[wW]\s+([/~.\w][^;\s]*)$", script):
+        judge_write(machine, match[1], call.text)
     return holes.worst_of(text)
 
 
-@handles("cut", "awk", "grep", "egrep", "fgrep", "rg", "ag", "jq", "yq", "column", "wc", "paste", "ack")
+_WANTS_SECRETS = re.compile(r"(?i)pass(?!ed|ing)|secret|token|credential|api.?key|AKIA|private.?key|\bkey\b|aws_|BEGIN")
+
+
+@handles("grep", "egrep", "fgrep", "rg", "ag", "ack")
+def grep(machine: Machine, call: Call) -> str:
+    """Some of the input; looking for secrets where they are is reading them."""
+    wanted = _WANTS_SECRETS.search(" ".join(call.args)) is not None
+    outside = {Place.ROOT, Place.SYSTEM, Place.HOME, Place.OUTSIDE}
+    if wanted and call.stdin is not None and holes.SECRET in call.stdin:
+        machine.report("shell.credentials.print", RiskLevel.HIGH, call.text, "A credential would be printed.")
+    elif wanted and any(
+        place_of(found) in outside for path in call.form.words[1:] for found in everywhere(machine, path)
+    ):
+        machine.report(
+            "shell.credentials.search", RiskLevel.HIGH, call.text, "It looks for credentials on the machine."
+        )
+    return holes.worst_of(call.stdin)
+
+
+@handles("printenv", "history", "set", "declare", "export")
+def environment(_: Machine, call: Call) -> str:
+    """The environment and the history hold credentials."""
+    return holes.SECRET if not call.form.words else holes.OUTPUT
+
+
+@handles("cut", "awk", "jq", "yq", "column", "wc", "paste")
 def filtered(_: Machine, call: Call) -> str:
     """Some of the input, which part is not followed."""
     return holes.worst_of(call.stdin)

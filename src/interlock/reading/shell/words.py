@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -20,6 +20,10 @@ _EXPANSIONS = frozenset(
 _OPEN, _COMMA, _CLOSE = "\x04", "\x05", "\x06"
 _MARK = str.maketrans({"{": _OPEN, ",": _COMMA, "}": _CLOSE})
 _UNMARK = str.maketrans({_OPEN: "{", _COMMA: ",", _CLOSE: "}"})
+_UNSEEN = re.compile(r"(\\.)|\$(?:(\w+)|\{(\w+)\}|([{(@*]))", re.DOTALL)
+_BACKTICK = re.compile(r"(?<!\\)`")
+_ONE_PAIR = 3
+_MARKS = re.compile(f"[{_OPEN}{_COMMA}{_CLOSE}]")
 _MAX_BRACES = 64
 _INNER_BRACES = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.-?\d+)?")
@@ -74,6 +78,10 @@ class Values(Protocol):
         """What a command substitution prints."""
         ...
 
+    def capture_text(self, text: str) -> str:
+        """What a command in backticks prints."""
+        ...
+
     def process(self, node: Node) -> str:
         """The path of a process substitution."""
         ...
@@ -87,22 +95,38 @@ class Values(Protocol):
         ...
 
 
-def fields(node: Node, values: Values) -> list[str]:
-    """The arguments that one word of the source becomes."""
-    if node.type in {"word", "number"}:
+def fields(node: Node, values: Values, *rest: Node) -> list[str]:
+    """The arguments that one word of the source becomes; ``rest`` are pieces of it that the parser split off."""
+    if node.type in {"word", "number"} and not rest:
         text = values.source(node)
         if _PLAIN.fullmatch(text):
             return [text]
     parts: list[tuple[Part, str | list[str]]] = []
-    _collect(node, values, parts, quoted=False)
+    _collect_all((node, *rest), values, parts, quoted=False)
     return _finish(parts, values.ifs)
+
+
+def adjacent(nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    """Nodes that touch each other are one word: the parser splits a quoted from an escaped piece, bash does not."""
+    group: list[Node] = []
+    end = -1
+    for node in nodes:
+        if node.start_byte == end:
+            group.append(node)
+        else:
+            if group:
+                yield group
+            group = [node]
+        end = node.end_byte
+    if group:
+        yield group
 
 
 def joined(node: Node, values: Values) -> str:
     """The word's value without field splitting, as in an assignment or a here-string."""
     parts: list[tuple[Part, str | list[str]]] = []
     _collect(node, values, parts, quoted=False)
-    return "".join(" ".join(text) if isinstance(text, list) else text for _, text in parts)
+    return "".join(" ".join(text) if isinstance(text, list) else text for _, text in parts).translate(_UNMARK)
 
 
 def quoted_text(node: Node, values: Values, start: int, end: int, *, heredoc: bool = False) -> str:
@@ -130,7 +154,7 @@ def _ansi(match: re.Match[str]) -> str:
 def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]]], *, quoted: bool) -> None:
     kind = node.type
     if kind in {"word", "number", "variable_name", "regex", "extglob_pattern", "heredoc_content"}:
-        parts.append((Part.BARE, _bare(values.source(node))))
+        _plain(values.source(node), values, parts)
     elif kind == "raw_string":
         parts.append((Part.QUOTED, values.source(node)[1:-1]))
     elif kind == "ansi_c_string":
@@ -142,10 +166,9 @@ def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]
     elif kind in _EXPANSIONS:
         _expand(node, values, parts, quoted=quoted)
     elif kind == "brace_expression":
-        parts.append((Part.BARE, values.source(node)))
+        parts.append((Part.BARE, values.source(node).translate(_MARK)))
     elif kind in {"concatenation", "command_name"} and node.children:
-        for child in node.children:
-            _collect(child, values, parts, quoted=quoted)
+        _collect_all(node.children, values, parts, quoted=quoted)
     elif node.named_child_count:
         values.visit(node)
         parts.append((Part.QUOTED, holes.VARIABLE))
@@ -153,10 +176,56 @@ def _collect(node: Node, values: Values, parts: list[tuple[Part, str | list[str]
         parts.append((Part.BARE, _bare(values.source(node))))
 
 
+def _collect_all(
+    nodes: Sequence[Node], values: Values, parts: list[tuple[Part, str | list[str]]], *, quoted: bool
+) -> None:
+    """The pieces of a word. The parser leaves single dollars standing: that of ``$"…"``, and some of ``a$b``."""
+    pieces = list(_pieces(nodes))
+    for place, node in enumerate(pieces):
+        following = pieces[place + 1] if place + 1 < len(pieces) else None
+        if node.type == "$" and following is not None and (following.text or b"")[:1] == b'"':
+            continue
+        if place and pieces[place - 1].type == "$" and node.type in {"word", "number"}:
+            parts.pop()
+            _plain("$" + values.source(node), values, parts)
+        else:
+            _collect(node, values, parts, quoted=quoted)
+
+
+def _pieces(nodes: Sequence[Node]) -> Iterator[Node]:
+    for node in nodes:
+        if node.type in {"concatenation", "command_name"} and node.children:
+            yield from _pieces(node.children)
+        else:
+            yield node
+
+
+def _plain(text: str, values: Values, parts: list[tuple[Part, str | list[str]]]) -> None:
+    """A word as it stands; expansions that the parser overlooked in it (``-rf$IFS/``) are carried out."""
+    position = 0
+    for match in _UNSEEN.finditer(text) if "$" in text else ():
+        if match[1] is None:
+            parts.append((Part.BARE, _bare(text[position : match.start()])))
+            name = match[2] or match[3]
+            parts.append((Part.SPLIT, values.lookup(name) if name else holes.VARIABLE))
+            position = match.end()
+    parts.append((Part.BARE, _bare(text[position:])))
+
+
 def _bare(text: str) -> str:
+    """Escapes undone; braces and commas that are not escaped are marked."""
     if "\\" not in text:
-        return text
-    return re.sub(r"\\(.)", lambda match: "" if match[1] == "\n" else match[1], text, flags=re.DOTALL)
+        return text.translate(_MARK) if "{" in text or "}" in text or "," in text else text
+    return _BARE.sub(_bare_piece, text)
+
+
+_BARE = re.compile(r"\\(.)|[{},]", re.DOTALL)
+
+
+def _bare_piece(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return match[0].translate(_MARK)
+    return "" if match[1] == "\n" else match[1]
 
 
 def _between(
@@ -188,7 +257,11 @@ def _expand(node: Node, values: Values, parts: list[tuple[Part, str | list[str]]
     part = Part.QUOTED if quoted else Part.SPLIT
     kind = node.type
     if kind == "command_substitution":
-        parts.append((part, values.capture(node)))
+        text = values.source(node)
+        if text.startswith("`") and len(steps := _BACKTICK.split(text)) > _ONE_PAIR:
+            _backticks(steps, values, parts, part)
+        else:
+            parts.append((part, values.capture(node)))
     elif kind == "process_substitution":
         parts.append((Part.QUOTED, values.process(node)))
     elif kind == "arithmetic_expansion":
@@ -202,6 +275,17 @@ def _expand(node: Node, values: Values, parts: list[tuple[Part, str | list[str]]
         parts.append((part, _parameter(node, values)))
 
 
+def _backticks(steps: list[str], values: Values, parts: list[tuple[Part, str | list[str]]], part: Part) -> None:
+    """The parser takes ``a b`` between two pairs of backticks for a command in them; to bash it is outside."""
+    for place, step in enumerate(steps[1:-1]):
+        if place % 2 == 0:
+            parts.append((part, values.capture_text(step)))
+        else:
+            if re.search(r"['\"$;|&<>()]", step):
+                values.prompt(holes.VARIABLE)
+            parts.append((part, step))
+
+
 def _parameter(node: Node, values: Values) -> str | list[str]:
     """``${…}``: what is a constant operation on a constant is carried out, the rest is a hole."""
     values.visit(node)
@@ -209,9 +293,9 @@ def _parameter(node: Node, values: Values) -> str | list[str]:
     if match is None:
         return holes.VARIABLE
     prefix, name, index, operation = match.groups()
-    if prefix == "#":
-        return "1"
     value = _element(name, index, values)
+    if prefix == "#":
+        return str(len(value)) if isinstance(value, list) or not holes.open_in(value) else "1"
     if isinstance(value, list):
         return value if not operation else [_operate(text, operation) for text in value]
     if operation.startswith("@P"):
@@ -245,6 +329,8 @@ def _operate(value: str, operation: str, name: str = "") -> str:
         return value if known else (holes.VARIABLE if "$" in default or "`" in default else default or value)
     if operation.startswith((":+", "+")):
         default = operation.lstrip(":")[1:].strip("'\"")
+        if not value:
+            return ""
         return holes.VARIABLE if "$" in default or "`" in default else default
     if operation.startswith((":?", "?")):
         return value
@@ -294,7 +380,7 @@ def _trim(value: str, operation: str) -> str:
 
 
 def _finish(parts: list[tuple[Part, str | list[str]]], ifs: str) -> list[str]:
-    marked = any(part is Part.BARE and "{" in text for part, text in parts if isinstance(text, str))
+    marked = any(part is Part.BARE and _MARKS.search(text) for part, text in parts if isinstance(text, str))
     done: list[str] = []
     current, started = "", False
     for part, text in parts:
@@ -308,7 +394,7 @@ def _finish(parts: list[tuple[Part, str | list[str]]], ifs: str) -> list[str]:
         elif part is Part.SPLIT:
             current, started = _split(text, ifs, done, current, started=started)
         else:
-            current += text.translate(_MARK) if marked and part is Part.BARE else text
+            current += text
             started = True
     if started:
         done.append(current)

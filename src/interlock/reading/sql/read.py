@@ -12,8 +12,9 @@ from sqlglot.errors import SqlglotError
 from interlock.model.action import Reading
 from interlock.reading.findings import worst_of_each_kind
 from interlock.reading.lookalikes import folded
-from interlock.reading.sql.lexical import first_word, judge, scan, scan_calls
+from interlock.reading.sql.lexical import judge
 from interlock.reading.sql.notes import Notes, note
+from interlock.reading.sql.scan import first_word, scan, scan_calls
 from interlock.reading.sql.tree import judge_tree
 from interlock.reading.sql.vocabulary import ASKED_LEADS, CHANGING_LEADS, CRITICAL, HIGH, MEDIUM, WRITING
 from interlock.reading.sql.words import (
@@ -85,6 +86,12 @@ def read_sql(text: str, dialect: str = "") -> Reading:
     if word not in _KNOWN_DIALECTS:
         word = ""
     return _cached(text, word) if len(text) <= _CACHED else _guarded(text, word)
+
+
+def warm() -> None:
+    """Load every dialect, so that the first statement does not wait for it."""
+    for name in (*FIRST_DIALECTS, *OTHER_READINGS, *RARE_DIALECTS):
+        _parse_as("SELECT 1", name)
 
 
 @lru_cache(maxsize=2_048)
@@ -302,7 +309,7 @@ def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: s
 _CLIENT = (
     (
         re.compile(
-            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b.*)\s*\||\\copy\b.*\bprogram\b",
+            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b[^\n|]{0,400})\s*\||\\copy\b[^\n]{0,400}\bprogram\b",
             re.IGNORECASE | re.MULTILINE,
         ),
         "sql.exec.program",

@@ -9,8 +9,9 @@ from sqlglot import exp
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.sql import vocabulary as known
-from interlock.reading.sql.lexical import drop_note, judge
+from interlock.reading.sql.lexical import judge
 from interlock.reading.sql.notes import Notes
+from interlock.reading.sql.scan import drop_note
 from interlock.reading.sql.truth import always, literal_tautology, never
 from interlock.reading.sql.vocabulary import CRITICAL, HIGH, MEDIUM
 from interlock.reading.sql.words import words_of

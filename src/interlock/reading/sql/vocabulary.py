@@ -68,7 +68,7 @@ FUNCTIONS: dict[str, tuple[str, RiskLevel, str]] = {
         ("sql.admin", HIGH, "ends sessions or changes the server's settings"),
     ),
     **dict.fromkeys(
-        words("PG_SLEEP PG_SLEEP_FOR PG_SLEEP_UNTIL SLEEP BENCHMARK RANDOMBLOB_LOOP"),
+        words("PG_SLEEP PG_SLEEP_FOR PG_SLEEP_UNTIL SLEEP BENCHMARK"),
         ("sql.injection.time", HIGH, "makes the database wait: a time-based injection, or a stalled server"),
     ),
     **dict.fromkeys(
@@ -129,12 +129,10 @@ PROTECTION_SETTINGS: dict[str, tuple[str, ...]] = {
     "ROW_SECURITY": ("OFF", "0", "FALSE"),
     "SESSION_REPLICATION_ROLE": ("REPLICA", "LOCAL"),
     "IGNORE_CHECK_CONSTRAINTS": ("1", "ON", "TRUE", "YES"),
-    "CONSTRAINT_EVALUATION": ("0",),
     "TRUSTED_SCHEMA": ("1", "ON", "TRUE", "YES"),
     "CELL_SIZE_CHECK": ("0", "OFF", "FALSE", "NO"),
     "GENERAL_LOG": ("0", "1", "OFF", "ON"),
     "LOG_STATEMENT": ("NONE",),
-    "ENABLE_SEQSCAN": (),
 }
 """Settings whose value switches a protection off."""
 
@@ -216,7 +214,7 @@ ALTER_ASKED = words(
 )
 """Words in an ALTER of a table, view, index or sequence that take something away."""
 
-DESTRUCTIVE = words("DROP TRUNCATE DELETE SHUTDOWN XP_CMDSHELL DETACH_ALL")
+DESTRUCTIVE = words("DROP TRUNCATE DELETE SHUTDOWN XP_CMDSHELL")
 """Words that make a text that nobody can read a block."""
 
 WRITING = DESTRUCTIVE | words(

@@ -8,8 +8,10 @@ comment ends at its first ``*/``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 
 class Sort(StrEnum):
@@ -22,9 +24,8 @@ class Sort(StrEnum):
     MARK = "mark"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One word, literal or mark with its place in the text."""
+class Token(NamedTuple):
+    """One word, literal or mark with its place in the text; a tuple, since thousands are made."""
 
     sort: Sort
     text: str
@@ -34,14 +35,27 @@ class Token:
 
 
 _STRING = {False: r"'(?:[^']|'')*'", True: r"'(?:[^'\\]|\\.|'')*'"}
-_COMMENT = {False: r"--[^\n]*|/\*.*?\*/", True: r"--[^\n]*|\#[^\n]*|/\*.*?\*/"}
+_MOST_OPEN = 32
+"""Unclosed literals and comments of one sort after which the sort is no longer looked for: its content stays visible."""
 
 
-def _lexer(*, backslash: bool, hash_comments: bool) -> re.Pattern[str]:
+@lru_cache(maxsize=64)
+def _lexer(backslash: bool, hash_comments: bool, without: frozenset[str]) -> re.Pattern[str]:
+    """The lexer ``without`` the sorts that cannot close any more, so that reading stays linear."""
+    skips = [r"\s+", r"--[^\n]*"]
+    strings = []
+    if hash_comments:
+        skips.append(r"\#[^\n]*")
+    if "/" not in without:
+        skips.append(r"/\*.*?\*/")
+    if "'" not in without:
+        strings += [rf"[Ee]{_STRING[True]}", rf"(?:[BXNRbxnr]|[Uu]&)?{_STRING[backslash]}"]
+    if "$" not in without:
+        strings.append(r"\$(?P<tag>\w*)\$.*?\$(?P=tag)\$")
     return re.compile(
-        rf"(?P<skip>\s+|{_COMMENT[hash_comments]})"
-        rf"|(?P<string>[Ee]{_STRING[True]}|(?:[BXNRbxnr]|[Uu]&)?{_STRING[backslash]}|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
-        r'|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)'
+        rf"(?P<skip>{'|'.join(skips)})"
+        + (rf"|(?P<string>{'|'.join(strings)})" if strings else "")
+        + r'|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)'
         r"|(?P<number>\d[\d.]*(?:[eE][+-]?\d+)?(?!\w)|0[xX][0-9a-fA-F]+)"
         r"|(?P<word>[^\W\d][\w$]*)"
         r"|(?P<mark>.)",
@@ -49,24 +63,38 @@ def _lexer(*, backslash: bool, hash_comments: bool) -> re.Pattern[str]:
     )
 
 
-_LEXERS = {
-    (backslash, hashes): _lexer(backslash=backslash, hash_comments=hashes)
-    for backslash in (False, True)
-    for hashes in (False, True)
-}
-
-
 def words_of(text: str, *, backslash: bool = False, hash_comments: bool = False) -> tuple[Token, ...]:
     """The tokens of ``text``; ``backslash`` when it escapes quotes, ``hash_comments`` when ``#`` starts a comment."""
-    tokens = []
-    for match in _LEXERS[backslash, hash_comments].finditer(text):
+    tokens: list[Token] = []
+    unclosed: Counter[str] = Counter()
+    without: frozenset[str] = frozenset()
+    place: int | None = 0
+    while place is not None:
+        place, opened = _lex(text, place, _lexer(backslash, hash_comments, without), tokens, unclosed)
+        without |= opened
+    return tuple(tokens)
+
+
+def _lex(
+    text: str, place: int, lexer: re.Pattern[str], tokens: list[Token], unclosed: Counter[str]
+) -> tuple[int | None, frozenset[str]]:
+    """Add tokens from ``place`` on; stops early, and says where, when a sort of literal has stopped closing."""
+    for match in lexer.finditer(text, place):
         sort = match.lastgroup
         if sort == "skip":
             continue
         if sort == "tag" or sort is None:
             sort = "string"
-        tokens.append(Token(Sort(sort), _content(sort, match.group()), match.start(), match.end()))
-    return tuple(tokens)
+        raw = match.group()
+        tokens.append(Token(_SORTS[sort], _content(sort, raw), match.start(), match.end()))
+        if sort == "mark" and (raw in {"'", "$"} or (raw == "/" and text[match.end() : match.end() + 1] == "*")):
+            unclosed[raw] += 1
+            if unclosed[raw] == _MOST_OPEN:
+                return match.end(), frozenset({raw})
+    return None, frozenset()
+
+
+_SORTS = {sort.value: sort for sort in Sort}
 
 
 def _content(sort: str, raw: str) -> str:
@@ -116,4 +144,9 @@ def without_executable_comments(text: str) -> str:
 
 def joined(text: str) -> str:
     """``text`` as a filter that deletes comments would pass it on: ``DR/**/OP`` becomes ``DROP``."""
-    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    kept = []
+    place = 0
+    while (begin := text.find("/*", place)) >= 0 and (end := text.find("*/", begin + 2)) >= 0:
+        kept.append(text[place:begin])
+        place = end + 2
+    return "".join((*kept, text[place:]))
