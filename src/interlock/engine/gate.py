@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from interlock.decide.chain import noted_block, should_stop
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call
+from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
@@ -96,7 +97,7 @@ class AttemptGate:
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
             )  # fmt: skip
             try:
-                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_call, action), _DEADLINE_S)
+                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_both, action, compensation), _DEADLINE_S)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
@@ -121,6 +122,16 @@ class AttemptGate:
         with self._database.read() as conn:
             history = _history(conn, self._attempt.run_id)
         return self._gate.judge(action, self._scope, history=history)
+
+    def _judge_both(self, action: Action, compensation: Compensation | None) -> Judged:
+        """The call, and the commands that would undo it: they are run later without asking, so they are judged now."""
+        judged = self._judge_call(action)
+        for command in (compensation.command, compensation.validate) if compensation else ():
+            if command:
+                undo = replace(action, tool="shell", args={"argv": list(command)})
+                other = self._gate.judge(undo, self._scope).decision
+                judged = replace(judged, decision=strictest(judged.decision, other))
+        return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
 
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""
