@@ -12,7 +12,7 @@ from interlock.store.database import Database
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from postgres import PostgresForTests  # noqa: E402 - found on the line above
+from postgres import PostgresForTests
 
 
 @pytest.fixture(scope="session")

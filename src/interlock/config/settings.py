@@ -422,6 +422,10 @@ class WorkerSettings(Section):
     """Seconds after which a silent worker's work goes to another one."""
     heartbeat_s: Annotated[Seconds, Field(ge=1)] = 5
     """Seconds between signs of life; at most half the lease."""
+    place: str = ""
+    """Workers of one place share the project's directory and so take over from each other; empty: this host and directory."""
+    drain_s: Seconds = 30
+    """Seconds that a worker which is told to stop gives its agents to finish; what is left then goes to another worker."""
 
     @model_validator(mode="after")
     def _fits(self, info: ValidationInfo) -> Self:

@@ -19,7 +19,7 @@ from interlock.engine.gate import AttemptGate
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.validate import failed_validator
-from interlock.errors import ConflictError
+from interlock.errors import ConflictError, StoreError
 from interlock.model.action import Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
@@ -54,6 +54,8 @@ class Failure(Exception):  # noqa: N818 - it carries the error, it is not one
 class Switch:
     """How the worker and the gate reach an attempt under way. ``why`` is set once; pauses do not count as its time."""
 
+    fence: int = 0
+    """The permit's, as this worker holds it; it rises when the permit was given back for a person's answer."""
     cancelled: str = ""
     lost: bool = False
     stopped: str = ""
@@ -95,46 +97,82 @@ class AttemptLine:
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
-            walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
-            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls))
-            if claimed is not None:
-                await self._go(*claimed, switch)
+            if attempt is None or attempt.state is AttemptState.ENDED:
+                return
+            walls = await asyncio.to_thread(self._means.containment, attempt.agent)
+            if await self._has_place(attempt, switch):
+                claimed, switch.fence = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls))
+                await self._go(claimed, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str) -> tuple[Attempt, int] | None:
-        """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
+    async def _has_place(self, attempt: Attempt, switch: Switch) -> bool:
+        """Wait for the permit: one that died while it waited for a person is admitted again before it may go on."""
+        while True:
+            if await self._means.read(lambda conn: queue.find_permit(conn, attempt.id)) is not None:
+                return True
+            if switch.lost:
+                raise Lost
+            if switch.cancelled:
+                await self._means.write(lambda conn: self._means.governor.end(conn, attempt, _cancelled(switch)))
+                return False
+            if not await self._means.write(lambda conn: self._queue_again(conn, attempt.id)):
+                return False
+            await asyncio.sleep(_TICK_S)
+
+    def _queue_again(self, conn: sa.Connection, attempt_id: str) -> bool:
+        """Back into the queue, at the old place; False when it has ended."""
         attempt = rows.find_attempt(conn, attempt_id)
         if attempt is None or attempt.state is AttemptState.ENDED:
-            return None
+            return False
+        if attempt.state is not AttemptState.READY and queue.find_permit(conn, attempt_id) is None:
+            self._means.governor.step_back(conn, attempt)
+        return True
+
+    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str) -> tuple[Attempt, int]:
+        """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
+        attempt = rows.find_attempt(conn, attempt_id)
         permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        if permit is None:  # it died while it waited for a person: it needs a place again before it may go on
-            queue.grant(conn, attempt_id, attempt.agent, generation=rows.find_breaker(conn, attempt.agent).generation)
-            permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        fence = permit.fence if permit else 0
+        if attempt is None or permit is None:
+            raise Lost
+        fence = permit.fence
         began = attempt.started_at or self._means.clock.now()
         attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
         rows.save_attempt(conn, attempt)
         self._means.record(
             conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
             {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
-             "times": fence},
+             "times": fence, "containment": walls},
         )  # fmt: skip
         return attempt, fence
 
-    async def _go(self, attempt: Attempt, fence: int, switch: Switch) -> None:
+    async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
         try:
-            attempt = await self._work(attempt, fence, switch)
+            attempt = await self._work(attempt, switch)
         except Failure as failure:
             error = await self._undone(attempt, failure.error)
-        except Lost:
+        except (Lost, StoreError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
             error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
-        await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error))
+        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
         await asyncio.to_thread(self._means.governor.admit)
+
+    def _end_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None) -> None:
+        self._check_held(conn, attempt, switch)
+        self._means.governor.end(conn, attempt, error)
+
+    def _check_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
+        """A worker that was silent too long may find its attempt in other hands: then nothing it says counts.
+
+        Raises:
+            Lost: when that is so.
+        """
+        permit = queue.find_permit(conn, attempt.id)
+        if permit is None or (permit.worker, permit.fence) != (self._means.worker_id, switch.fence):
+            raise Lost
 
     async def _undone(self, attempt: Attempt, error: AgentError) -> AgentError:
         """A failed attempt leaves nothing behind that can be undone; where undoing fails, a person is needed at once."""
@@ -146,24 +184,25 @@ class AttemptLine:
         message = f"{error.message}; then the roll-back failed: {report.problem}"
         return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
-    async def _work(self, attempt: Attempt, fence: int, switch: Switch) -> Attempt:
+    async def _work(self, attempt: Attempt, switch: Switch) -> Attempt:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
             return attempt
         attempt = replace(attempt, result=None)
-        await self._after_a_crash(attempt, spec, fence)
+        await self._after_a_crash(attempt, spec, switch.fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
         gate = AttemptGate(
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
-            worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
-            environment=run.environment, requester=run.task.submitter, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
+            worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
+            environment=run.environment, requester=run.task.submitter,
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
-        await self._means.write(lambda conn: self._returned(conn, attempt))
+        await self._means.write(lambda conn: self._returned(conn, attempt, switch))
         await self._check(attempt, job, gate, spec)
+        await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
         await self._integrate(attempt, run)
         return attempt
 
@@ -243,7 +282,8 @@ class AttemptLine:
             name = f"{type(error).__module__}.{type(error).__qualname__}"
             raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
 
-    def _returned(self, conn: sa.Connection, attempt: Attempt) -> None:
+    def _returned(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
+        self._check_held(conn, attempt, switch)
         rows.save_attempt(conn, attempt)
         result = attempt.result or AgentResult()
         self._means.record(
@@ -304,6 +344,10 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
     if switch.worked() > timeout:
         return Failure(ErrorKind.TIMEOUT, f"not finished after {timeout.total_seconds():g} s")
     return None
+
+
+def _cancelled(switch: Switch) -> AgentError:
+    return AgentError(kind=ErrorKind.CANCELLED, message=switch.cancelled)
 
 
 async def _end(agent: asyncio.Task[AgentResult]) -> None:

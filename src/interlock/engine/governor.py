@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from interlock.config import Settings
 from interlock.decide import breaker as breakers
 from interlock.decide import govern
-from interlock.engine.durable import Durable
+from interlock.engine.durable import SHARED, Durable
 from interlock.engine.ledger import Ledger
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.breaker import Breaker
@@ -71,16 +71,18 @@ class Governor:
     def admit(self) -> list[str]:
         """Give permits to whoever may start now; returns the admitted attempts' ids."""
         with self._database.read() as conn:
-            if not queue.waiting_agents(conn):
+            if self._next(conn, set()) is None:
                 return []
+        return self._database.transact(self._admit_all)
+
+    def _admit_all(self, conn: sa.Connection) -> list[str]:
         admitted: list[str] = []
-        with self._database.write() as conn:
-            passed_over: set[str] = set()
-            while (waiting := self._next(conn, passed_over)) is not None:
-                if self._admit_one(conn, waiting):
-                    admitted.append(waiting.attempt_id)
-                else:
-                    passed_over.add(waiting.attempt_id)
+        passed_over: set[str] = set()
+        while (waiting := self._next(conn, passed_over)) is not None:
+            if self._admit_one(conn, waiting):
+                admitted.append(waiting.attempt_id)
+            else:
+                passed_over.add(waiting.attempt_id)
         return admitted
 
     def _next(self, conn: sa.Connection, passed_over: set[str]) -> queue.Waiting | None:
@@ -127,14 +129,14 @@ class Governor:
             self.end(conn, attempt, AgentError(kind=ErrorKind.CIRCUIT_OPEN, message=refusal.reason))
             return False
         resumed = self._durable.is_live(conn, attempt.id)
-        home = queue.home_of(conn, attempt.run_id)
-        queue.grant(conn, attempt.id, attempt.agent, generation=after.generation, worker=home if resumed else "")
+        place = queue.home_of(conn, attempt.run_id)[1]
+        queue.grant(conn, attempt.id, attempt.agent, generation=after.generation)
         rows.save_attempt(conn, replace(attempt, state=AttemptState.ADMITTED, admitted_at=now))
         self._ledger.append(
             conn, attempt.run_id, "attempt.admitted", {"attempt": attempt.id, "agent": attempt.agent}, actor="interlock"
         )
         if not resumed:
-            self._durable.start_attempt(conn, attempt.id, f"worker-{home}" if home else self._durable.queue)
+            self._durable.start_attempt(conn, attempt.id, place or self._durable.queue or SHARED)
         return True
 
     def step_aside(self, conn: sa.Connection, attempt: Attempt, *, why: str) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
 from interlock.decide.taint import begin
+from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.worker import Worker, is_dead
@@ -49,10 +50,22 @@ class Service:
         self.settings = means.settings
         self.catalogue = means.catalogue
 
-    def start(self) -> None:
-        """Execute in this process too, and take over what dead processes have left."""
-        self._worker = Worker(self._means)
+    def start(self, *, shared: bool = False) -> None:
+        """Execute in this process too, and take over what dead processes have left.
+
+        With ``shared`` it also executes the runs that were submitted for anybody (``interlock worker``).
+        """
+        self._worker = Worker(self._means, shared=shared)
         self._worker.start()
+
+    def drain(self) -> None:
+        """Take nothing new and let the agents at work finish, as long as ``worker.drain_s`` allows."""
+        if self._worker is not None:
+            self._worker.drain(self.settings.worker.drain_s)
+
+    def at_work(self) -> int:
+        """How many attempts this process executes."""
+        return self._worker.at_work() if self._worker is not None else 0
 
     def close(self) -> None:
         """Stop executing; what is under way is resumed by the next process."""
@@ -77,8 +90,8 @@ class Service:
         """
         return self._means.chooser.plan(task)
 
-    def submit(self, task: Task) -> Run:
-        """Take a task on, durably. The same idempotency key gives the same run.
+    def submit(self, task: Task, *, detach: bool = False) -> Run:
+        """Take a task on, durably. The same idempotency key gives the same run. ``detach`` leaves it to any worker.
 
         Raises:
             UsageError: when the task is empty or far too long.
@@ -108,17 +121,27 @@ class Service:
                 {"task": task.text, "environment": run.environment, "agents": list(task.agents)}, actor=task.submitter,
             )  # fmt: skip
             checkpoint = self._means.ledger.checkpoint(conn)
-            self._means.durable.start_run(conn, run.id, self._home(conn))
+            self._means.durable.start_run(conn, run.id, SHARED if detach else self._home(conn))
         self._means.ledger.anchor(checkpoint)
         return run
 
     def _home(self, conn: sa.Connection) -> str:
-        """The queue of this process's worker; without one, that of a living worker, or of nobody: the next will take it."""
+        """The queue of this process's worker; without one, that of a living worker, or of anybody who comes."""
         if self._means.durable.queue:
             return self._means.durable.queue
-        now = micros(self._means.clock.now())
-        living = [row.id for row in queue.list_workers(conn) if not is_dead(row, now)]
-        return f"worker-{living[0] if living else self._means.worker_id}"
+        now = micros(self._means.database.time(conn, self._means.clock.now()))
+        living = [row for row in queue.list_workers(conn) if not is_dead(row, now)]
+        alone = [row for row in living if row.queue == own_queue(row.id)]
+        return SHARED if len(alone) < len(living) or not alone else alone[0].queue
+
+    def claim(self, run_id: str) -> Run:
+        """Have a run that waits for any worker executed by this process."""
+        run = self.find_run(run_id)
+        with self._means.database.read() as conn:
+            waits = self._means.durable.queue and self._means.durable.waits_for_anybody(conn, run.id)
+        if waits:
+            self._means.durable.resume([run.id], self._means.durable.queue)
+        return run
 
     def find_run(self, run_id: str) -> Run:
         """The run of that id, or the only one that begins or ends with it; ``last`` is the newest.
@@ -273,7 +296,8 @@ class Service:
     def has_living_worker(self, now: datetime) -> bool:
         """Whether any process executes."""
         with self._means.database.read() as conn:
-            return any(not is_dead(row, micros(now)) for row in queue.list_workers(conn))
+            shared = micros(self._means.database.time(conn, now))
+            return any(not is_dead(row, shared) for row in queue.list_workers(conn))
 
 
 _LONGEST_TASK = 100_000

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from interlock.model.run import AttemptState
+from interlock.model.run import AttemptState, RunState
 from interlock.store import schema as t
 
 
@@ -55,6 +55,8 @@ class WorkerRow:
     host: str
     pid: int
     born: str
+    place: str
+    queue: str
     lease_until: int
     heir: str
 
@@ -145,14 +147,15 @@ def set_not_before(conn: sa.Connection, attempt_id: str, not_before: int) -> Non
     conn.execute(t.attempts.update().where(t.attempts.c.id == attempt_id).values(not_before=not_before))
 
 
-def home_of(conn: sa.Connection, run_id: str) -> str:
-    """The worker that executes the run's body."""
-    return conn.execute(sa.select(t.runs.c.worker).where(t.runs.c.id == run_id)).scalar() or ""
+def home_of(conn: sa.Connection, run_id: str) -> tuple[str, str]:
+    """The worker that executes the run's body, and the queue that its attempts go to."""
+    row = conn.execute(sa.select(t.runs.c.worker, t.runs.c.queue).where(t.runs.c.id == run_id)).first()
+    return (row.worker, row.queue) if row else ("", "")
 
 
-def set_home(conn: sa.Connection, run_id: str, worker: str) -> None:
-    """Note which worker executes the run's body."""
-    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker))
+def set_home(conn: sa.Connection, run_id: str, worker: str, queue: str) -> None:
+    """Note which worker executes the run's body, and where its attempts go."""
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker, queue=queue))
 
 
 def beat(conn: sa.Connection, worker: WorkerRow) -> None:
@@ -161,7 +164,13 @@ def beat(conn: sa.Connection, worker: WorkerRow) -> None:
     if not changed.rowcount:
         conn.execute(
             t.workers.insert().values(
-                id=worker.id, host=worker.host, pid=worker.pid, born=worker.born, lease_until=worker.lease_until
+                id=worker.id,
+                host=worker.host,
+                pid=worker.pid,
+                born=worker.born,
+                place=worker.place,
+                queue=worker.queue,
+                lease_until=worker.lease_until,
             )
         )
 
@@ -171,9 +180,14 @@ def list_workers(conn: sa.Connection) -> list[WorkerRow]:
     return [WorkerRow(**row) for row in conn.execute(sa.select(t.workers)).mappings()]
 
 
-def inherit(conn: sa.Connection, worker_id: str, heir: str) -> None:
-    """Note who takes over from a dead worker."""
+def inherit(conn: sa.Connection, worker_id: str, heir: str, heir_queue: str) -> None:
+    """Note who takes over from a dead worker: from now on its runs' attempts go to the heir's queue."""
     conn.execute(t.workers.update().where(t.workers.c.id == worker_id).values(heir=heir))
+    conn.execute(
+        t.runs.update()
+        .where(t.runs.c.worker == worker_id, t.runs.c.state != RunState.ENDED)
+        .values(worker=heir, queue=heir_queue)
+    )
 
 
 def forget_worker(conn: sa.Connection, worker_id: str) -> None:

@@ -21,6 +21,7 @@ runs = sa.Table(
     sa.Column("history", sa.Text, nullable=False, server_default=""),
     sa.Column("cancel", sa.Text, nullable=False, server_default=""),
     sa.Column("worker", sa.Text, nullable=False, server_default="", comment="where its body is executed"),
+    sa.Column("queue", sa.Text, nullable=False, server_default="", comment="where its attempts are executed"),
     sa.Column("idempotency_key", sa.Text, unique=True),
     sa.Column("submitted_at", sa.BigInteger, nullable=False),
 )
@@ -73,6 +74,8 @@ workers = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("born", sa.Text, nullable=False, comment="the process's start time: a pid alone may be another process"),
+    sa.Column("place", sa.Text, nullable=False, comment="workers of one place share the project's directory"),
+    sa.Column("queue", sa.Text, nullable=False, comment="where its runs' attempts go"),
     sa.Column("lease_until", sa.BigInteger, nullable=False),
     sa.Column("heir", sa.Text, nullable=False, server_default="", comment="the worker that takes over from a dead one"),
 )
