@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import interlock
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
 from interlock.config import Settings
@@ -141,7 +140,7 @@ def _contained(settings: Settings) -> Wrap:
             workspace=places.workspace,
             scratch=places.scratch,
             write=places.writes,
-            read=(places.project, Path(interlock.__file__).parent),
+            read=(places.project, Path(__file__).parent),
             sockets=(places.gate,),
             network=settings.sandbox.network,
             env={**passed, **env},

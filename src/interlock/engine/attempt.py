@@ -7,7 +7,6 @@ the workspace happens a second time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -34,6 +33,7 @@ MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
 
 _TICK_S = 0.1
+_WITHOUT_PERMIT = frozenset({AttemptState.WAITING, AttemptState.READY})
 _GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
 """What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
 
@@ -97,44 +97,47 @@ class AttemptLine:
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
-            if attempt is None or attempt.state is AttemptState.ENDED:
-                return
-            walls = await asyncio.to_thread(self._means.containment, attempt.agent)
-            if await self._has_place(attempt, switch):
-                claimed, switch.fence = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls))
-                await self._go(claimed, switch)
+            walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
+            claimed = await self._claimed(attempt_id, walls, switch)
+            if claimed is not None:
+                attempt, switch.fence = claimed
+                await self._go(attempt, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    async def _has_place(self, attempt: Attempt, switch: Switch) -> bool:
-        """Wait for the permit: one that died while it waited for a person is admitted again before it may go on."""
+    async def _claimed(self, attempt_id: str, walls: str, switch: Switch) -> tuple[Attempt, int] | None:
+        """The attempt with its permit; None when it has ended.
+
+        One that gave its permit back to wait for a person, and whose worker died meanwhile, gets in line again first.
+        """
         while True:
-            if await self._means.read(lambda conn: queue.find_permit(conn, attempt.id)) is not None:
-                return True
+            claimed, ended = await self._means.write(
+                lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled)
+            )
+            if claimed is not None or ended:
+                return claimed
             if switch.lost:
                 raise Lost
-            if switch.cancelled:
-                await self._means.write(lambda conn: self._means.governor.end(conn, attempt, _cancelled(switch)))
-                return False
-            if not await self._means.write(lambda conn: self._queue_again(conn, attempt.id)):
-                return False
             await asyncio.sleep(_TICK_S)
 
-    def _queue_again(self, conn: sa.Connection, attempt_id: str) -> bool:
-        """Back into the queue, at the old place; False when it has ended."""
+    def _claim(
+        self, conn: sa.Connection, attempt_id: str, walls: str, cancelled: str
+    ) -> tuple[tuple[Attempt, int] | None, bool]:
+        """(the attempt with its permit now this worker's, or None; whether it has ended).
+
+        This is no DBOS step: it must be done again on resume.
+        """
         attempt = rows.find_attempt(conn, attempt_id)
         if attempt is None or attempt.state is AttemptState.ENDED:
-            return False
-        if attempt.state is not AttemptState.READY and queue.find_permit(conn, attempt_id) is None:
-            self._means.governor.step_back(conn, attempt)
-        return True
-
-    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str) -> tuple[Attempt, int]:
-        """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
-        attempt = rows.find_attempt(conn, attempt_id)
-        permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        if attempt is None or permit is None:
-            raise Lost
+            return None, True
+        permit = queue.claim_permit(conn, attempt.id, self._means.worker_id)
+        if permit is None and cancelled:
+            self._means.governor.end(conn, attempt, AgentError(kind=ErrorKind.CANCELLED, message=cancelled))
+            return None, True
+        if permit is None:
+            if attempt.state is not AttemptState.READY:
+                self._means.governor.step_back(conn, attempt)
+            return None, False
         fence = permit.fence
         began = attempt.started_at or self._means.clock.now()
         attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
@@ -142,9 +145,9 @@ class AttemptLine:
         self._means.record(
             conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
             {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
-             "times": fence, "containment": walls},
+             "times": fence, "sandbox": walls},
         )  # fmt: skip
-        return attempt, fence
+        return (attempt, fence), False
 
     async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
@@ -171,7 +174,12 @@ class AttemptLine:
             Lost: when that is so.
         """
         permit = queue.find_permit(conn, attempt.id)
-        if permit is None or (permit.worker, permit.fence) != (self._means.worker_id, switch.fence):
+        if permit is None:
+            stored = rows.find_attempt(conn, attempt.id)
+            held = stored is not None and stored.state in _WITHOUT_PERMIT
+        else:
+            held = (permit.worker, permit.fence) == (self._means.worker_id, switch.fence)
+        if not held:
             raise Lost
 
     async def _undone(self, attempt: Attempt, error: AgentError) -> AgentError:
@@ -346,15 +354,14 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
     return None
 
 
-def _cancelled(switch: Switch) -> AgentError:
-    return AgentError(kind=ErrorKind.CANCELLED, message=switch.cancelled)
-
-
 async def _end(agent: asyncio.Task[AgentResult]) -> None:
-    """Cancel the agent and wait until everything it started has ended."""
-    agent.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await agent
+    """Cancel the agent and wait until everything it started has ended.
+
+    Again and again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes just as it has its result.
+    """
+    while not agent.done():
+        agent.cancel()
+        await asyncio.wait({agent}, timeout=1)
 
 
 def _assignment(run: Run, attempt: Attempt) -> Assignment:

@@ -81,22 +81,20 @@ class Durable:
             "log_level": "ERROR",
             "console_log_level": "ERROR",
         }
+        if not self.is_ready():
+            DBOS(config=config)
+            DBOS.launch()  # makes DBOS's own tables
+            DBOS.destroy()
         self._worker_id = worker_id
         self.queue = own_queue(worker_id)
         self.place_queue = f"place-{place}" if place else ""
         queues = [self.queue, *([SHARED, self.place_queue] if place else [])]
-        known = self.is_ready()
-        if known:  # DBOS looks for new queues once a second: one that is there before the launch is served at once
-            self._register(queues)
+        # DBOS looks for new queues once a second: one that is there before the launch is served at once
+        for name in queues:
+            self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
         DBOS(config=config)
         DBOS.listen_queues(queues)
         DBOS.launch()
-        if not known:
-            self._register(queues)
-
-    def _register(self, queues: Sequence[str]) -> None:
-        for name in queues:
-            self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""

@@ -22,7 +22,7 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
-from interlock.model.action import Action, Finding, Labels, Reading, Scope, Surface
+from interlock.model.action import Action, Confidentiality, Finding, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
@@ -339,7 +339,7 @@ class AttemptGate:
             unknown = Action(kind=Surface.TOOL_RESULT, args={"text": ""})
             return _failed(unknown, "there is no open call of that id")
         try:
-            origin = label_result(action.tool, action.args, reading)
+            origin = self._origin(action, reading)
             labels = origin.join(labels) if labels else origin
             result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
             judging = asyncio.to_thread(self._gate.judge, result, self._scope)
@@ -353,6 +353,11 @@ class AttemptGate:
         except Exception as error:  # noqa: BLE001 - closed on failure
             return _failed(action, f"{type(error).__name__}: {error}")
         return decision
+
+    def _origin(self, action: Action, reading: Reading) -> Labels:
+        if self._gate.undo(action.tool) is not None:  # people have vouched for this tool in the configuration
+            return Labels(confidentiality=Confidentiality.INTERNAL)
+        return label_result(action.tool, action.args, reading)
 
     def _settle(self, conn: sa.Connection, call: _Call, decision: Decision) -> None:
         effect = rows.find_effect(conn, call.effect_id)
