@@ -42,6 +42,7 @@ _DEADLINE_S = 5.0
 """For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
 
 _POLL_S = 0.2
+_STOPPED_S = 1.0
 _ASKED = "a person was asked and the answer is: "
 _SUMMARY = 200
 
@@ -124,6 +125,7 @@ class Held(Protocol):
     """What the gate needs of the attempt under way: the permit's fence, its clock, its end."""
 
     fence: int
+    stopped: str
 
     def pause(self) -> None:
         """The gate waits for a person."""
@@ -183,6 +185,8 @@ class AttemptGate:
     ) -> CallVerdict:
         """See :meth:`interlock.ports.Gate.before`."""
         async with self._one_at_a_time:
+            if self._switch.stopped:
+                await asyncio.sleep(_STOPPED_S)  # it is being ended, and gets no more answers until then
             action = Action(
                 kind=Surface.TOOL_CALL, tool=tool, args=dict(args), actor=self._attempt.agent,
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
