@@ -69,22 +69,8 @@ class Durable:
         A run that came from the shared queue stays at the place that took it, where its workspace is: its attempts go
         to the place's queue, which all workers of that place serve.
         """
-        _quiet()
+        self.prepare()
         Bodies.run, Bodies.attempt = run, attempt
-        config: DBOSConfig = {
-            "name": "interlock",
-            "system_database_engine": self._database.engine,
-            "executor_id": worker_id,
-            "application_version": APPLICATION_VERSION,
-            "notification_listener_polling_interval_sec": _NOTIFY_POLL_S,
-            "use_listen_notify": not self._database.is_sqlite,
-            "log_level": "ERROR",
-            "console_log_level": "ERROR",
-        }
-        if not self.is_ready():
-            DBOS(config=config)
-            DBOS.launch()  # makes DBOS's own tables
-            DBOS.destroy()
         self._worker_id = worker_id
         self.queue = own_queue(worker_id)
         self.place_queue = f"place-{place}" if place else ""
@@ -92,9 +78,29 @@ class Durable:
         # DBOS looks for new queues once a second: one that is there before the launch is served at once
         for name in queues:
             self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
-        DBOS(config=config)
+        DBOS(config=self._config(worker_id))
         DBOS.listen_queues(queues)
         DBOS.launch()
+
+    def prepare(self) -> None:
+        """Make DBOS's own tables where they are missing: enqueueing needs them as well."""
+        _quiet()
+        if not self.is_ready():
+            DBOS(config=self._config("prepare"))
+            DBOS.launch()
+            DBOS.destroy()
+
+    def _config(self, executor_id: str) -> DBOSConfig:
+        return {
+            "name": "interlock",
+            "system_database_engine": self._database.engine,
+            "executor_id": executor_id,
+            "application_version": APPLICATION_VERSION,
+            "notification_listener_polling_interval_sec": _NOTIFY_POLL_S,
+            "use_listen_notify": not self._database.is_sqlite,
+            "log_level": "ERROR",
+            "console_log_level": "ERROR",
+        }
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -58,10 +59,15 @@ class Service:
         self._worker = Worker(self._means, shared=shared)
         self._worker.start()
 
-    def drain(self) -> None:
-        """Take nothing new and let the agents at work finish, as long as ``worker.drain_s`` allows."""
+    def drain(self, hurry: threading.Event | None = None) -> None:
+        """Take nothing new and let the agents at work finish, until ``hurry`` or as long as ``worker.drain_s`` allows."""
         if self._worker is not None:
-            self._worker.drain(self.settings.worker.drain_s)
+            self._worker.drain(self.settings.worker.drain_s, hurry or threading.Event())
+
+    @property
+    def worker_id(self) -> str:
+        """The name of this process in the store."""
+        return self._means.worker_id
 
     def at_work(self) -> int:
         """How many attempts this process executes."""
@@ -104,6 +110,8 @@ class Service:
             message = f"the task has {len(task.text)} characters; {_LONGEST_TASK} are the most"
             raise UsageError(message)
         self.plan(task)
+        if not self._means.durable.queue:
+            self._means.durable.prepare()
         now = self._means.clock.now()
         run = Run(
             id=new_id("run"),
@@ -293,6 +301,12 @@ class Service:
         """Runs that have not ended, oldest first."""
         states = [state for state in RunState if state is not RunState.ENDED]
         return list(reversed(self.runs(states=states, limit=1000)))
+
+    def has_shared_worker(self) -> bool:
+        """Whether any process executes runs that were submitted for anybody."""
+        with self._means.database.read() as conn:
+            now = micros(self._means.database.time(conn, self._means.clock.now()))
+            return any(row.queue != own_queue(row.id) and not is_dead(row, now) for row in queue.list_workers(conn))
 
     def has_living_worker(self, now: datetime) -> bool:
         """Whether any process executes."""

@@ -75,12 +75,12 @@ class Worker:
         for loop in self._loops:
             loop.start()
 
-    def drain(self, at_most: float) -> None:
-        """Take nothing new and let the agents at work finish, for ``at_most`` seconds."""
+    def drain(self, at_most: float, hurry: threading.Event) -> None:
+        """Take nothing new and let the agents at work finish, for ``at_most`` seconds or until ``hurry``."""
         self._draining.set()
         until = time.monotonic() + at_most
-        while self._switches and time.monotonic() < until:
-            time.sleep(_TICK_S)
+        while self._switches and time.monotonic() < until and not hurry.wait(_TICK_S):
+            pass
 
     def at_work(self) -> int:
         """How many attempts this process executes."""

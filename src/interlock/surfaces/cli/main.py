@@ -26,6 +26,7 @@ from interlock.surfaces.cli import (
     policy,
     run,
     show,
+    worker,
 )
 
 app = typer.Typer(
@@ -70,6 +71,8 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command("follow")(run.follow_run)
+app.command()(worker.worker)
 app.command()(demo.demo)
 
 
