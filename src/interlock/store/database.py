@@ -19,8 +19,8 @@ _WRITER = 778001
 """The advisory lock that makes Postgres have one writer of our tables, as SQLite has."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_POSTGRES = "-c lock_timeout=30000 -c idle_in_transaction_session_timeout=10000 -c statement_timeout=60000 -c jit=off"
-"""Milliseconds. A paused process that holds the writer's lock loses its session after 10 s, so that nobody waits for it
+_POSTGRES = "-c lock_timeout=30000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000 -c jit=off"
+"""Milliseconds. A paused process that holds the writer's lock loses its session after 5 s, so that nobody waits for it
 for ever; a wait for the lock is given up after 30 s, as on SQLite."""
 
 _POSTGRES_NETWORK = {
