@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from interlock.engine.durable import Durable
 from interlock.store.database import Database
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
+from parts import Parts, settings_of
 from postgres import PostgresForTests
 
 
@@ -22,24 +27,53 @@ def postgres() -> Iterator[PostgresForTests]:
     server.close()
 
 
-@pytest.fixture
-def postgres_url(postgres: PostgresForTests) -> Iterator[str]:
+def _make_tables(url: str) -> None:
+    store = Database(url)
+    store.migrate()
+    Durable(store).prepare()
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def ready_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with all tables, to be copied: making them takes a second."""
+    place = tmp_path_factory.mktemp("ready") / "store.db"
+    _make_tables(f"sqlite:///{place}")
+    return place
+
+
+@pytest.fixture(scope="session")
+def ready_postgres(postgres: PostgresForTests) -> Iterator[str]:
+    """The same for Postgres: the database's name."""
     with postgres.database() as url:
-        yield url
+        _make_tables(url)
+        yield sa.make_url(url).database or ""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store, once of each kind."""
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store without rows, once of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+        shutil.copy(request.getfixturevalue("ready_sqlite"), tmp_path / "store.db")
+        yield f"sqlite:///{tmp_path / 'store.db'}"
+        return
+    postgres: PostgresForTests = request.getfixturevalue("postgres")
+    with postgres.database(request.getfixturevalue("ready_postgres")) as url:
+        yield url
 
 
 @pytest.fixture
 def database(store_url: str) -> Iterator[Database]:
     store = Database(store_url)
-    store.migrate()
     yield store
     store.close()
+
+
+@pytest.fixture
+def parts(database: Database, tmp_path: Path) -> Callable[..., Parts]:
+    """Makes the engine's parts on the store; keywords are sections of the settings."""
+
+    def make(*, agents: Any = None, anchor: Path | None = None, **sections: Any) -> Parts:
+        return Parts(database=database, settings=settings_of(tmp_path, **sections), agents=agents or {}, anchor=anchor)
+
+    return make

@@ -48,10 +48,10 @@ class PostgresForTests:
             shutil.rmtree(self._place, ignore_errors=True)
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a new, empty database."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new database, empty or a copy of another one that nobody uses."""
         name = f"il_{uuid.uuid4().hex[:12]}"
-        self._admin(f"CREATE DATABASE {name}")
+        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self._url.set(database=name).render_as_string(hide_password=False)
         finally:
