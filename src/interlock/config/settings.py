@@ -80,6 +80,8 @@ class LimitSettings(Section):
     """Agents at work at once in all, over all processes."""
     per_agent: Count = 2
     """Executions of one agent at once, where the agent itself says nothing."""
+    tags: Mapping[Word, Count] = Field(default_factory=dict)
+    """Executions at once of all agents that have a tag (``agents.NAME.tags``): a database, a test system, a licence."""
     per_minute: Count = 10
     """Agent starts in any 60 seconds."""
     timeout_s: Seconds = 300
@@ -317,6 +319,8 @@ class AgentSettings(Section):
     """Agents that replace it when it fails, in this order."""
     exclusions: tuple[Word, ...] = ()
     """Agents that must not run at the same time."""
+    tags: tuple[Word, ...] = ()
+    """Scarce things that it uses; ``limits.tags`` says how many agents may use each at once."""
     priority: Priority = Priority.MEDIUM
     """``low``, ``medium``, ``high`` or ``critical``."""
     max_concurrent: Count | None = None

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig
 
+from interlock.errors import StoreError
 from interlock.store.database import Database
 
 APPLICATION_VERSION = "interlock-1"
@@ -150,8 +151,15 @@ class Durable:
             self.client.send_in_transaction(conn, run_id, "", topic=_WAKE)
 
     async def wait(self, at_most: timedelta) -> None:
-        """Inside a run's body: wait for a wake-up, or until the time is over."""
-        await DBOS.recv_async(_WAKE, timeout_seconds=max(at_most.total_seconds(), 0.0))
+        """Inside a run's body: wait for a wake-up, or until the time is over.
+
+        Raises:
+            StoreError: when the store went away meanwhile; DBOS would count it as the body's own failure.
+        """
+        try:
+            await DBOS.recv_async(_WAKE, timeout_seconds=max(at_most.total_seconds(), 0.0))
+        except sa.exc.DBAPIError as error:
+            raise StoreError(f"the store could not be read: {error.orig}", passing=True) from error
 
     @property
     def heir_queue(self) -> str:

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.1
 _LOOK_S = 1.0
 """Seconds between looks for dead workers: a process that signed off or was killed is noticed that soon on its host."""
+_NUDGE_S = 30.0
 _ENDING_S = 10.0
 """How long a worker that stops waits for its agents to be gone."""
 
@@ -60,7 +61,8 @@ class Worker:
         self._place = place_of(means.settings.project, means.settings.worker.place)
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
-        self._beaten = self._looked = uptime()
+        self._beaten = self._looked = self._nudged = uptime()
+        self._missed_something = False
 
     def start(self) -> None:
         """Begin to execute, and take over what dead workers have left."""
@@ -143,6 +145,7 @@ class Worker:
             try:
                 self._tick()
             except StoreError as problem:  # the store may be back at the next tick; the guard counts meanwhile
+                self._missed_something = True
                 _log.warning("store: %s", problem)
             except Exception:  # noqa: BLE001 - a loop that ends would leave a worker that looks alive and does nothing
                 _log.exception("the worker's loop goes on")
@@ -153,9 +156,19 @@ class Worker:
         if uptime() - self._looked > _LOOK_S:
             self._looked = uptime()
             self.take_over()
+        if self._missed_something or uptime() - self._nudged > _NUDGE_S:
+            self._nudge()
         self._cancel()
         if not self._draining.is_set():
             self._means.governor.admit()
+
+    def _nudge(self) -> None:
+        """Wake the runs that nothing will wake: a notification that came while the store was away is gone."""
+        with self._means.database.write() as conn:
+            for run_id in rows.runs_of_worker(conn, self._means.worker_id, idle_only=not self._missed_something):
+                self._means.durable.wake(conn, run_id)
+        self._missed_something = False
+        self._nudged = uptime()
 
     def _beat(self) -> None:
         began = uptime()

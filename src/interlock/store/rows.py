@@ -99,6 +99,15 @@ def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
     return {row.id: f"cancelled by {row.cancel}" if row.cancel else "the run ends" for row in conn.execute(query)}
 
 
+def runs_of_worker(conn: sa.Connection, worker_id: str, *, idle_only: bool) -> list[str]:
+    """Runs that have not ended and whose bodies that worker executes; ``idle_only``: at work without any open attempt."""
+    query = sa.select(t.runs.c.id).where(t.runs.c.worker == worker_id, t.runs.c.state != RunState.ENDED)
+    if idle_only:
+        open_one = sa.exists().where(t.attempts.c.run_id == t.runs.c.id, t.attempts.c.state != AttemptState.ENDED)
+        query = query.where(t.runs.c.state.in_([RunState.RUNNING, RunState.ROLLING_BACK]), ~open_one)
+    return list(conn.execute(query).scalars())
+
+
 def history_of(conn: sa.Connection, run_id: str) -> str:
     """The run's flow history as JSON text, empty at first."""
     return conn.execute(sa.select(t.runs.c.history).where(t.runs.c.id == run_id)).scalar() or ""
