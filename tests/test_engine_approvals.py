@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from parts import Parts
@@ -133,10 +134,7 @@ def test_two_voters_at_once_are_both_counted(parts: Make) -> None:
     run_id = made.run()
     for number in range(5):
         approval = made.ask(run_id, f"sha256:{number}", quorum=2)
-        at_once(
-            lambda it=approval: made.approvals.vote(it, "vera", approve=True),
-            lambda it=approval: made.approvals.vote(it, "nora", approve=True),
-        )
+        at_once(*[partial(made.approvals.vote, approval, voter, approve=True) for voter in ("vera", "nora")])
         assert state(made, approval) is ApprovalState.APPROVED
 
 
@@ -145,7 +143,7 @@ def test_the_same_voter_twice_at_once_is_one_voter(parts: Make) -> None:
     run_id = made.run()
     for number in range(5):
         approval = made.ask(run_id, f"sha256:{number}", quorum=2)
-        answers = at_once(*[lambda it=approval: made.approvals.vote(it, "vera", approve=True)] * 2)
+        answers = at_once(*[partial(made.approvals.vote, approval, "vera", approve=True)] * 2)
         assert sum(isinstance(answer, ApprovalError) for answer in answers) == 1
         assert state(made, approval) is ApprovalState.PENDING
 
@@ -156,7 +154,7 @@ def test_of_two_workers_that_use_one_yes_at_once_one_gets_it(parts: Make) -> Non
     for number in range(5):
         digest = f"sha256:{number}"
         made.approvals.vote(made.ask(run_id, digest), "vera", approve=True)
-        used = at_once(*[lambda it=digest: use(made, run_id, it)] * 3)
+        used = at_once(*[partial(use, made, run_id, digest)] * 3)
         assert Counter(used) == {True: 1, False: 2}
 
 

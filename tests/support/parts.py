@@ -79,6 +79,7 @@ class Parts:
         )  # fmt: skip
         with self.database.write() as conn:
             self.governor.request(conn, attempt, priority=priority)
+        self.clock.forward(0.001)
         return attempt
 
     def end(self, attempt: Attempt, error: AgentError | None = None) -> None:

@@ -95,16 +95,51 @@ class LimitSettings(Section):
 
 
 class BudgetSettings(Section):
-    """What may be spent. Nothing written: no limit. 0: nothing may be spent."""
+    """What may be spent. Nothing written: no limit. 0: nothing may be spent. Days are UTC days."""
 
     tokens_per_run: Tokens | None = None
     """Input and output tokens of all agents of one run."""
     tokens_per_day: Tokens | None = None
-    """The same for all runs of one UTC day."""
+    """The same for all runs of one day."""
+    tokens_per_agent_day: Tokens | None = None
+    """The same for one agent."""
+    tokens_per_submitter_day: Tokens | None = None
+    """The same for all runs of one submitter."""
     cost_per_run_usd: Money | None = None
     """Dollars for one run, to a millionth."""
     cost_per_day_usd: Money | None = None
-    """Dollars for one UTC day."""
+    """Dollars for one day."""
+    cost_per_agent_day_usd: Money | None = None
+    """Dollars for one agent and day."""
+    cost_per_submitter_day_usd: Money | None = None
+    """Dollars for one submitter and day."""
+    calls_per_run: Tokens | None = None
+    """Tool calls of all agents of one run."""
+    calls_per_day: Tokens | None = None
+    """Tool calls of one day."""
+    calls_per_agent_day: Tokens | None = None
+    """Tool calls of one agent and day."""
+    calls_per_submitter_day: Tokens | None = None
+    """Tool calls of one submitter and day."""
+    work_per_run_s: Seconds | None = None
+    """Seconds that agents work for one run, added up."""
+    work_per_day_s: Seconds | None = None
+    """Seconds that agents work in one day."""
+    work_per_agent_day_s: Seconds | None = None
+    """Seconds that one agent works in one day."""
+    work_per_submitter_day_s: Seconds | None = None
+    """Seconds that agents work for one submitter in one day."""
+
+    def caps(self, period: str) -> dict[str, int]:
+        """The limits of one period (``run``, ``day``, ``agent_day``, ``submitter_day``) by kind, in whole units."""
+        work = getattr(self, f"work_per_{period}_s")
+        found = {
+            "tokens": getattr(self, f"tokens_per_{period}"),
+            "cost_micros": _micros(getattr(self, f"cost_per_{period}_usd")),
+            "calls": getattr(self, f"calls_per_{period}"),
+            "millis": None if work is None else work * 1000,
+        }
+        return {kind: most for kind, most in found.items() if most is not None}
 
     @property
     def cost_per_run_micros(self) -> int | None:
@@ -229,12 +264,14 @@ class RecoverySettings(Section):
     """A person said no. Only ``rollback`` or ``manual``."""
     cancelled: RecoveryRule = _rule(Strategy.ROLLBACK)
     """Somebody cancelled. Only ``rollback`` or ``manual``."""
+    budget: RecoveryRule = _rule(Strategy.MANUAL)
+    """A budget is used up: a person decides. Only ``rollback`` or ``manual``: trying again would spend more."""
     unknown_effect: RecoveryRule = _rule(Strategy.MANUAL)
     """Nobody knows whether an effect happened. Always ``manual``."""
     unknown: RecoveryRule = _rule(Strategy.MANUAL)
     """Everything else goes to a person (spec 6)."""
 
-    @field_validator("security_violation", "blocked", "denied", "cancelled", "unknown_effect")
+    @field_validator("security_violation", "blocked", "denied", "cancelled", "budget", "unknown_effect")
     @classmethod
     def _never_again(cls, rule: RecoveryRule) -> RecoveryRule:
         if {rule.strategy, rule.then} & {Strategy.RETRY, Strategy.FALLBACK}:

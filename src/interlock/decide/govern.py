@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from interlock.config import LimitSettings
@@ -20,6 +20,9 @@ from interlock.model.agent import Priority
 _MINUTE = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _TRIALS = 64
+
+NAMES = ("max_concurrent", "per_agent", "per_minute")
+"""Limits that operators can change while everything runs, besides those of single agents and tags."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +83,22 @@ class Limits:
         return self.agents.get(agent, self.per_agent)
 
 
+def changed(limits: Limits, set_by_hand: Mapping[str, int]) -> Limits:
+    """The limits with those on top that operators have set by name: see :data:`NAMES`; ``agent:NAME`` and ``tag:NAME``."""
+    named = {
+        kind: {name.removeprefix(f"{kind}:"): most for name, most in set_by_hand.items() if name.startswith(f"{kind}:")}
+        for kind in ("agent", "tag")
+    }
+    return replace(
+        limits,
+        max_concurrent=set_by_hand.get("max_concurrent", limits.max_concurrent),
+        per_agent=set_by_hand.get("per_agent", limits.per_agent),
+        per_minute=set_by_hand.get("per_minute", limits.per_minute),
+        agents={**limits.agents, **named["agent"]},
+        tags={**limits.tags, **named["tag"]},
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pick:
     """The next attempt to start, if any, and one sentence for each one that waits."""
@@ -97,9 +116,7 @@ def rank(queued_at: datetime, priority: Priority, ageing: timedelta) -> datetime
     return queued_at - priority.rank * ageing
 
 
-def ordered(
-    waiting: Sequence[Waiting], limits: Limits, served: Mapping[str, datetime] | None = None
-) -> list[Waiting]:
+def ordered(waiting: Sequence[Waiting], limits: Limits, served: Mapping[str, datetime] | None = None) -> list[Waiting]:
     """The queue's order. ``served``: when each submitter's last attempt started; who is not in it has the first turn."""
     by_rank = sorted(waiting, key=lambda item: (rank(item.queued_at, item.priority, limits.ageing), item.attempt_id))
     turns = {priority: iter(_in_turn(by_rank, priority, served or {})) for priority in Priority}

@@ -59,6 +59,9 @@ class Switch:
     cancelled: str = ""
     lost: bool = False
     stopped: str = ""
+    overspent: str = ""
+    paid_for: timedelta | None = None
+    """How long the agent may work before a budget is used up."""
     paused_since: float | None = None
     paused: float = 0.0
     _started: float = field(default_factory=time.monotonic)
@@ -165,7 +168,7 @@ class AttemptLine:
 
     def _end_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None) -> None:
         self._check_held(conn, attempt, switch)
-        self._means.governor.end(conn, attempt, error)
+        self._means.governor.end(conn, attempt, error, worked=switch.worked())
 
     def _check_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
         """A worker that was silent too long may find its attempt in other hands: then nothing it says counts.
@@ -200,6 +203,8 @@ class AttemptLine:
         attempt = replace(attempt, result=None)
         await self._after_a_crash(attempt, spec, switch.fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
+        budgets = self._means.governor.budgets
+        switch.paid_for = await self._means.read(lambda conn: budgets.time_left(conn, attempt.id))
         gate = AttemptGate(
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
@@ -347,8 +352,12 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
         return Lost()
     if switch.cancelled:
         return Failure(ErrorKind.CANCELLED, switch.cancelled)
+    if switch.overspent:
+        return Failure(ErrorKind.BUDGET, switch.overspent)
     if switch.stopped:
         return Failure(ErrorKind.SECURITY_VIOLATION, f"stopped by the gate: {switch.stopped}")
+    if switch.paid_for is not None and switch.paid_for < min(timeout, switch.worked()):
+        return Failure(ErrorKind.BUDGET, f"the budget of work is used up after {switch.paid_for.total_seconds():g} s")
     if switch.worked() > timeout:
         return Failure(ErrorKind.TIMEOUT, f"not finished after {timeout.total_seconds():g} s")
     return None

@@ -29,7 +29,7 @@ from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.risk import RiskLevel
-from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
+from interlock.model.run import AgentError, Attempt, AttemptState, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
@@ -126,6 +126,7 @@ class Held(Protocol):
 
     fence: int
     stopped: str
+    overspent: str
 
     def pause(self) -> None:
         """The gate waits for a person."""
@@ -185,7 +186,7 @@ class AttemptGate:
     ) -> CallVerdict:
         """See :meth:`interlock.ports.Gate.before`."""
         async with self._one_at_a_time:
-            if self._switch.stopped:
+            if self._switch.stopped or self._switch.overspent:
                 await asyncio.sleep(_STOPPED_S)  # it is being ended, and gets no more answers until then
             action = Action(
                 kind=Surface.TOOL_CALL, tool=tool, args=dict(args), actor=self._attempt.agent,
@@ -263,9 +264,18 @@ class AttemptGate:
         await asyncio.to_thread(self._write, lambda conn: self._governor.step_back(conn, self._attempt))
         back = False
         while not back:
-            await self._until(lambda conn: queue.find_permit(conn, self._attempt.id) is not None)
+            await self._until(self._may_go_on)
             back = await asyncio.to_thread(self._take_permit)
         return state
+
+    def _may_go_on(self, conn: sa.Connection) -> bool:
+        if queue.find_permit(conn, self._attempt.id) is not None:
+            return True
+        stored = rows.find_attempt(conn, self._attempt.id)
+        if stored is None or stored.state is AttemptState.ENDED:
+            message = "the attempt was ended while it waited for a place"
+            raise ApprovalError(message)
+        return False
 
     async def _until(self, is_so: Callable[[sa.Connection], bool]) -> None:
         """Look again and again, by reading only; a store that does not answer is looked at later."""
@@ -300,6 +310,10 @@ class AttemptGate:
         self._check_fence(conn)
         if decision.verdict is not Verdict.ALLOW:
             return self._block(conn, action, decision)
+        if why := self._governor.budgets.charge_call(conn, self._attempt.id):
+            self._record(conn, "budget.exceeded", {**_facts(action, decision), "why": why})
+            self._switch.overspent = self._switch.overspent or why
+            return CallVerdict(decision=replace(decision, verdict=Verdict.BLOCK, reasons=(why,)), effect_id="")
         effect = Effect(
             id=new_id("eff"),
             run_id=self._attempt.run_id,

@@ -270,7 +270,7 @@ class RunLine:
             assigned=assignment.agent, agent=agent, number=nth, queued_at=self._means.clock.now(),
         )  # fmt: skip
         priority = run.task.priority or assignment.priority
-        self._means.governor.request(conn, attempt, priority=priority, delay=delay)
+        self._means.governor.request(conn, attempt, priority=priority, delay=delay, submitter=run.task.submitter)
 
     async def _stop_if_cancelled(self, run_id: str) -> None:
         by = await self._means.read(lambda conn: rows.cancelled_by(conn, run_id))

@@ -24,6 +24,8 @@ class Waiting:
     queued_at: int
     not_before: int
     excludes: tuple[str, ...]
+    tags: tuple[str, ...]
+    submitter: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,7 @@ class RunningRow:
     agent: str
     admitted_at: int
     excludes: tuple[str, ...]
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,45 +66,73 @@ class WorkerRow:
 
 def running(conn: sa.Connection) -> list[RunningRow]:
     """Every attempt that holds a permit."""
-    query = sa.select(t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes).join(
-        t.attempts, t.permits.c.attempt_id == t.attempts.c.id
-    )
+    query = sa.select(
+        t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes, t.attempts.c.tags
+    ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
     return [
-        RunningRow(attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])))
+        RunningRow(
+            attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])),
+            tags=tuple(orjson.loads(row[4])),
+        )
         for row in conn.execute(query)
-    ]
+    ]  # fmt: skip
 
 
-def waiting_agents(conn: sa.Connection) -> list[str]:
-    """Agents that somebody waits for."""
-    query = sa.select(t.attempts.c.agent).where(t.attempts.c.state == AttemptState.READY).distinct()
-    return list(conn.execute(query).scalars())
-
+_READY = t.attempts.c.state == sa.literal_column(f"'{AttemptState.READY}'")
+"""Written out, not bound: only then do both databases see that the index over the waiting attempts fits."""
 
 _WAITING = sa.select(
     t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.priority, t.attempts.c.queued_at,
-    t.attempts.c.not_before, t.attempts.c.excludes,
-).where(t.attempts.c.state == AttemptState.READY).order_by(t.attempts.c.rank, t.attempts.c.id)  # fmt: skip
+    t.attempts.c.not_before, t.attempts.c.excludes, t.attempts.c.tags, t.attempts.c.submitter,
+).where(_READY)  # fmt: skip
+_LINE = sa.tuple_(t.attempts.c.agent, t.attempts.c.submitter, t.attempts.c.priority)
 
 
-def first_waiting(conn: sa.Connection, agent: str, now: int, passed_over: Collection[str] = ()) -> Waiting | None:
-    """The agent's next attempt whose time has come."""
-    query = _WAITING.where(t.attempts.c.agent == agent, t.attempts.c.not_before <= now).limit(1)
-    if passed_over:
-        query = query.where(t.attempts.c.id.not_in(list(passed_over)))
-    row = conn.execute(query).first()
-    return _waiting(row) if row else None
+def heads(conn: sa.Connection, now: int) -> list[Waiting]:
+    """The first attempt, whose time has come, of each line: an agent's, for one submitter, of one priority.
+
+    Walks from line to line through the index: the time grows with the number of lines, not with the length of the queue.
+    """
+    found: list[Waiting] = []
+    line = ("", "", "")
+    in_order = (t.attempts.c.agent, t.attempts.c.submitter, t.attempts.c.priority, t.attempts.c.rank)
+    while True:
+        after = sa.tuple_(*(sa.literal(word) for word in line))
+        row = conn.execute(_WAITING.where(after < _LINE).order_by(*in_order).limit(1)).first()
+        if row is None:
+            return found
+        line = (row.agent, row.submitter, row.priority)
+        if row.not_before > now:
+            due = _WAITING.where(
+                t.attempts.c.agent == row.agent, t.attempts.c.submitter == row.submitter,
+                t.attempts.c.priority == row.priority, t.attempts.c.not_before <= now,
+            )  # fmt: skip
+            row = conn.execute(due.order_by(t.attempts.c.rank).limit(1)).first()
+        if row is not None:
+            found.append(_waiting(row))
+
+
+def served(conn: sa.Connection, submitters: Collection[str]) -> dict[str, int]:
+    """When each submitter's last attempt was admitted."""
+    last = {}
+    for submitter in submitters:
+        query = sa.select(sa.func.max(t.attempts.c.admitted_at)).where(t.attempts.c.submitter == submitter)
+        at = conn.execute(query).scalar()
+        if at is not None:
+            last[submitter] = at
+    return last
 
 
 def all_waiting(conn: sa.Connection) -> list[Waiting]:
-    """The whole queue, next one first."""
-    return [_waiting(row) for row in conn.execute(_WAITING)]
+    """The whole queue, longest waiting first within its priority."""
+    return [_waiting(row) for row in conn.execute(_WAITING.order_by(t.attempts.c.rank, t.attempts.c.id))]
 
 
 def _waiting(row: Any) -> Waiting:
     return Waiting(
         attempt_id=row.id, run_id=row.run_id, agent=row.agent, priority=row.priority, queued_at=row.queued_at,
-        not_before=row.not_before, excludes=tuple(orjson.loads(row.excludes)),
+        not_before=row.not_before, excludes=tuple(orjson.loads(row.excludes)), tags=tuple(orjson.loads(row.tags)),
+        submitter=row.submitter,
     )  # fmt: skip
 
 
@@ -193,3 +224,15 @@ def inherit(conn: sa.Connection, worker_id: str, heir: str, heir_queue: str) -> 
 def forget_worker(conn: sa.Connection, worker_id: str) -> None:
     """Remove a worker that has signed off or was taken over."""
     conn.execute(t.workers.delete().where(t.workers.c.id == worker_id))
+
+
+def limits(conn: sa.Connection) -> dict[str, int]:
+    """Limits that operators have set by name; they count instead of the configured ones."""
+    return {row.name: row.most for row in conn.execute(sa.select(t.limits))}
+
+
+def set_limit(conn: sa.Connection, name: str, most: int | None) -> None:
+    """Set a limit, or with None go back to the configured one."""
+    conn.execute(t.limits.delete().where(t.limits.c.name == name))
+    if most is not None:
+        conn.execute(t.limits.insert().values(name=name, most=most))

@@ -122,7 +122,15 @@ def save_history(conn: sa.Connection, run_id: str, history: str) -> None:
 
 
 def insert_attempt(
-    conn: sa.Connection, attempt: Attempt, *, priority: str, rank: int, not_before: int, excludes: Sequence[str]
+    conn: sa.Connection,
+    attempt: Attempt,
+    *,
+    priority: str,
+    rank: int,
+    not_before: int,
+    excludes: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    submitter: str = "",
 ) -> None:
     """Queue a new attempt."""
     conn.execute(
@@ -140,6 +148,8 @@ def insert_attempt(
             rank=rank,
             not_before=not_before,
             excludes=orjson.dumps(list(excludes)).decode(),
+            tags=orjson.dumps(list(tags)).decode(),
+            submitter=submitter,
         )
     )
 

@@ -46,16 +46,21 @@ attempts = sa.Table(
     sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("admitted_at", sa.BigInteger),
     sa.Column("excludes", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("tags", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("submitter", sa.Text, nullable=False, server_default=""),
 )
 sa.Index("il_attempt_run", attempts.c.run_id)
 sa.Index(
     "il_attempt_queue",
     attempts.c.agent,
+    attempts.c.submitter,
+    attempts.c.priority,
     attempts.c.rank,
     sqlite_where=attempts.c.state == "ready",
     postgresql_where=attempts.c.state == "ready",
 )
 sa.Index("il_attempt_admitted", attempts.c.admitted_at)
+sa.Index("il_attempt_served", attempts.c.submitter, attempts.c.admitted_at)
 
 permits = sa.Table(
     "il_permit",
@@ -66,6 +71,35 @@ permits = sa.Table(
     sa.Column("fence", sa.Integer, nullable=False, server_default="0", comment="how often it has changed hands"),
     sa.Column("generation", sa.Integer, nullable=False, server_default="0", comment="the breaker's, when admitted"),
 )
+
+limits = sa.Table(
+    "il_limit",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True, comment="max_concurrent, per_minute, per_agent, agent:NAME, tag:NAME"),
+    sa.Column("most", sa.Integer, nullable=False),
+)
+
+budgets = sa.Table(
+    "il_budget",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True, comment="run:ID, day:DATE, agent:NAME:DATE, submitter:NAME:DATE"),
+    sa.Column("tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("cost_micros", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("millis", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+reservations = sa.Table(
+    "il_reservation",
+    metadata,
+    sa.Column("attempt_id", sa.Text, sa.ForeignKey("il_attempt.id"), primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost_micros", sa.BigInteger, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("millis", sa.BigInteger, nullable=False),
+)
+sa.Index("il_reservation_scope", reservations.c.scope)
 
 workers = sa.Table(
     "il_worker",

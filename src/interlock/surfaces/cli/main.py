@@ -22,6 +22,7 @@ from interlock.surfaces.cli import (
     config,
     demo,
     init,
+    limits,
     plan,
     policy,
     run,
@@ -66,6 +67,7 @@ app.command()(show.show)
 app.command()(show.queue)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
