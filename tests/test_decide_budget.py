@@ -67,7 +67,6 @@ STEP = st.tuples(st.integers(0, 2), st.integers(0, 40), st.integers(0, 25))
 @given(
     st.lists(st.integers(0, 120), min_size=3, max_size=3),
     st.lists(STEP, max_size=40),
-    st.randoms(use_true_random=False),
 )
 def test_trees_of_attempts_in_parallel_pass_no_cap_by_more_than_those_in_flight_overspend(
     caps: list[int], story: list[tuple[int, int, int]]
