@@ -27,6 +27,7 @@ the order of waits in a body changes."""
 _QUEUE_POLL_S = 0.05
 _NOTIFY_POLL_S = 0.05
 _WAKE = "wake"
+_FEW = 50
 _LIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 SHARED = "shared"
@@ -192,6 +193,20 @@ class Durable:
     def forget(self, worker_id: str) -> None:
         """Remove a dead worker's own queue."""
         self.client.delete_queue(own_queue(worker_id))
+
+    def forget_bodies(self, ids: Sequence[str]) -> None:
+        """Remove what DBOS keeps of runs that have ended, and of their attempts."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.workflow_uuid).where(status.c.status.not_in(_LIVE))
+        for start in range(0, len(ids), _FEW):
+            few = list(ids[start : start + _FEW])
+            mine = sa.or_(
+                status.c.workflow_uuid.in_(few),
+                *(status.c.workflow_uuid.startswith(f"{run_id}-", autoescape=True) for run_id in few),
+            )
+            with self._database.read() as conn:
+                found = list(conn.execute(query.where(mine)).scalars())
+            self.client.delete_workflows(found)
 
     def is_mine(self, conn: sa.Connection, workflow_id: str) -> bool:
         """Whether the body is this process's to execute, as far as DBOS knows."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from interlock.decide.taint import begin
 from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
+from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
@@ -49,6 +50,7 @@ class Service:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._worker: Worker | None = None
+        self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self.settings = means.settings
         self.catalogue = means.catalogue
 
@@ -322,6 +324,22 @@ class Service:
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
         return self._means.ledger.verify()
+
+    def migrate(self) -> int:
+        """Bring the store up to date; returns its version."""
+        return self._upkeep.migrate()
+
+    def collect(self, days: int | None = None, *, actor: str, dry: bool = False) -> Sealed:
+        """Archive and remove runs that ended more than ``days`` ago (``retention_days`` where nothing is said)."""
+        older = timedelta(days=self.settings.retention_days if days is None else days)
+        sealed = self._upkeep.collect(older, actor=actor, dry=dry)
+        if sealed.runs and not dry:
+            self._means.ledger.anchor(self._means.database.transact(self._means.ledger.checkpoint))
+        return sealed
+
+    def problems(self) -> list[str]:
+        """What is wrong with the store; empty when all is well."""
+        return self._upkeep.problems()
 
     def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
         """Records in order."""

@@ -49,11 +49,18 @@ class Database:
     def migrate(self) -> None:
         """Create what is missing.
 
+        Tables, columns and indexes are only ever added, with defaults: an older program that runs meanwhile does not notice.
+
         Raises:
             StoreError: when the store was written by a newer Interlock, or cannot be opened.
         """
+        with self.read() as conn:
+            if not _missing(conn) and conn.execute(sa.select(schema.version.c.version)).scalar() == schema.VERSION:
+                return
         with self.write() as conn:
             schema.metadata.create_all(conn)
+            for part in _missing(conn):
+                conn.execute(part)
             found = conn.execute(sa.select(schema.version.c.version)).scalar()
             if found is None:
                 conn.execute(schema.version.insert().values(version=schema.VERSION))
@@ -166,14 +173,37 @@ def _engine(url: str) -> sa.Engine:
     return engine
 
 
+def _missing(conn: sa.Connection) -> list[sa.Executable]:
+    """What an older version of the store lacks."""
+    inspector = sa.inspect(conn)
+    there = set(inspector.get_table_names())
+    lacks: list[sa.Executable] = []
+    for table in schema.metadata.sorted_tables:
+        if table.name not in there:
+            lacks.append(sa.schema.CreateTable(table))
+            continue
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in columns:
+                what = sa.schema.CreateColumn(column).compile(dialect=conn.dialect)
+                lacks.append(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {what}"))
+        indexes = {index["name"] for index in inspector.get_indexes(table.name)}
+        lacks += [sa.schema.CreateIndex(index) for index in table.indexes if index.name not in indexes]
+    return lacks
+
+
 def _first_line(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).partition("\n")[0]
+    said = str(error.orig).partition("\n")[0]
+    return f"{said}: make room, then everything goes on by itself" if _is_full(said) else said
+
+
+def _is_full(said: str) -> bool:
+    return "disk is full" in said or "No space left" in said
 
 
 def _passes(error: sa.exc.DBAPIError) -> bool:
     """Whether waiting may help: the server restarts, the file is locked. A full disk needs a person."""
-    text = str(error.orig)
-    if "disk is full" in text or "No space left" in text:
+    if _is_full(str(error.orig)):
         return False
     return isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or error.connection_invalidated
 

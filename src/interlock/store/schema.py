@@ -51,7 +51,7 @@ attempts = sa.Table(
 )
 sa.Index("il_attempt_run", attempts.c.run_id)
 sa.Index(
-    "il_attempt_queue",
+    "il_attempt_line",
     attempts.c.agent,
     attempts.c.submitter,
     attempts.c.priority,
@@ -108,8 +108,14 @@ workers = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("born", sa.Text, nullable=False, comment="the process's start time: a pid alone may be another process"),
-    sa.Column("place", sa.Text, nullable=False, comment="workers of one place share the project's directory"),
-    sa.Column("queue", sa.Text, nullable=False, comment="where its runs' attempts go"),
+    sa.Column(
+        "place",
+        sa.Text,
+        nullable=False,
+        server_default="",
+        comment="workers of one place share the project's directory",
+    ),
+    sa.Column("queue", sa.Text, nullable=False, server_default="", comment="where its runs' attempts go"),
     sa.Column("lease_until", sa.BigInteger, nullable=False),
     sa.Column("heir", sa.Text, nullable=False, server_default="", comment="the worker that takes over from a dead one"),
 )

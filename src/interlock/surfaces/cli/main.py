@@ -27,6 +27,7 @@ from interlock.surfaces.cli import (
     policy,
     run,
     show,
+    store,
     worker,
 )
 
@@ -67,6 +68,7 @@ app.command()(show.show)
 app.command()(show.queue)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(store.app, name="store")
 app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
