@@ -190,6 +190,19 @@ class Durable:
         if ids:
             self.client.resume_workflows(list(ids), queue_name=queue or self.heir_queue)
 
+    def broken(self, conn: sa.Connection, ids: Sequence[str]) -> list[str]:
+        """Which of these bodies DBOS has given up, though our tables say that they have not ended."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.workflow_uuid).where(
+            status.c.workflow_uuid.in_(ids), status.c.status.not_in([*_LIVE, "SUCCESS"])
+        )
+        return list(conn.execute(query).scalars()) if ids else []
+
+    def begin_again(self, ids: Sequence[str]) -> None:
+        """Have these bodies executed once more from their beginning."""
+        for workflow_id in ids:
+            self.client.rewind_workflow(workflow_id, queue_name=self.heir_queue)
+
     def forget(self, worker_id: str) -> None:
         """Remove a dead worker's own queue."""
         self.client.delete_queue(own_queue(worker_id))

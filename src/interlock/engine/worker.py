@@ -33,6 +33,8 @@ _TICK_S = 0.1
 _LOOK_S = 1.0
 """Seconds between looks for dead workers: a process that signed off or was killed is noticed that soon on its host."""
 _NUDGE_S = 30.0
+_PAUSE_S = 5.0
+"""Seconds before a body is walked again that broke in a way nobody foresaw."""
 _ENDING_S = 10.0
 """How long a worker that stops waits for its agents to be gone."""
 
@@ -62,7 +64,7 @@ class Worker:
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = self._looked = self._nudged = uptime()
-        self._missed_something = False
+        self._missed_something = True  # whatever came before this process
 
     def start(self) -> None:
         """Begin to execute, and take over what dead workers have left."""
@@ -109,19 +111,37 @@ class Worker:
         async def kept(workflow_id: str) -> None:
             if self._draining.is_set():
                 raise Lost
-            while True:
-                if self._fenced():
-                    await self._regained(workflow_id)
-                try:
-                    return await body(workflow_id)
-                except StoreError as problem:
-                    _log.warning("%s waits for the store: %s", workflow_id, problem)
-                except Lost:
-                    if self._stopping.is_set():
-                        raise
+            if self._fenced():
+                await self._regained(workflow_id)
+            while not await self._walked(body, workflow_id):
                 await self._regained(workflow_id)
 
         return kept
+
+    async def _walked(self, body: Body, workflow_id: str) -> bool:
+        """Whether the body has come to its end; otherwise it is to be walked again.
+
+        Raises:
+            Lost: when this process stops.
+        """
+        try:
+            await body(workflow_id)
+        except StoreError as problem:
+            _log.warning("%s waits for the store: %s", workflow_id, problem)
+            return False
+        except Lost:
+            if self._stopping.is_set():
+                raise
+            return False
+        except Exception as problem:
+            if self._stopping.is_set():  # the process is being taken down under the body: that is no failure
+                raise Lost from problem
+            if type(problem).__module__.startswith("dbos"):  # another worker has the body
+                raise
+            _log.exception("%s is begun again", workflow_id)
+            await asyncio.sleep(_PAUSE_S)
+            return False
+        return True
 
     async def _regained(self, workflow_id: str) -> None:
         """Wait until this worker may go on with the body.
@@ -167,6 +187,8 @@ class Worker:
         with self._means.database.write() as conn:
             for run_id in rows.runs_of_worker(conn, self._means.worker_id, idle_only=not self._missed_something):
                 self._means.durable.wake(conn, run_id)
+            broken = self._means.durable.broken(conn, rows.open_bodies(conn, self._means.worker_id))
+        self._means.durable.begin_again(broken)
         self._missed_something = False
         self._nudged = uptime()
 

@@ -108,6 +108,14 @@ def runs_of_worker(conn: sa.Connection, worker_id: str, *, idle_only: bool) -> l
     return list(conn.execute(query).scalars())
 
 
+def open_bodies(conn: sa.Connection, worker_id: str) -> list[str]:
+    """The ids of that worker's runs that have not ended, and of their attempts that hold a permit."""
+    runs = sa.select(t.runs.c.id).where(t.runs.c.worker.in_([worker_id, ""]), t.runs.c.state != RunState.ENDED)
+    attempts = sa.select(t.permits.c.attempt_id).join(t.attempts, t.attempts.c.id == t.permits.c.attempt_id)
+    held = attempts.where(t.attempts.c.run_id.in_(runs))
+    return [*conn.execute(runs).scalars(), *conn.execute(held).scalars()]
+
+
 def history_of(conn: sa.Connection, run_id: str) -> str:
     """The run's flow history as JSON text, empty at first."""
     return conn.execute(sa.select(t.runs.c.history).where(t.runs.c.id == run_id)).scalar() or ""
