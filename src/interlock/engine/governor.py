@@ -97,12 +97,15 @@ class Governor:
     def _next(self, conn: sa.Connection, held: Mapping[str, str]) -> queue.Waiting | None:
         """The head of each line is enough for the rule to choose from: the others are behind it."""
         now = self._clock.now()
+        running = self._running(conn)
+        if len(running) >= self.limits(conn, ()).max_concurrent:
+            return None
         heads = {head.attempt_id: head for head in queue.heads(conn, micros(now))}
         if not heads:
             return None
         served = queue.served(conn, {head.submitter for head in heads.values()})
         picked = govern.pick(
-            [_waiting(head) for head in heads.values()], self._running(conn), self.limits(conn, heads.values()),
+            [_waiting(head) for head in heads.values()], running, self.limits(conn, heads.values()),
             recent_starts=self._recent_starts(conn), served={who: moment(at) for who, at in served.items()},
             held=held, now=now,
         )  # fmt: skip

@@ -85,31 +85,45 @@ _WAITING = sa.select(
     t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.priority, t.attempts.c.queued_at,
     t.attempts.c.not_before, t.attempts.c.excludes, t.attempts.c.tags, t.attempts.c.submitter,
 ).where(_READY)  # fmt: skip
-_LINE = sa.tuple_(t.attempts.c.agent, t.attempts.c.submitter, t.attempts.c.priority)
+_HEADS = sa.text("""
+    WITH RECURSIVE line (id) AS (
+        SELECT (SELECT id FROM il_attempt WHERE state = 'ready' ORDER BY agent, submitter, priority, rank LIMIT 1)
+        UNION ALL
+        SELECT COALESCE(
+            (SELECT id FROM il_attempt
+             WHERE state = 'ready' AND agent = here.agent AND submitter = here.submitter AND priority > here.priority
+             ORDER BY priority, rank LIMIT 1),
+            (SELECT id FROM il_attempt
+             WHERE state = 'ready' AND agent = here.agent AND submitter > here.submitter
+             ORDER BY submitter, priority, rank LIMIT 1),
+            (SELECT id FROM il_attempt
+             WHERE state = 'ready' AND agent > here.agent
+             ORDER BY agent, submitter, priority, rank LIMIT 1))
+        FROM line JOIN il_attempt AS here ON here.id = line.id)
+    SELECT id FROM line WHERE id IS NOT NULL
+""")
+"""Jumps from line to line through the index, by three steps because SQLite uses only the first column of a row comparison:
+the time grows with the number of lines, not with the length of the queue."""
 
 
 def heads(conn: sa.Connection, now: int) -> list[Waiting]:
-    """The first attempt, whose time has come, of each line: an agent's, for one submitter, of one priority.
+    """The first attempt, whose time has come, of each line: an agent's, for one submitter, of one priority."""
+    ids = list(conn.execute(_HEADS).scalars())
+    found = []
+    for row in conn.execute(_WAITING.where(t.attempts.c.id.in_(ids))).all() if ids else ():
+        due = row if row.not_before <= now else _first_due(conn, row, now)
+        if due is not None:
+            found.append(_waiting(due))
+    return found
 
-    Walks from line to line through the index: the time grows with the number of lines, not with the length of the queue.
-    """
-    found: list[Waiting] = []
-    line = ("", "", "")
-    in_order = (t.attempts.c.agent, t.attempts.c.submitter, t.attempts.c.priority, t.attempts.c.rank)
-    while True:
-        after = sa.tuple_(*(sa.literal(word) for word in line))
-        row = conn.execute(_WAITING.where(after < _LINE).order_by(*in_order).limit(1)).first()
-        if row is None:
-            return found
-        line = (row.agent, row.submitter, row.priority)
-        if row.not_before > now:
-            due = _WAITING.where(
-                t.attempts.c.agent == row.agent, t.attempts.c.submitter == row.submitter,
-                t.attempts.c.priority == row.priority, t.attempts.c.not_before <= now,
-            )  # fmt: skip
-            row = conn.execute(due.order_by(t.attempts.c.rank).limit(1)).first()
-        if row is not None:
-            found.append(_waiting(row))
+
+def _first_due(conn: sa.Connection, head: Any, now: int) -> Any:
+    """The first attempt of the head's line that does not have to wait for its back-off's end."""
+    line = _WAITING.where(
+        t.attempts.c.agent == head.agent, t.attempts.c.submitter == head.submitter,
+        t.attempts.c.priority == head.priority, t.attempts.c.not_before <= now,
+    )  # fmt: skip
+    return conn.execute(line.order_by(t.attempts.c.rank).limit(1)).first()
 
 
 def served(conn: sa.Connection, submitters: Collection[str]) -> dict[str, int]:
