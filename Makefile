@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: run test test-claude test-clients check lock bench clean setup
+.PHONY: run test test-claude test-clients check lock chaos bench clean setup
 
 run: setup
 	$(BIN)/interlock demo
@@ -37,6 +37,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+chaos: setup
+	CHAOS_RUNS=1500 CHAOS_WORKERS=4 CHAOS_MISCHIEF_S=240 CHAOS_PATIENCE_S=1200 $(BIN)/pytest -s tests/test_chaos.py
 
 bench: setup
 	$(BIN)/python -m bench

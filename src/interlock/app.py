@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,7 @@ def build(
     _make_state_dir(settings.state_dir)
     database = Database(settings.store_url)
     database.migrate()
-    ledger = Ledger(database, clock, settings.state_dir / "ledger.anchor")
+    ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
     durable = Durable(database)
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name)
@@ -80,6 +81,15 @@ def build(
             worker_id=worker_name(),
         )
     )
+
+
+def anchor_of(state_dir: Path, database: Database) -> Path:
+    """The file that vouches for the ledger outside the database: one for each store that this project has used."""
+    if database.is_sqlite:
+        return state_dir / "ledger.anchor"
+    where = database.engine.url
+    name = hashlib.sha256(f"{where.host} {where.port} {where.database} {dict(where.query)}".encode()).hexdigest()[:8]
+    return state_dir / f"ledger-{name}.anchor"
 
 
 def _make_state_dir(place: Path) -> None:

@@ -74,7 +74,15 @@ class ConflictError(WorkspaceError):
 
 
 class StoreError(InterlockError):
-    """Raised when the store cannot be read or written; nothing was half done."""
+    """Raised when the store cannot be read or written; nothing was half done.
+
+    ``passing``: it may work in a moment. ``unsure``: the connection broke during the commit, nobody knows whether it was done.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False, unsure: bool = False) -> None:
+        self.passing = passing
+        self.unsure = unsure
+        super().__init__(message)
 
 
 class LedgerError(InterlockError):

@@ -107,6 +107,11 @@ class Approvals:
                 return used
         return None
 
+    def is_open(self, conn: sa.Connection, approval_id: str) -> bool:
+        """Whether the question still waits for an answer; reads only."""
+        approval = self.find(conn, approval_id)
+        return approval.state is ApprovalState.PENDING and self._clock.now() < approval.expires_at
+
     def state(self, conn: sa.Connection, approval_id: str) -> ApprovalState:
         """Where the question stands now; an old one has expired, whoever looks first."""
         return self._aged(conn, self.find(conn, approval_id)).state

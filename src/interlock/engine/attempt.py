@@ -18,7 +18,7 @@ from interlock.engine.gate import AttemptGate
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.validate import failed_validator
-from interlock.errors import ConflictError
+from interlock.errors import ConflictError, StoreError
 from interlock.model.action import Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
@@ -33,6 +33,7 @@ MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
 
 _TICK_S = 0.1
+_WITHOUT_PERMIT = frozenset({AttemptState.WAITING, AttemptState.READY})
 _GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
 """What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
 
@@ -53,9 +54,14 @@ class Failure(Exception):  # noqa: N818 - it carries the error, it is not one
 class Switch:
     """How the worker and the gate reach an attempt under way. ``why`` is set once; pauses do not count as its time."""
 
+    fence: int = 0
+    """The permit's, as this worker holds it; it rises when the permit was given back for a person's answer."""
     cancelled: str = ""
     lost: bool = False
     stopped: str = ""
+    overspent: str = ""
+    paid_for: timedelta | None = None
+    """How long the agent may work before a budget is used up."""
     paused_since: float | None = None
     paused: float = 0.0
     _started: float = field(default_factory=time.monotonic)
@@ -97,7 +103,8 @@ class AttemptLine:
             walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
             claimed = await self._claimed(attempt_id, walls, switch)
             if claimed is not None:
-                await self._go(*claimed, switch)
+                attempt, switch.fence = claimed
+                await self._go(attempt, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
@@ -131,7 +138,8 @@ class AttemptLine:
             self._means.governor.end(conn, attempt, AgentError(kind=ErrorKind.CANCELLED, message=cancelled))
             return None, True
         if permit is None:
-            self._means.governor.step_back(conn, attempt)
+            if attempt.state is not AttemptState.READY:
+                self._means.governor.step_back(conn, attempt)
             return None, False
         fence = permit.fence
         began = attempt.started_at or self._means.clock.now()
@@ -144,19 +152,38 @@ class AttemptLine:
         )  # fmt: skip
         return (attempt, fence), False
 
-    async def _go(self, attempt: Attempt, fence: int, switch: Switch) -> None:
+    async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
         try:
-            attempt = await self._work(attempt, fence, switch)
+            attempt = await self._work(attempt, switch)
         except Failure as failure:
             error = await self._undone(attempt, failure.error)
-        except Lost:
+        except (Lost, StoreError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
             error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
-        await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error))
+        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
         await asyncio.to_thread(self._means.governor.admit)
+
+    def _end_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None) -> None:
+        self._check_held(conn, attempt, switch)
+        self._means.governor.end(conn, attempt, error, worked=switch.worked())
+
+    def _check_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
+        """A worker that was silent too long may find its attempt in other hands: then nothing it says counts.
+
+        Raises:
+            Lost: when that is so.
+        """
+        permit = queue.find_permit(conn, attempt.id)
+        if permit is None:
+            stored = rows.find_attempt(conn, attempt.id)
+            held = stored is not None and stored.state in _WITHOUT_PERMIT
+        else:
+            held = (permit.worker, permit.fence) == (self._means.worker_id, switch.fence)
+        if not held:
+            raise Lost
 
     async def _undone(self, attempt: Attempt, error: AgentError) -> AgentError:
         """A failed attempt leaves nothing behind that can be undone; where undoing fails, a person is needed at once."""
@@ -168,7 +195,7 @@ class AttemptLine:
         message = f"{error.message}; then the roll-back failed: {report.problem}"
         return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
-    async def _work(self, attempt: Attempt, fence: int, switch: Switch) -> Attempt:
+    async def _work(self, attempt: Attempt, switch: Switch) -> Attempt:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
@@ -177,18 +204,21 @@ class AttemptLine:
         if agreed != spec.digest:
             raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
         attempt = replace(attempt, result=None)
-        await self._after_a_crash(attempt, spec, fence)
+        await self._after_a_crash(attempt, spec, switch.fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
+        budgets = self._means.governor.budgets
+        switch.paid_for = await self._means.read(lambda conn: budgets.time_left(conn, attempt.id))
         gate = AttemptGate(
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
-            worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
-            environment=run.environment, requester=run.task.submitter, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
+            worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
+            environment=run.environment, requester=run.task.submitter,
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
-        await self._means.write(lambda conn: self._returned(conn, attempt))
+        await self._means.write(lambda conn: self._returned(conn, attempt, switch))
         await self._check(attempt, job, gate, spec)
+        await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
         await self._integrate(attempt, run)
         return attempt
 
@@ -268,7 +298,8 @@ class AttemptLine:
             name = f"{type(error).__module__}.{type(error).__qualname__}"
             raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
 
-    def _returned(self, conn: sa.Connection, attempt: Attempt) -> None:
+    def _returned(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
+        self._check_held(conn, attempt, switch)
         rows.save_attempt(conn, attempt)
         result = attempt.result or AgentResult()
         self._means.record(
@@ -326,8 +357,12 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
         return Lost()
     if switch.cancelled:
         return Failure(ErrorKind.CANCELLED, switch.cancelled)
+    if switch.overspent:
+        return Failure(ErrorKind.BUDGET, switch.overspent)
     if switch.stopped:
         return Failure(ErrorKind.SECURITY_VIOLATION, f"stopped by the gate: {switch.stopped}")
+    if switch.paid_for is not None and switch.paid_for < min(timeout, switch.worked()):
+        return Failure(ErrorKind.BUDGET, f"the budget of work is used up after {switch.paid_for.total_seconds():g} s")
     if switch.worked() > timeout:
         return Failure(ErrorKind.TIMEOUT, f"not finished after {timeout.total_seconds():g} s")
     return None

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -27,7 +27,7 @@ from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
-from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
+from interlock.model.run import AgentError, Attempt, AttemptState, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict
 from interlock.store import queue, rows
 from interlock.store.database import Database
@@ -38,7 +38,40 @@ _DEADLINE_S = 5.0
 """For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
 
 _POLL_S = 0.2
+_STOPPED_S = 1.0
 ASKED = "a person was asked and the answer is: "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    """A call that has been made, with what came of it."""
+
+    effect_id: str
+    action: Action
+    reading: Reading
+    ok: bool
+    output: str
+    labels: Labels
+
+
+class Held(Protocol):
+    """What the gate needs of the attempt under way: the permit's fence, its clock, its end."""
+
+    fence: int
+    stopped: str
+    overspent: str
+
+    def pause(self) -> None:
+        """The gate waits for a person."""
+        ...
+
+    def go_on(self) -> None:
+        """The person has answered."""
+        ...
+
+    def stop(self, why: str) -> None:
+        """The gate has seen enough of this agent."""
+        ...
 
 
 class AttemptGate:
@@ -54,13 +87,10 @@ class AttemptGate:
         governor: Governor,
         attempt: Attempt,
         worker: str,
-        fence: int,
+        switch: Held,
         scope: Scope,
         environment: str,
         requester: str,
-        stop: Callable[[str], None],
-        pause: Callable[[], None],
-        go_on: Callable[[], None],
     ) -> None:
         self._gate = gate
         self._database = database
@@ -69,13 +99,10 @@ class AttemptGate:
         self._governor = governor
         self._attempt = attempt
         self._worker = worker
-        self._fence = fence
+        self._switch = switch
         self._scope = scope
         self._environment = environment
         self._requester = requester
-        self._stop = stop
-        self._pause = pause
-        self._go_on = go_on
         self._calls: dict[str, tuple[Action, Reading]] = {}
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
@@ -92,12 +119,14 @@ class AttemptGate:
     ) -> CallVerdict:
         """See :meth:`interlock.ports.Gate.before`."""
         async with self._one_at_a_time:
+            if self._switch.stopped or self._switch.overspent:
+                await asyncio.sleep(_STOPPED_S)  # it is being ended, and gets no more answers until then
             action = Action(
                 kind=Surface.TOOL_CALL, tool=tool, args=dict(args), actor=self._attempt.agent,
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
             )  # fmt: skip
             try:
-                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_both, action, compensation), _DEADLINE_S)
+                judged = await self._judged(action, compensation)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
@@ -110,7 +139,7 @@ class AttemptGate:
             kind=surface, args=dict(args), actor=self._attempt.agent, agent=self._attempt.agent,
             environment=self._environment,
         )  # fmt: skip
-        judged = await asyncio.to_thread(self._judge_call, action)
+        judged = await self._judged(action)
         if judged.decision.verdict is Verdict.CONFIRM:
             judged = await self._ask(action, judged)
         await asyncio.to_thread(self._write, lambda conn: self._record(
@@ -118,14 +147,17 @@ class AttemptGate:
                                               "warnings": list(judged.decision.warnings)}))  # fmt: skip
         return judged.decision
 
-    def _judge_call(self, action: Action) -> Judged:
-        with self._database.read() as conn:
-            history = _history(conn, self._attempt.run_id)
-        return self._gate.judge(action, self._scope, history=history)
+    async def _judged(self, action: Action, compensation: Compensation | None = None) -> Judged:
+        """The call, and the commands that would undo it: those are run later without asking, so they are judged now.
 
-    def _judge_both(self, action: Action, compensation: Compensation | None) -> Judged:
-        """The call, and the commands that would undo it: they are run later without asking, so they are judged now."""
-        judged = self._judge_call(action)
+        The deadline is for the judgement: a store that restarts is waited for longer.
+        """
+        history = await asyncio.to_thread(self._database.look, lambda conn: _history(conn, self._attempt.run_id))
+        judging = asyncio.to_thread(self._judge_both, action, compensation, history)
+        return await asyncio.wait_for(judging, _DEADLINE_S)
+
+    def _judge_both(self, action: Action, compensation: Compensation | None, history: History) -> Judged:
+        judged = self._gate.judge(action, self._scope, history=history)
         for command in (compensation.command, compensation.validate) if compensation else ():
             if command:
                 undo = replace(action, tool="shell", args={"argv": list(command)})
@@ -138,14 +170,14 @@ class AttemptGate:
         if await asyncio.to_thread(self._write, lambda conn: self._use(conn, action)):
             return granted(judged)
         approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged.decision))
-        self._pause()
+        self._switch.pause()
         try:
             state = await self._answer(approval_id)
         finally:
-            self._go_on()
+            self._switch.go_on()
         if state is not ApprovalState.APPROVED:
             return refused(judged, f"{ASKED}{state}")
-        again = await asyncio.to_thread(self._judge_call, action)
+        again = await self._judged(action)
         if again.decision.verdict is Verdict.BLOCK:
             return again
         used = await asyncio.to_thread(self._write, lambda conn: self._use(conn, action))
@@ -170,25 +202,41 @@ class AttemptGate:
 
     async def _answer(self, approval_id: str) -> ApprovalState:
         """Poll the store (the answer comes from another process), then until the attempt has a permit again."""
-        state = ApprovalState.PENDING
-        while state is ApprovalState.PENDING:
-            await asyncio.sleep(_POLL_S)
-            state = await asyncio.to_thread(self._write, lambda conn: self._approvals.state(conn, approval_id))
+        await self._until(lambda conn: not self._approvals.is_open(conn, approval_id))
+        state = await asyncio.to_thread(self._write, lambda conn: self._approvals.state(conn, approval_id))
         await asyncio.to_thread(self._write, lambda conn: self._governor.step_back(conn, self._attempt))
         back = False
         while not back:
-            await asyncio.sleep(_POLL_S)
+            await self._until(self._may_go_on)
             back = await asyncio.to_thread(self._take_permit)
         return state
 
-    def _take_permit(self) -> bool:
-        with self._database.write() as conn:
-            permit = queue.claim_permit(conn, self._attempt.id, self._worker)
-            if permit is None:
-                return False
-            self._fence = permit.fence
-            rows.save_attempt(conn, self._attempt)
+    def _may_go_on(self, conn: sa.Connection) -> bool:
+        if queue.find_permit(conn, self._attempt.id) is not None:
             return True
+        stored = rows.find_attempt(conn, self._attempt.id)
+        if stored is None or stored.state is AttemptState.ENDED:
+            message = "the attempt was ended while it waited for a place"
+            raise ApprovalError(message)
+        return False
+
+    async def _until(self, is_so: Callable[[sa.Connection], bool]) -> None:
+        """Look again and again, by reading only; a store that does not answer is looked at later."""
+        while True:
+            await asyncio.sleep(_POLL_S)
+            if await asyncio.to_thread(self._database.look, is_so):
+                return
+
+    def _take_permit(self) -> bool:
+        return self._database.transact(self._claim)
+
+    def _claim(self, conn: sa.Connection) -> bool:
+        permit = queue.claim_permit(conn, self._attempt.id, self._worker)
+        if permit is None:
+            return False
+        self._switch.fence = permit.fence
+        rows.save_attempt(conn, self._attempt)
+        return True
 
     def _use(self, conn: sa.Connection, action: Action) -> bool:
         return self._approvals.use(conn, self._attempt.run_id, action.digest) is not None
@@ -196,28 +244,36 @@ class AttemptGate:
     def _admit_call(
         self, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
     ) -> CallVerdict:
+        return self._write(lambda conn: self._intend(conn, action, judged, idempotent, compensation))
+
+    def _intend(
+        self, conn: sa.Connection, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
+    ) -> CallVerdict:
         decision = judged.decision
-        with self._database.write() as conn:
-            self._check_fence(conn)
-            if decision.verdict is not Verdict.ALLOW:
-                return self._block(conn, action, decision)
-            effect = Effect(
-                id=new_id("eff"),
-                run_id=self._attempt.run_id,
-                attempt_id=self._attempt.id,
-                number=rows.next_effect_number(conn, self._attempt.run_id),
-                tool=action.tool,
-                summary=summary_of(action),
-                action_digest=action.digest,
-                idempotent=idempotent,
-                compensation=compensation,
-            )
-            outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
-            rows.insert_effect(conn, effect, outside=outside)
-            self._record(
-                conn, "effect.intended",
-                {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
-            )  # fmt: skip
+        self._check_fence(conn)
+        if decision.verdict is not Verdict.ALLOW:
+            return self._block(conn, action, decision)
+        if why := self._governor.budgets.charge_call(conn, self._attempt.id):
+            self._record(conn, "budget.exceeded", {**facts_of(action, decision), "why": why})
+            self._switch.overspent = self._switch.overspent or why
+            return CallVerdict(decision=replace(decision, verdict=Verdict.BLOCK, reasons=(why,)), effect_id="")
+        effect = Effect(
+            id=new_id("eff"),
+            run_id=self._attempt.run_id,
+            attempt_id=self._attempt.id,
+            number=rows.next_effect_number(conn, self._attempt.run_id),
+            tool=action.tool,
+            summary=summary_of(action),
+            action_digest=action.digest,
+            idempotent=idempotent,
+            compensation=compensation,
+        )
+        outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
+        rows.insert_effect(conn, effect, outside=outside)
+        self._record(
+            conn, "effect.intended",
+            {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
+        )  # fmt: skip
         self._calls[effect.id] = (action, judged.reading)
         return CallVerdict(
             decision=decision, effect_id=effect.id, idempotency_key=f"{self._attempt.run_id}:{action.digest[7:23]}"
@@ -234,7 +290,7 @@ class AttemptGate:
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})
-            self._stop(why)
+            self._switch.stop(why)
         return CallVerdict(decision=replace(decision, verdict=Verdict.BLOCK), effect_id="")
 
     async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:
@@ -244,33 +300,30 @@ class AttemptGate:
             unknown = Action(kind=Surface.TOOL_RESULT, args={"text": ""})
             return failed(unknown, "there is no open call of that id")
         try:
-            return await asyncio.wait_for(
-                asyncio.to_thread(self._settle_call, effect_id, action, reading, ok, output, labels), _DEADLINE_S
-            )
+            judging = asyncio.to_thread(self._gate.judge_result, action, reading, self._scope, output, labels)
+            decision, joined = await asyncio.wait_for(judging, _DEADLINE_S)
+            call = _Call(effect_id=effect_id, action=action, reading=reading, ok=ok, output=output, labels=joined)
+            await asyncio.to_thread(self._write, lambda conn: self._settle(conn, call, decision))
         except Exception as error:  # noqa: BLE001 - closed on failure
             return failed(action, f"{type(error).__name__}: {error}")
-
-    def _settle_call(
-        self, effect_id: str, action: Action, reading: Reading, ok: bool, output: str, labels: Labels | None
-    ) -> Decision:
-        decision, labels = self._gate.judge_result(action, reading, self._scope, output, labels)
-        with self._database.write() as conn:
-            effect = rows.find_effect(conn, effect_id)
-            if effect is not None and effect.state is EffectState.INTENDED:
-                state = EffectState.DONE if ok else EffectState.FAILED
-                rows.save_effect(conn, replace(effect, state=state))
-            history = after_call(_history(conn, self._attempt.run_id), action, reading, output, labels)
-            rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
-            self._record(
-                conn, "effect.done" if ok else "effect.failed",
-                {"effect": effect_id, "tool": action.tool, "result": decision.verdict, "labels": dump(labels),
-                 **({"reasons": list(decision.reasons)} if decision.reasons else {})},
-            )  # fmt: skip
         return decision
+
+    def _settle(self, conn: sa.Connection, call: _Call, decision: Decision) -> None:
+        effect = rows.find_effect(conn, call.effect_id)
+        if effect is not None and effect.state is EffectState.INTENDED:
+            rows.save_effect(conn, replace(effect, state=EffectState.DONE if call.ok else EffectState.FAILED))
+        history = _history(conn, self._attempt.run_id)
+        history = after_call(history, call.action, call.reading, call.output, call.labels)
+        rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
+        self._record(
+            conn, "effect.done" if call.ok else "effect.failed",
+            {"effect": call.effect_id, "tool": call.action.tool, "result": decision.verdict, "labels": dump(call.labels),
+             **({"reasons": list(decision.reasons)} if decision.reasons else {})},
+        )  # fmt: skip
 
     def _check_fence(self, conn: sa.Connection) -> None:
         permit = queue.find_permit(conn, self._attempt.id)
-        if permit is None or permit.worker != self._worker or permit.fence != self._fence:
+        if permit is None or permit.worker != self._worker or permit.fence != self._switch.fence:
             message = "this attempt has lost its permit: another worker has taken it over"
             raise ApprovalError(message)
 
@@ -279,8 +332,7 @@ class AttemptGate:
         self._ledger.append(conn, self._attempt.run_id, kind, facts, actor=self._attempt.agent)
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._database.write() as conn:
-            return work(conn)
+        return self._database.transact(work)
 
 
 def granted(judged: Judged) -> Judged:

@@ -60,8 +60,7 @@ class Means:
         Raises:
             NotFoundError: when there is none of that id.
         """
-        with self.database.read() as conn:
-            run = rows.find_run(conn, run_id)
+        run = self.database.look(lambda conn: rows.find_run(conn, run_id))
         if run is None:
             message = f"there is no run {run_id}"
             raise NotFoundError(message)
@@ -72,22 +71,12 @@ class Means:
         self.ledger.append(conn, run_id, kind, data, actor="interlock", once=once)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Do ``work`` in one transaction, off the event loop."""
-
-        def in_transaction() -> T:
-            with self.database.write() as conn:
-                return work(conn)
-
-        return await asyncio.to_thread(in_transaction)
+        """Do ``work`` in one transaction, off the event loop; see :meth:`Database.transact`."""
+        return await asyncio.to_thread(self.database.transact, work)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Read, off the event loop."""
-
-        def with_connection() -> T:
-            with self.database.read() as conn:
-                return work(conn)
-
-        return await asyncio.to_thread(with_connection)
+        """Read, off the event loop; see :meth:`Database.look`."""
+        return await asyncio.to_thread(self.database.look, work)
 
     def scope(self, workspace: str = "") -> Scope:
         """Where an action would take effect."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
+from interlock.decide.govern import NAMES
 from interlock.decide.taint import begin
+from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
+from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.action import Action, Surface
@@ -52,13 +56,31 @@ class Service:
         self._means = means
         self._worker: Worker | None = None
         self._sessions = Sessions(means)
+        self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self.settings = means.settings
         self.catalogue = means.catalogue
 
-    def start(self) -> None:
-        """Execute in this process too, and take over what dead processes have left."""
-        self._worker = Worker(self._means)
+    def start(self, *, shared: bool = False) -> None:
+        """Execute in this process too, and take over what dead processes have left.
+
+        With ``shared`` it also executes the runs that were submitted for anybody (``interlock worker``).
+        """
+        self._worker = Worker(self._means, shared=shared)
         self._worker.start()
+
+    def drain(self, hurry: threading.Event | None = None) -> None:
+        """Take nothing new and let the agents at work finish, until ``hurry`` or as long as ``worker.drain_s`` allows."""
+        if self._worker is not None:
+            self._worker.drain(self.settings.worker.drain_s, hurry or threading.Event())
+
+    @property
+    def worker_id(self) -> str:
+        """The name of this process in the store."""
+        return self._means.worker_id
+
+    def at_work(self) -> int:
+        """How many attempts this process executes."""
+        return self._worker.at_work() if self._worker is not None else 0
 
     def close(self) -> None:
         """Stop executing; what is under way is resumed by the next process."""
@@ -83,8 +105,8 @@ class Service:
         """
         return self._means.chooser.plan(task)
 
-    def submit(self, task: Task) -> Run:
-        """Take a task on, durably. The same idempotency key gives the same run.
+    def submit(self, task: Task, *, detach: bool = False) -> Run:
+        """Take a task on, durably. The same idempotency key gives the same run. ``detach`` leaves it to any worker.
 
         Raises:
             UsageError: when the task is empty or far too long.
@@ -99,6 +121,8 @@ class Service:
             raise UsageError(message)
         for agent in self.plan(task).agents:
             self._means.runner_of(self._means.spec(agent))
+        if not self._means.durable.queue:
+            self._means.durable.prepare()
         now = self._means.clock.now()
         run = Run(
             id=new_id("run"),
@@ -117,17 +141,27 @@ class Service:
                 {"task": task.text, "environment": run.environment, "agents": list(task.agents)}, actor=task.submitter,
             )  # fmt: skip
             checkpoint = self._means.ledger.checkpoint(conn)
-            self._means.durable.start_run(conn, run.id, self._home(conn))
+            self._means.durable.start_run(conn, run.id, SHARED if detach else self._home(conn))
         self._means.ledger.anchor(checkpoint)
         return run
 
     def _home(self, conn: sa.Connection) -> str:
-        """The queue of this process's worker; without one, that of a living worker, or of nobody: the next will take it."""
+        """The queue of this process's worker; without one, that of a living worker, or of anybody who comes."""
         if self._means.durable.queue:
             return self._means.durable.queue
-        now = micros(self._means.clock.now())
-        living = [row.id for row in queue.list_workers(conn) if not is_dead(row, now)]
-        return f"worker-{living[0] if living else self._means.worker_id}"
+        now = micros(self._means.database.time(conn, self._means.clock.now()))
+        living = [row for row in queue.list_workers(conn) if not is_dead(row, now)]
+        alone = [row for row in living if row.queue == own_queue(row.id)]
+        return SHARED if len(alone) < len(living) or not alone else alone[0].queue
+
+    def claim(self, run_id: str) -> Run:
+        """Have a run that waits for any worker executed by this process."""
+        run = self.find_run(run_id)
+        with self._means.database.read() as conn:
+            waits = self._means.durable.queue and self._means.durable.waits_for_anybody(conn, run.id)
+        if waits:
+            self._means.durable.resume([run.id], self._means.durable.queue)
+        return run
 
     def find_run(self, run_id: str) -> Run:
         """The run of that id, or the only one that begins or ends with it; ``last`` is the newest.
@@ -239,6 +273,37 @@ class Service:
         """What waits for a place, next one first."""
         return self._means.governor.places()
 
+    def limits(self) -> dict[str, tuple[int, str]]:
+        """Every limit by name, with where it comes from: the configuration's, or what an operator has set on top."""
+        with self._means.database.read() as conn:
+            by_hand = queue.limits(conn)
+        settings = self.settings.limits
+        known = {name: getattr(settings, name) for name in NAMES}
+        known |= {f"agent:{name}": spec.max_concurrent for name, spec in self.catalogue.items()
+                  if spec.max_concurrent is not None}  # fmt: skip
+        known |= {f"tag:{name}": most for name, most in settings.tags.items()}
+        found = {name: (most, "configured") for name, most in known.items()}
+        return found | {name: (most, "set by hand") for name, most in by_hand.items()}
+
+    def set_limit(self, name: str, most: int | None, *, actor: str) -> None:
+        """Change a limit for all processes of this store, at once; None goes back to the configured one. 0 means never.
+
+        Raises:
+            UsageError: when there is no such limit, or the number is negative.
+        """
+        kind, _, which = name.partition(":")
+        fits = name in NAMES or (kind == "tag" and which) or (kind == "agent" and which in self.catalogue)
+        if not fits:
+            hint = did_you_mean(name, self.limits()) or f"known: {', '.join(NAMES)}, agent:NAME, tag:NAME"
+            message = f"there is no limit {name!r}; {hint}"
+            raise UsageError(message)
+        if most is not None and most < 0:
+            message = "a limit is 0 (never) or more"
+            raise UsageError(message)
+        with self._means.database.write() as conn:
+            queue.set_limit(conn, name, most)
+            self._means.ledger.append(conn, "operator:limits", "limit.set", {"name": name, "most": most}, actor=actor)
+
     def breakers(self) -> list[Breaker]:
         """Every agent's breaker."""
         with self._means.database.read() as conn:
@@ -295,6 +360,22 @@ class Service:
         """Whether the ledger is whole; names the first bad record."""
         return self._means.ledger.verify()
 
+    def migrate(self) -> int:
+        """Bring the store up to date; returns its version."""
+        return self._upkeep.migrate()
+
+    def collect(self, days: int | None = None, *, actor: str, dry: bool = False) -> Sealed:
+        """Archive and remove runs that ended more than ``days`` ago (``retention_days`` where nothing is said)."""
+        older = timedelta(days=self.settings.retention_days if days is None else days)
+        sealed = self._upkeep.collect(older, actor=actor, dry=dry)
+        if sealed.runs and not dry:
+            self._means.ledger.anchor(self._means.database.transact(self._means.ledger.checkpoint))
+        return sealed
+
+    def problems(self) -> list[str]:
+        """What is wrong with the store; empty when all is well."""
+        return self._upkeep.problems()
+
     def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
         """Records in order."""
         return self._means.ledger.entries(run_id=run_id, after=after, limit=limit)
@@ -308,10 +389,17 @@ class Service:
         states = [state for state in RunState if state not in {RunState.ENDED, RunState.SESSION}]
         return list(reversed(self.runs(states=states, limit=1000)))
 
+    def has_shared_worker(self) -> bool:
+        """Whether any process executes runs that were submitted for anybody."""
+        with self._means.database.read() as conn:
+            now = micros(self._means.database.time(conn, self._means.clock.now()))
+            return any(row.queue != own_queue(row.id) and not is_dead(row, now) for row in queue.list_workers(conn))
+
     def has_living_worker(self, now: datetime) -> bool:
         """Whether any process executes."""
         with self._means.database.read() as conn:
-            return any(not is_dead(row, micros(now)) for row in queue.list_workers(conn))
+            shared = micros(self._means.database.time(conn, now))
+            return any(not is_dead(row, shared) for row in queue.list_workers(conn))
 
 
 _LONGEST_TASK = 100_000

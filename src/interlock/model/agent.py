@@ -71,6 +71,8 @@ class AgentSpec:
     fallbacks: tuple[str, ...] = ()
     exclusions: tuple[str, ...] = ()
     """Agents that must not run at the same time as this one."""
+    tags: tuple[str, ...] = ()
+    """Scarce things that it uses; each may have a limit over all agents."""
     priority: Priority = Priority.MEDIUM
     max_concurrent: int | None = None
     """None: the system's default per agent. 0: never."""

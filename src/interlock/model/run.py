@@ -111,6 +111,8 @@ class ErrorKind(StrEnum):
     BLOCKED = "blocked"
     DENIED = "denied"
     CANCELLED = "cancelled"
+    BUDGET = "budget"
+    """A budget is used up."""
     UNKNOWN_EFFECT = "unknown_effect"
     UNKNOWN = "unknown"
 

@@ -23,10 +23,13 @@ from interlock.surfaces.cli import (
     demo,
     hook,
     init,
+    limits,
     plan,
     policy,
     run,
     show,
+    store,
+    worker,
 )
 
 app = typer.Typer(
@@ -66,12 +69,16 @@ app.command()(show.show)
 app.command()(show.queue)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(store.app, name="store")
+app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.add_typer(hook.app, name="hook")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command("follow")(run.follow_run)
+app.command()(worker.worker)
 app.command()(demo.demo)
 
 

@@ -11,7 +11,10 @@ import typer
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console, me, opened, say_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from interlock.engine.service import Service
+    from interlock.model.plan import Task
     from interlock.model.run import Run
     from interlock.surfaces.cli.live import Answer, Told
 
@@ -21,7 +24,7 @@ _CODES = {
 WAITING, QUEUED = 4, 5
 
 
-def run(
+def run(  # noqa: PLR0917 - a command's options
     task: Annotated[str, typer.Argument(help="What is to be done, in words.")],
     agent: Annotated[
         list[str] | None, typer.Option("--agent", "-a", help="Insist on this agent; may be repeated.")
@@ -29,6 +32,9 @@ def run(
     priority: Annotated[str | None, typer.Option("--priority", help="low, medium, high or critical.")] = None,
     key: Annotated[str, typer.Option("--key", help="Idempotency key: the same key is the same run.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for a place in the queue: exit 5.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave it to any `interlock worker`; print its id and return.")
+    ] = False,
     env: Env = None,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -41,10 +47,32 @@ def run(
     from interlock.model.plan import Task  # noqa: PLC0415
 
     urgency = Priority(_known(priority, [each.value for each in Priority])) if priority else None
+    made = Task(text=task, submitter=me(), agents=tuple(agent or ()), priority=urgency, idempotency_key=key)
+    if detach:
+        _detached(made, env, config, as_json=as_json)
+        return
     with opened(env, config, execute=True) as service:
-        made = Task(text=task, submitter=me(), agents=tuple(agent or ()), priority=urgency, idempotency_key=key)
         submitted = service.submit(made)
         code = follow(service, submitted.id, as_json=as_json, no_wait=no_wait)
+    raise typer.Exit(code)
+
+
+def _detached(task: Task, env: str | None, config: Path | None, *, as_json: bool) -> None:
+    with opened(env, config) as service:
+        submitted = service.submit(task, detach=True)
+        alone = not service.has_shared_worker()
+    if as_json:
+        say_json({"run": submitted})
+        return
+    typer.echo(submitted.id)
+    if alone:
+        typer.echo("no `interlock worker` is there yet; it starts when one comes", err=True)
+
+
+def follow_run(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Watch a run that other processes execute, until it ends or waits for a person. Exit codes as for `run`."""
+    with opened(env, config) as service:
+        code = follow(service, service.find_run(run_id).id, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -77,6 +105,7 @@ def resume(
             print_outcome(service, service.view(left[0].id))
             raise typer.Exit(_CODES[left[0].outcome.kind] if left[0].outcome else 1)
         for each in left:
+            service.claim(each.id)
             code = max(code, follow(service, each.id, as_json=as_json))
     raise typer.Exit(code)
 
