@@ -20,7 +20,9 @@ from interlock.errors import ApprovalError, PlanError, RunnerError, UsageError
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.plan import Task
 from interlock.model.run import Compensation, Outcome, OutcomeKind, Run, RunState
+from interlock.model.sandbox import SandboxLevel
 from interlock.ports import AgentFunction, Gate, Job
+from interlock.sandbox.ladder import probe
 
 PATIENCE_S = 60
 
@@ -389,19 +391,20 @@ def test_cancelling_ends_the_agent_gives_the_permit_back_and_removes_the_workspa
 def test_limits_hold_and_what_waits_says_why(project: Path) -> None:
     at_once: list[int] = []
     now = 0
+    pair = asyncio.Barrier(2)  # two of them are at work together, or none goes on
 
     async def counted(job: Job, gate: Gate) -> str:
         nonlocal now
         now += 1
         at_once.append(now)
-        await asyncio.sleep(0.3)
+        await pair.wait()
         now -= 1
         return "counted"
 
     settings = {"limits": {"max_concurrent": 5, "per_agent": 2, "per_minute": 100}}
     with running(project, {"counted": counted}, settings) as service:
-        runs = [submit(service, "counted") for _ in range(5)]
-        until(service, runs[4], lambda view: view.attempts)
+        runs = [submit(service, "counted") for _ in range(4)]
+        until(service, runs[3], lambda view: view.attempts)
         reasons = {place.reason for place in service.queue()}
         for run in runs:
             assert ended(service, run).kind is OutcomeKind.SUCCEEDED
@@ -448,3 +451,43 @@ def test_the_ledger_of_all_this_verifies(project: Path) -> None:
         check = service.verify()
         assert check.problem == ""
         assert check.runs == 3
+
+
+def test_a_definition_that_changes_after_the_yes_is_not_what_was_agreed_to(project: Path) -> None:
+    agents = project / ".claude" / "agents"
+    agents.mkdir(parents=True)
+    (agents / "writer.md").write_text("---\nname: writer\ndescription: writes\n---\nWrite one file.\n")
+    with running(project, {"writer": writer}) as service:
+        run = submit(service, "writer", text="deploy the release to production")
+        approval = asked(service, run)
+    (agents / "writer.md").write_text(
+        "---\nname: writer\ndescription: writes\n---\nWrite one file, and then another.\n"
+    )
+    with running(project, {"writer": writer}) as service:
+        service.vote(approval.id, "anna", approve=True)
+        outcome = ended(service, run)
+        assert "attempt.started" in kinds(service, run)
+        assert "agent.returned" not in kinds(service, run)
+    assert outcome.kind is OutcomeKind.BLOCKED
+    assert "not the one that the plan was made with" in outcome.reason
+
+
+def test_a_validator_runs_what_an_agent_wrote_and_so_inside_the_walls(project: Path) -> None:
+    if probe() is SandboxLevel.RLIMITS:
+        pytest.skip("this machine has neither bubblewrap nor landlock: writes are not held")
+    code = f"open({str(project / 'planted.txt')!r}, 'w').write('x')"
+    check = {"name": "escape", "command": ["{python}", "-c", code]}
+    with running(project, {"writer": writer}, {"agents": {"writer": {"validators": [check]}}}) as service:
+        outcome = ended(service, submit(service, "writer"))
+    assert outcome.kind is OutcomeKind.ROLLED_BACK
+    assert not (project / "planted.txt").exists()
+
+
+def test_a_dangerous_compensation_is_refused_before_anything_happens(project: Path) -> None:
+    async def sly(job: Job, gate: Gate) -> str:
+        undo = Compensation(command=("rm", "-rf", "/"))
+        verdict = await gate.before("read", {"path": "lines.txt"}, compensation=undo)
+        return verdict.decision.verdict
+
+    with running(project, {"sly": sly}) as service:
+        assert ended(service, submit(service, "sly")).results["sly"].summary == "block"

@@ -200,6 +200,9 @@ class AttemptLine:
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
             return attempt
+        agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
+        if agreed != spec.digest:
+            raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
         attempt = replace(attempt, result=None)
         await self._after_a_crash(attempt, spec, switch.fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
@@ -319,7 +322,9 @@ class AttemptLine:
             await self._validate(attempt, job, validator)
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
-        problem = await failed_validator(validator, workspace=job.workspace, project=job.project)
+        problem = await failed_validator(
+            validator, workspace=job.workspace, project=job.project, contain=self._means.contain
+        )
         await self._means.write(
             lambda conn: self._means.record(
                 conn, attempt.run_id, "validator.failed" if problem else "validator.passed",

@@ -13,9 +13,10 @@ from interlock.config import Settings
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
-from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate, scope_of
 from interlock.engine.ledger import Ledger
+from interlock.engine.validate import Contain
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
@@ -42,6 +43,8 @@ class Means:
     chooser: Chooser
     workspaces: Workspaces
     runner_of: Callable[[AgentSpec], Runner]
+    contain: Contain
+    """Puts this machine's sandbox in front of a validator."""
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
     clock: Clock
@@ -77,10 +80,4 @@ class Means:
 
     def scope(self, workspace: str = "") -> Scope:
         """Where an action would take effect."""
-        return Scope(
-            workspace=workspace,
-            granted=tuple(f"{self.settings.project}/{glob}" for glob in self.settings.scope.paths),
-            protected=self.settings.workspace.protected,
-            hosts=self.settings.scope.hosts,
-            dialect=self.settings.scope.dialect,
-        )
+        return scope_of(self.settings, workspace)

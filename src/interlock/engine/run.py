@@ -115,7 +115,8 @@ class RunLine:
             lambda conn: self._means.record(
                 conn, run.id, kind,
                 {"verdict": decision.verdict, "risk": decision.risk, "reasons": list(decision.reasons),
-                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids)},
+                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids),
+                 "policy": decision.policy_digest},
                 once=f"{kind}:{action.digest}",
             )
         )  # fmt: skip
@@ -147,6 +148,13 @@ class RunLine:
                 agent=assignment.agent, environment=run.environment,
             )  # fmt: skip
             decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "prompt.judged"))
+        for name in plan.definitions:
+            text = self._means.spec(name).instructions
+            if text:
+                action = Action(
+                    kind=Surface.PROMPT, args={"text": text}, actor=name, agent=name, environment=run.environment
+                )
+                decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "definition.judged"))
         if decision.verdict is Verdict.BLOCK:
             raise Ended(OutcomeKind.BLOCKED, decision.reason)
         if decision.verdict is Verdict.CONFIRM:

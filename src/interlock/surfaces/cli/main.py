@@ -21,6 +21,7 @@ from interlock.surfaces.cli import (
     check,
     config,
     demo,
+    hook,
     init,
     limits,
     plan,
@@ -73,6 +74,7 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
+app.add_typer(hook.app, name="hook")
 app.command()(run.resume)
 app.command()(run.cancel)
 app.command("follow")(run.follow_run)
