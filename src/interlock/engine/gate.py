@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from interlock.decide.chain import noted_block, should_stop
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call
+from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
@@ -125,7 +126,7 @@ class AttemptGate:
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
             )  # fmt: skip
             try:
-                judged = await self._judged(action)
+                judged = await self._judged(action, compensation)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
@@ -146,11 +147,23 @@ class AttemptGate:
                                               "warnings": list(judged.decision.warnings)}))  # fmt: skip
         return judged.decision
 
-    async def _judged(self, action: Action) -> Judged:
-        """The deadline is for the judgement: a store that restarts is waited for longer."""
+    async def _judged(self, action: Action, compensation: Compensation | None = None) -> Judged:
+        """The call, and the commands that would undo it: those are run later without asking, so they are judged now.
+
+        The deadline is for the judgement: a store that restarts is waited for longer.
+        """
         history = await asyncio.to_thread(self._database.look, lambda conn: _history(conn, self._attempt.run_id))
-        judging = asyncio.to_thread(self._gate.judge, action, self._scope, history=history)
+        judging = asyncio.to_thread(self._judge_both, action, compensation, history)
         return await asyncio.wait_for(judging, _DEADLINE_S)
+
+    def _judge_both(self, action: Action, compensation: Compensation | None, history: History) -> Judged:
+        judged = self._gate.judge(action, self._scope, history=history)
+        for command in (compensation.command, compensation.validate) if compensation else ():
+            if command:
+                undo = replace(action, tool="shell", args={"argv": list(command)})
+                other = self._gate.judge(undo, self._scope).decision
+                judged = replace(judged, decision=strictest(judged.decision, other))
+        return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
 
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""
@@ -288,8 +301,8 @@ class AttemptGate:
             return failed(unknown, "there is no open call of that id")
         try:
             judging = asyncio.to_thread(self._gate.judge_result, action, reading, self._scope, output, labels)
-            decision, known = await asyncio.wait_for(judging, _DEADLINE_S)
-            call = _Call(effect_id=effect_id, action=action, reading=reading, ok=ok, output=output, labels=known)
+            decision, joined = await asyncio.wait_for(judging, _DEADLINE_S)
+            call = _Call(effect_id=effect_id, action=action, reading=reading, ok=ok, output=output, labels=joined)
             await asyncio.to_thread(self._write, lambda conn: self._settle(conn, call, decision))
         except Exception as error:  # noqa: BLE001 - closed on failure
             return failed(action, f"{type(error).__name__}: {error}")

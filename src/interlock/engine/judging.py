@@ -131,6 +131,7 @@ def facts_of(action: Action, decision: Decision) -> dict[str, Any]:
         "verdict": decision.verdict,
         "risk": decision.risk,
         "rules": list(decision.rule_ids),
+        "policy": decision.policy_digest,
         "reasons": list(decision.reasons),
         "warnings": list(decision.warnings),
     }

@@ -271,8 +271,10 @@ class _Checker:
         if self._anchor is None:
             return
         if self._lines is None:
-            one_host = self._conn.dialect.name == "sqlite"  # others have one file on each host that submits
-            if len(points) > 1 and one_host and not self._anchor.exists():  # one may be on its way there
+            one_host = (
+                self._conn.dialect.name == "sqlite"
+            )  # others have one file on each host that submits; the first may be on its way
+            if len(points) > 1 and one_host and not self._anchor.exists():
                 _bad(
                     f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it"
                 )

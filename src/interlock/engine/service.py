@@ -55,8 +55,8 @@ class Service:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._worker: Worker | None = None
-        self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self._sessions = Sessions(means)
+        self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self.settings = means.settings
         self.catalogue = means.catalogue
 
