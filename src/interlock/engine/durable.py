@@ -74,15 +74,15 @@ class Durable:
         self.prepare()
         Bodies.run, Bodies.attempt = run, attempt
         self._worker_id = worker_id
-        self.queue = own_queue(worker_id)
-        self.place_queue = f"place-{place}" if place else ""
-        queues = [self.queue, *([SHARED, self.place_queue] if place else [])]
+        own, shared = own_queue(worker_id), place_queue(place) if place else ""
+        queues = [own, *([SHARED, shared] if place else [])]
         # DBOS looks for new queues once a second: one that is there before the launch is served at once
         for name in queues:
             self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
         DBOS(config=self._config(worker_id))
         DBOS.listen_queues(queues)
         DBOS.launch()
+        self.queue, self.place_queue = own, shared
 
     def prepare(self) -> None:
         """Make DBOS's own tables where they are missing: enqueueing needs them as well."""
@@ -254,6 +254,11 @@ class Durable:
 def own_queue(worker_id: str) -> str:
     """The queue that only this worker serves."""
     return f"worker-{worker_id}"
+
+
+def place_queue(place: str) -> str:
+    """The queue that all workers of a place serve which serve others at all."""
+    return f"place-{place}"
 
 
 def _quiet() -> None:

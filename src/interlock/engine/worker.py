@@ -19,7 +19,7 @@ import psutil
 import sqlalchemy as sa
 
 from interlock.engine.attempt import AttemptLine, Lost, Switch
-from interlock.engine.durable import Body
+from interlock.engine.durable import Body, own_queue, place_queue
 from interlock.engine.means import Means
 from interlock.engine.run import RunLine
 from interlock.errors import StoreError
@@ -67,14 +67,14 @@ class Worker:
         self._missed_something = True  # whatever came before this process
 
     def start(self) -> None:
-        """Begin to execute, and take over what dead workers have left."""
+        """Begin to execute, and take over what dead workers have left. The lease comes first: without it nobody would."""
+        self._beat()
         self._means.durable.launch(
             self._means.worker_id,
             run=self._kept(RunLine(self._means)),
             attempt=self._kept(AttemptLine(self._means, self._switches)),
             place=self._place if self._shared else "",
         )
-        self._beat()
         self.take_over()
         for loop in self._loops:
             loop.start()
@@ -264,7 +264,7 @@ class Worker:
     def _row(self, lease_until: int) -> queue.WorkerRow:
         return queue.WorkerRow(
             id=self._means.worker_id, host=host(), pid=os.getpid(), born=_born(os.getpid()), place=self._place,
-            queue=self._means.durable.heir_queue, lease_until=lease_until, heir="",
+            queue=place_queue(self._place) if self._shared else own_queue(self._means.worker_id), lease_until=lease_until, heir="",
         )  # fmt: skip
 
 
