@@ -107,7 +107,9 @@ class AttemptLine:
         One that gave its permit back to wait for a person, and whose worker died meanwhile, gets in line again first.
         """
         while True:
-            claimed, ended = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled))
+            claimed, ended = await self._means.write(
+                lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled)
+            )
             if claimed is not None or ended:
                 return claimed
             if switch.lost:

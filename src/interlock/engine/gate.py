@@ -30,7 +30,7 @@ from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
-from interlock.ports import CallVerdict
+from interlock.ports import CallVerdict, Clock
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
@@ -38,8 +38,10 @@ from interlock.store.database import Database
 
 T = TypeVar("T")
 
+_READING_S = 2.0
+"""For reading one action. The readers' caps on length and depth keep it below a second; between two readers this is asked."""
 _DEADLINE_S = 5.0
-"""For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
+"""For one judgement, with what it reads from the store: the backstop for a reader that does not come back."""
 
 _POLL_S = 0.2
 _ASKED = "a person was asked and the answer is: "
@@ -57,17 +59,19 @@ class Judged:
 class Gate:
     """Judges actions. Knows the policies and the environment, keeps nothing."""
 
-    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings]) -> None:
+    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings], clock: Clock) -> None:
         self._policies = policies
         self._environment = environment
         self._tools = tools
+        self._clock = clock
 
     def judge(
         self, action: Action, scope: Scope, *, history: History | None = None, floor: RiskLevel = RiskLevel.LOW
     ) -> Judged:
         """The decision on one action. Never raises: an error is a block."""
         try:
-            reading = read(action, scope)
+            until = self._clock.monotonic() + _READING_S
+            reading = read(action, scope, expired=lambda: self._clock.monotonic() > until)
             flowing = self._declared(action)
             if history is not None:
                 flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
@@ -164,7 +168,7 @@ class AttemptGate:
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
             )  # fmt: skip
             try:
-                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_call, action), _DEADLINE_S)
+                judged = await self._judge_in_time(action)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
@@ -177,13 +181,21 @@ class AttemptGate:
             kind=surface, args=dict(args), actor=self._attempt.agent, agent=self._attempt.agent,
             environment=self._environment,
         )  # fmt: skip
-        judged = await asyncio.to_thread(self._judge_call, action)
+        judged = await self._judge_in_time(action)
         if judged.decision.verdict is Verdict.CONFIRM:
             judged = await self._ask(action, judged)
         await asyncio.to_thread(self._write, lambda conn: self._record(
             conn, f"{surface.value}.judged", {"verdict": judged.decision.verdict, "reasons": list(judged.decision.reasons),
                                               "warnings": list(judged.decision.warnings)}))  # fmt: skip
         return judged.decision
+
+    async def _judge_in_time(self, action: Action) -> Judged:
+        """The decision within the deadline; one that takes longer is a block."""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(self._judge_call, action), _DEADLINE_S)
+        except TimeoutError:
+            why = f"it took longer than {_DEADLINE_S:g} seconds"
+            return Judged(decision=_failed(action, why), reading=Reading())
 
     def _judge_call(self, action: Action) -> Judged:
         with self._database.read() as conn:
@@ -202,7 +214,7 @@ class AttemptGate:
             self._go_on()
         if state is not ApprovalState.APPROVED:
             return _refused(judged, f"{_ASKED}{state}")
-        again = await asyncio.to_thread(self._judge_call, action)
+        again = await self._judge_in_time(action)
         if again.decision.verdict is Verdict.BLOCK:
             return again
         used = await asyncio.to_thread(self._write, lambda conn: self._use(conn, action))

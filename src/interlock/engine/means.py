@@ -91,7 +91,7 @@ class Means:
         return Scope(
             workspace=workspace,
             granted=tuple(f"{self.settings.project}/{glob}" for glob in self.settings.scope.paths),
-            protected=self.settings.workspace.protected,
+            protected=(*self.settings.workspace.protected, *self.settings.policies.files),
             hosts=self.settings.scope.hosts,
             dialect=self.settings.scope.dialect,
         )

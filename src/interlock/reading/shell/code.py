@@ -134,7 +134,7 @@ def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     patterns = machine.rules.patterns
     for match in patterns["code_commands"].finditer(text):
         _command(machine, call, next((group for group in match.groups() if group), ""))
-    rest = patterns["code_commands"].sub("", text)
+    rest = patterns["code_commands"].without(text)
     for name, kind, reason in (
         ("code_delete", "shell.code.delete", "The code would delete files."),
         ("code_network", "shell.code.network", "The code would talk to other machines."),
@@ -144,10 +144,11 @@ def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     ):
         if patterns[name].search(rest):
             machine.report(kind, RiskLevel.HIGH, call.text, reason)
+    writes = patterns["code_writes"].search(text) is not None
     for match in patterns["code_paths"].finditer(text):
-        path = match[2]
+        path = match[1]
         judge_read(machine, path, call.text)
-        if patterns["code_writes"].search(text):
+        if writes:
             judge_write(machine, path, call.text)
 
 

@@ -11,6 +11,7 @@ from sqlglot.errors import SqlglotError
 
 from interlock.model.action import Reading
 from interlock.reading.findings import worst_of_each_kind
+from interlock.reading.linear import Linear
 from interlock.reading.lookalikes import folded
 from interlock.reading.sql.lexical import judge
 from interlock.reading.sql.notes import Notes, note
@@ -308,38 +309,38 @@ def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: s
 
 _CLIENT = (
     (
-        re.compile(
-            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b[^\n|]{0,400})\s*\||\\copy\b[^\n]{0,400}\bprogram\b",
-            re.IGNORECASE | re.MULTILINE,
+        Linear(
+            flags="im",
+            source=r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b[^\n|]{0,400})\s*\||\\copy\b[^\n]{0,400}\bprogram\b",
         ),
         "sql.exec.program",
         CRITICAL,
         "runs a program through the database's client",
     ),
-    (re.compile(r"\\gexec\b"), "sql.exec", CRITICAL, "runs every line of the result as a statement"),
+    (Linear(r"\\gexec\b"), "sql.exec", CRITICAL, "runs every line of the result as a statement"),
     (
-        re.compile(
-            r"^\s*\.(?:read|import|output|once|excel|load|restore|backup|save|clone|open|archive)\b|^\s*\\(?:i|ir|o|w|copy|lo_\w+)\b",
-            re.MULTILINE,
+        Linear(
+            flags="m",
+            source=r"^\s*\.(?:read|import|output|once|excel|load|restore|backup|save|clone|open|archive)\b|^\s*\\(?:i|ir|o|w|copy|lo_\w+)\b",
         ),
         "sql.file",
         HIGH,
         "reads or writes a file through the database's client",
     ),
-    (re.compile(r"\bU&[\"'][^\"']*\\", re.IGNORECASE), "sql.injection.disguise", HIGH, "spells names with escapes"),
+    (Linear(flags="i", source=r"\bU&[\"'][^\"']*\\"), "sql.injection.disguise", HIGH, "spells names with escapes"),
 )
 """Commands of psql, mysql and sqlite3 themselves, which no SQL parser knows, and escapes that hide names."""
 
 _INJECTION = (
     (
-        re.compile(r"\bunion\b(?:\s|/\*.*?\*/|\()+(?:all\s+|distinct\s+)?select\b", re.IGNORECASE | re.DOTALL),
+        Linear(flags="is", source=r"\bunion\b(?:\s|/\*(?:[^*]|\*+[^*/])*\*+/|\()+(?:all\s+|distinct\s+)?select\b"),
         "sql.injection.union",
     ),
     (
-        re.compile(r"\bor\b\s*\(?\s*(['\"]?)(\w+)\1?\s*(?:=|like)\s*(['\"]?)\2\b", re.IGNORECASE),
+        Linear(flags="i", source=r"\bor\b\s*\(?\s*['\"]?(\w+)['\"]?\s*(?:=|like)\s*['\"]?(\w+)"),
         "sql.injection.tautology",
     ),
-    (re.compile(r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)", re.IGNORECASE), "sql.injection.break_out"),
+    (Linear(flags="i", source=r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)"), "sql.injection.break_out"),
 )
 
 
@@ -348,8 +349,11 @@ def _injected(text: str, notes: Notes, dialect: str, depth: int) -> None:
     for pattern, kind in _INJECTION:
         if reads and kind == "sql.injection.union":
             continue
-        match = pattern.search(text)
-        if match is None:
+        if kind == "sql.injection.tautology":
+            fits = any(match[1].lower() == match[2].lower() for match in pattern.finditer(text))
+        else:
+            fits = pattern.search(text) is not None
+        if not fits:
             continue
         notes.add(kind, HIGH, "has the form of a text that is to be put into a statement")
         if kind == "sql.injection.break_out" and depth < _DEEPEST_TEXT:
