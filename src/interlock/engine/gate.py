@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import orjson
 import sqlalchemy as sa
 
 from interlock.config import ToolSettings, Undo
@@ -31,6 +32,7 @@ from interlock.model.plain import dump
 from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict, Clock
+from interlock.reading.normal import encodable
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
@@ -46,6 +48,10 @@ _DEADLINE_S = 5.0
 _POLL_S = 0.2
 _ASKED = "a person was asked and the answer is: "
 _SUMMARY = 200
+_RECORDED = 16_384
+"""Characters of an action that are kept for replays; a longer call is counted and not replayed."""
+_WHOLE = 2**53
+"""Integers below it are the same in every JSON; the ledger's canonical form holds no other numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +114,16 @@ def _failed(action: Action, why: str) -> Decision:
     reason = f"the gate could not judge this and therefore blocks it ({redact(why)[:_SUMMARY]})"
     return Decision(
         verdict=Verdict.BLOCK, reasons=(reason,), rule_ids=("gate.failed",), risk=RiskLevel.CRITICAL,
-        action_digest=action.digest,
+        action_digest=_digest(action),
     )  # fmt: skip
+
+
+def _digest(action: Action) -> str:
+    """The action's digest; empty when even that cannot be worked out, as of arguments that are nested without end."""
+    try:
+        return action.digest
+    except (RecursionError, ValueError, TypeError):
+        return ""
 
 
 class AttemptGate:
@@ -284,7 +298,7 @@ class AttemptGate:
                 compensation=compensation,
             )
             outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
-            rows.insert_effect(conn, effect, outside=outside)
+            rows.insert_effect(conn, effect, outside=outside, action=recorded(action))
             self._record(
                 conn, "effect.intended",
                 {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **_facts(action, decision)},
@@ -301,7 +315,7 @@ class AttemptGate:
         self.refusal = AgentError(
             kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
         )
-        self._record(conn, "call.blocked", _facts(action, decision))
+        self._record(conn, "call.blocked", {**_facts(action, decision), "action": recorded(action)})
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})
@@ -374,6 +388,31 @@ def summary_of(action: Action) -> str:
         main = ", ".join(f"{name}={value}" for name, value in action.args.items())
     line = " ".join(redact(main).split())
     return f"{action.tool}: {line[:_SUMMARY]}" + ("…" if len(line) > _SUMMARY else "")
+
+
+def recorded(action: Action) -> str:
+    """The action as JSON, for replays with other policies: its arguments are redacted, and left out when too long or deep."""
+    row: dict[str, Any] = {
+        "surface": action.kind.value, "tool": action.tool, "agent": action.agent, "environment": action.environment
+    }  # fmt: skip
+    try:
+        text = orjson.dumps({**row, "args": redacted(dict(action.args))}).decode()
+    except (RecursionError, orjson.JSONEncodeError):
+        text = ""
+    return text if 0 < len(text) <= _RECORDED else orjson.dumps({**row, "left_out": True}).decode()
+
+
+def redacted(value: Any) -> Any:
+    """Plain values with every secret taken out of their texts; what is no JSON is its text."""
+    if isinstance(value, str):
+        return encodable(redact(value))
+    if isinstance(value, Mapping):
+        return {encodable(str(key)): redacted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return value if isinstance(value, int) and abs(value) < _WHOLE else str(value)
 
 
 def _facts(action: Action, decision: Decision) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
@@ -265,6 +267,17 @@ class Service:
     def all_entries(self, *, run_id: str = "") -> Iterator[LedgerEntry]:
         """All records in order."""
         return self._means.ledger.stream(run_id=run_id)
+
+    def recorded_actions(self) -> list[dict[str, Any]]:
+        """Every tool call that was intended or blocked, as ``policy diff`` replays it: with redacted arguments.
+
+        A call whose arguments were too long to be kept has ``left_out`` instead of ``args``.
+        """
+        with self._means.database.read() as conn:
+            texts = rows.recorded_actions(conn)
+        blocked = (entry for entry in self._means.ledger.stream() if entry.kind == "call.blocked")
+        texts += [str(entry.data["action"]) for entry in blocked if entry.data.get("action")]
+        return [orjson.loads(text) for text in texts]
 
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""

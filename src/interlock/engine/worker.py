@@ -20,6 +20,7 @@ from interlock.engine.means import Means
 from interlock.engine.run import RunLine
 from interlock.errors import StoreError
 from interlock.model.ids import new_id
+from interlock.reading.statements import warm
 from interlock.store import queue, rows
 from interlock.store.database import micros
 
@@ -55,6 +56,7 @@ class Worker:
         )
         self.take_over()
         self._thread.start()
+        threading.Thread(target=warm, name="interlock-warm", daemon=True).start()
 
     def stop(self) -> None:
         """End the agents of this process and leave everything to be resumed by the next one."""

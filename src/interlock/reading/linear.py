@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import re2
 
-_SHORT = 256
+_SHORT = 128
 """Characters up to which ``re`` is used: even a pattern of cubic time takes milliseconds there."""
 _LONGEST_PLAIN = 4096
 """What is read, from the end, by a pattern that RE2 does not have (look-around); Linux' PATH_MAX."""

@@ -20,7 +20,7 @@ from interlock.reading.normal import encodable, normalise
 from interlock.reading.patch_rules import linear
 from interlock.reading.path_places import MANIFEST
 from interlock.reading.paths import read_path
-from interlock.reading.sql import read_sql
+from interlock.reading.statements import read_sql
 from interlock.reading.unified import FileChange, parse_patch
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL

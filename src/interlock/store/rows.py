@@ -185,8 +185,8 @@ def list_breakers(conn: sa.Connection) -> list[Breaker]:
 # Effects
 
 
-def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None:
-    """Store an intent."""
+def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool, action: str = "") -> None:
+    """Store an intent, with the redacted action for replays."""
     conn.execute(
         t.effects.insert().values(
             id=effect.id,
@@ -196,6 +196,7 @@ def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None
             state=effect.state,
             outside=outside,
             effect=text_of(effect),
+            action=action,
         )
     )
 
@@ -230,6 +231,12 @@ def effects_of(
     if outside_only:
         query = query.where(t.effects.c.outside.is_(True))
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
+def recorded_actions(conn: sa.Connection) -> list[str]:
+    """The redacted actions of all effects as JSON texts, oldest first."""
+    query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
+    return list(conn.execute(query).scalars())
 
 
 def next_effect_number(conn: sa.Connection, run_id: str) -> int:

@@ -7,7 +7,7 @@ import re
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
 from interlock.reading.shell.machine import Machine
-from interlock.reading.shell.places import Place, everywhere, judge_delete, judge_read, judge_write, place_of, resolve
+from interlock.reading.shell.places import Place, everywhere, judge_delete, judge_read, judge_write, place_of, resolve, seen_at
 from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
 from interlock.reading.shell.state import Call
@@ -39,7 +39,7 @@ def find(machine: Machine, call: Call) -> str:
         elif arg == "-delete":
             level = RiskLevel.HIGH
             if any(
-                place_of(path) not in {Place.INSIDE, Place.TEMPORARY, Place.WORKSPACE_ROOT}
+                seen_at(machine, path) not in {Place.INSIDE, Place.TEMPORARY, Place.WORKSPACE_ROOT}
                 for start in starts
                 for path in everywhere(machine, start)
             ):
