@@ -268,14 +268,14 @@ class Service:
         """All records in order."""
         return self._means.ledger.stream(run_id=run_id)
 
-    def recorded_actions(self) -> list[dict[str, Any]]:
+    def recorded_actions(self, *, run_id: str = "") -> list[dict[str, Any]]:
         """Every tool call that was intended or blocked, as ``policy diff`` replays it: with redacted arguments.
 
         A call whose arguments were too long to be kept has ``left_out`` instead of ``args``.
         """
         with self._means.database.read() as conn:
-            texts = rows.recorded_actions(conn)
-        blocked = (entry for entry in self._means.ledger.stream() if entry.kind == "call.blocked")
+            texts = rows.recorded_actions(conn, run_id=run_id)
+        blocked = (entry for entry in self._means.ledger.stream(run_id=run_id) if entry.kind == "call.blocked")
         texts += [str(entry.data["action"]) for entry in blocked if entry.data.get("action")]
         return [orjson.loads(text) for text in texts]
 

@@ -233,9 +233,11 @@ def effects_of(
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
 
 
-def recorded_actions(conn: sa.Connection) -> list[str]:
-    """The redacted actions of all effects as JSON texts, oldest first."""
+def recorded_actions(conn: sa.Connection, *, run_id: str = "") -> list[str]:
+    """The redacted actions of all effects, or of one run's, as JSON texts, oldest first."""
     query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
+    if run_id:
+        query = query.where(t.effects.c.run_id == run_id)
     return list(conn.execute(query).scalars())
 
 

@@ -150,7 +150,10 @@ def judge_delete(machine: Machine, path: str, evidence: str, *, recursive: bool)
             continue
         level, reason = (_RECURSIVE if recursive else _SINGLE)[place]
         if seen_at(machine, found) is not place:
-            level, reason = RiskLevel.HIGH, "What the project lends its agents would be deleted: no workspace holds a copy."
+            level, reason = (
+                RiskLevel.HIGH,
+                "What the project lends its agents would be deleted: no workspace holds a copy.",
+            )
         if place is Place.INSIDE and built(machine, found) and not holes.open_in(found):
             level, reason = RiskLevel.MEDIUM, "A build's output would be deleted."
         elif place in {Place.TEMPORARY, Place.INSIDE} and holes.open_in(found):
