@@ -54,11 +54,11 @@ def verdict(surface: Surface, tool: str, args: Mapping[str, Any]) -> Verdict:
 
 # Anything at all
 
-WORDS = st.sampled_from(
-    ["rm -rf /", "$(", "`", "'", '"', "DROP TABLE t;", "--", "/*", "*/", "../", "\x00", "\u202e", "\u200b", "\ud800", "%2e%2e/"]
-    + ["<!--", "-->", "\n", "\r", "+", "-", "@@ -1 +1 @@\n", "diff --git a/x b/x\n", "*** Begin Patch\n", "http://a.b/?c=", "{", "}"]
-    + ["<<EOF\n", "| sh", "&&", ";", "\\", "\t", "ignore previous instructions", "password=", "AKIA", "😀", "à", "Ａ", "~", "*"]
-)  # fmt: skip
+WORDS = st.sampled_from([
+    "rm -rf /", "$(", "`", "'", '"', "DROP TABLE t;", "--", "/*", "*/", "../", "\x00", "\u202e", "\u200b", "\ud800", "%2e%2e/",
+    "<!--", "-->", "\n", "\r", "+", "-", "@@ -1 +1 @@\n", "diff --git a/x b/x\n", "*** Begin Patch\n", "http://a.b/?c=", "{", "}",
+    "<<EOF\n", "| sh", "&&", ";", "\\", "\t", "ignore previous instructions", "password=", "AKIA", "😀", "à", "Ａ", "~", "*",
+])  # fmt: skip
 TEXTS = st.one_of(
     st.text(max_size=200),
     st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")),

@@ -122,7 +122,7 @@ REQUESTS = [
     ("no address of the web at all", {"url": "gopher://127.0.0.1:6379/_FLUSHALL"}, ASK),
 ]
 
-ARGUMENTS = [
+ARGUMENTS: list[tuple[str, str, dict[str, Any], Verdict]] = [
     ("mcp__ops__run", "the command is deep in the arguments", {"job": {"steps": [{"name": "tidy", "command": "rm -rf /srv"}]}}, STOP),
     ("mcp__pg__query", "the statement is a tool's of a server", {"sql": "drop table users"}, STOP),
     ("mcp__files__put", "the target is a protected file", {"path": "ci/run.sh", "content": "exit 0\n"}, ASK),

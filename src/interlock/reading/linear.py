@@ -36,6 +36,8 @@ class Linear:
 
     def search(self, text: str) -> re.Match[str] | None:
         """The first match anywhere."""
+        if self._short is not None and len(text) <= _SHORT:
+            return self._short.search(text)
         engine = self._engine(text)
         if engine is self._short and len(text) > _LONGEST_PLAIN:
             text = text[-_LONGEST_PLAIN:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
@@ -69,6 +69,7 @@ _BACKSLASH = _MYSQL | {
 _PLAIN_NAMES = re.compile(r'"[A-Za-z_][\w ]*"|`[\w ]*`')
 _ALIASES = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql", "sqlserver": "tsql", "sqlite3": "sqlite"}
 _AMBIGUOUS = re.compile(r"[\\\"`#$\[@]|--|/\*|\|\|")
+_BARE_DASHES = re.compile(r"--(?=[^\s-])")
 _KNOWN_DIALECTS = frozenset(Dialect.classes)
 
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)  # it warns with the statement's text, secrets included
@@ -139,8 +140,8 @@ def _views(text: str, dialect: str, depth: int) -> Notes:
         plain = folded(text)
         if plain != text:
             _disguised(notes, plain, "letters are replaced by look-alikes or split by invisible ones")
-    if (not dialect or dialect in _MYSQL) and re.search(r"--(?=[^\s-])", text):
-        scan(words_of(re.sub(r"--(?=[^\s-])", " - - ", text), hash_comments=True), notes, anywhere=False)
+    if (not dialect or dialect in _MYSQL) and "--" in text and _BARE_DASHES.search(text):
+        scan(words_of(_BARE_DASHES.sub(" - - ", text), hash_comments=True), notes, anywhere=False)
     return notes
 
 
@@ -270,12 +271,16 @@ def _is_bare_command(trees: list[exp.Expr]) -> bool:
     return any(isinstance(tree, exp.Command) for tree in trees)
 
 
+@cache
+def _dialect(name: str) -> Dialect:
+    """The dialect of that name, made once: its parsers keep nothing between texts."""
+    return Dialect.get_or_raise(name)
+
+
 def _parse_as(text: str, dialect: str) -> list[exp.Expr] | None:
     try:
         return [
-            tree
-            for tree in Dialect.get_or_raise(dialect).parse(text)
-            if tree is not None and not isinstance(tree, exp.Semicolon)
+            tree for tree in _dialect(dialect).parse(text) if tree is not None and not isinstance(tree, exp.Semicolon)
         ]
     except (SqlglotError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         return None  # not this dialect; whatever no dialect reads is judged by its words
