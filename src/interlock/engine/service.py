@@ -85,6 +85,7 @@ class Service:
         Raises:
             UsageError: when the task is empty or far too long.
             PlanError: when nobody suits, before anything is stored.
+            ConfigError: when an agent of the plan cannot be run as configured; nothing is stored either.
         """
         if not task.text.strip():
             message = 'the task is empty; say what is to be done: interlock run "…"'
@@ -92,7 +93,8 @@ class Service:
         if len(task.text) > _LONGEST_TASK:
             message = f"the task has {len(task.text)} characters; {_LONGEST_TASK} are the most"
             raise UsageError(message)
-        self.plan(task)
+        for agent in self.plan(task).agents:
+            self._means.runner_of(self._means.spec(agent))
         now = self._means.clock.now()
         run = Run(
             id=new_id("run"),
