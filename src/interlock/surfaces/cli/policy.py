@@ -210,7 +210,6 @@ def _from_file(actions: Path) -> list[Any]:
 
 
 def _from_ledger(env: str | None, config: Path | None) -> list[Any]:
-
     with opened(env, config) as service:
         return list(service.recorded_actions())
 
