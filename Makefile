@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: run test test-claude test-clients check lock chaos bench clean setup
+.PHONY: run demo-attacks test test-claude test-clients check lock chaos bench clean setup
 
 run: setup
 	$(BIN)/interlock demo
+
+demo-attacks: setup
+	$(BIN)/interlock demo --attacks
 
 test: check
 	$(BIN)/pytest -n 2

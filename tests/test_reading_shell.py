@@ -646,6 +646,31 @@ def test_the_shipped_rules_are_sound() -> None:
             assert rule.kind.startswith("shell."), rule
 
 
+GRANTED = Scope(workspace="/work/project", granted=("/srv/club/var/**",))
+
+
+@pytest.mark.parametrize(
+    ("command", "worst"),
+    [
+        ("echo 1 > /srv/club/var/note.txt", RiskLevel.LOW),
+        ("cp a.txt /srv/club/var/a.txt", RiskLevel.LOW),
+        ("cd /srv/club/var && echo 1 > note.txt", RiskLevel.LOW),
+        ("rm /srv/club/var/club.db", RiskLevel.HIGH),
+        ("rm -rf /srv/club/var/old", RiskLevel.HIGH),
+        ("find /srv/club/var/old -delete", RiskLevel.HIGH),
+        ("echo 1 > /srv/club/other.txt", RiskLevel.HIGH),
+        ("echo 1 > /srv/club/var/../other.txt", RiskLevel.HIGH),
+        ("rm -rf /srv/club/var/../", RiskLevel.CRITICAL),
+        ("rm -rf /srv/club", RiskLevel.CRITICAL),
+    ],
+)
+def test_what_the_project_grants_outside_of_the_workspace_may_be_written_and_asks_when_deleted(
+    command: str, worst: RiskLevel
+) -> None:
+    found = read_shell(command, GRANTED).severity
+    assert found.at_least(RiskLevel.MEDIUM) is worst.at_least(RiskLevel.MEDIUM)
+
+
 @pytest.mark.parametrize(
     "text",
     ["echo {\U000fc0bc", "\x00\u026b{\U000a2c0b{", "[\u0446/\U0004b5cb{\U000f3d9b", "ls {\udc80,\U0010ffff}"],

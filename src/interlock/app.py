@@ -71,7 +71,7 @@ def build(
             approvals=Approvals(
                 database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
             ),
-            gate=Gate(policies, settings.environment, settings.tools),
+            gate=Gate(policies, settings.environment, settings.tools, clock),
             chooser=Chooser(settings, catalogue),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),

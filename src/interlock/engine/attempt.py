@@ -212,6 +212,7 @@ class AttemptLine:
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
             worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
+            undo_scope=self._means.scope(str(job.project)),
             environment=run.environment, requester=run.task.submitter,
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)

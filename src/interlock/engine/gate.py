@@ -18,7 +18,7 @@ from interlock.decide.taint import after_call
 from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
-from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
+from interlock.engine.judging import Gate, Judged, facts_of, failed, recorded, shown_of, summary_of
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
 from interlock.model.action import Action, Labels, Reading, Scope, Surface
@@ -34,8 +34,10 @@ from interlock.store.database import Database
 
 T = TypeVar("T")
 
+_READING_S = 2.0
+"""For reading one action. The readers' caps on length and depth keep it below a second; between two readers this is asked."""
 _DEADLINE_S = 5.0
-"""For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
+"""For one judgement, with what it reads from the store: the backstop for a reader that does not come back."""
 
 _POLL_S = 0.2
 _STOPPED_S = 1.0
@@ -89,6 +91,7 @@ class AttemptGate:
         worker: str,
         switch: Held,
         scope: Scope,
+        undo_scope: Scope,
         environment: str,
         requester: str,
     ) -> None:
@@ -101,6 +104,7 @@ class AttemptGate:
         self._worker = worker
         self._switch = switch
         self._scope = scope
+        self._undo_scope = undo_scope
         self._environment = environment
         self._requester = requester
         self._calls: dict[str, tuple[Action, Reading]] = {}
@@ -161,7 +165,7 @@ class AttemptGate:
         for command in (compensation.command, compensation.validate) if compensation else ():
             if command:
                 undo = replace(action, tool="shell", args={"argv": list(command)})
-                other = self._gate.judge(undo, self._scope).decision
+                other = self._gate.judge(undo, self._undo_scope).decision
                 judged = replace(judged, decision=strictest(judged.decision, other))
         return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
 
@@ -269,7 +273,7 @@ class AttemptGate:
             compensation=compensation,
         )
         outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
-        rows.insert_effect(conn, effect, outside=outside)
+        rows.insert_effect(conn, effect, outside=outside, action=recorded(action))
         self._record(
             conn, "effect.intended",
             {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
@@ -286,7 +290,7 @@ class AttemptGate:
         self.refusal = AgentError(
             kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
         )
-        self._record(conn, "call.blocked", facts_of(action, decision))
+        self._record(conn, "call.blocked", {**facts_of(action, decision), "action": recorded(action)})
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})

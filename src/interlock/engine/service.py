@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
@@ -383,6 +384,17 @@ class Service:
     def all_entries(self, *, run_id: str = "") -> Iterator[LedgerEntry]:
         """All records in order."""
         return self._means.ledger.stream(run_id=run_id)
+
+    def recorded_actions(self, *, run_id: str = "") -> list[dict[str, Any]]:
+        """Every tool call that was intended or blocked, as ``policy diff`` replays it: with redacted arguments.
+
+        A call whose arguments were too long to be kept has ``left_out`` instead of ``args``.
+        """
+        with self._means.database.read() as conn:
+            texts = rows.recorded_actions(conn, run_id=run_id)
+        blocked = (entry for entry in self._means.ledger.stream(run_id=run_id) if entry.kind == "call.blocked")
+        texts += [str(entry.data["action"]) for entry in blocked if entry.data.get("action")]
+        return [orjson.loads(text) for text in texts]
 
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""

@@ -24,6 +24,7 @@ from interlock.engine.means import Means
 from interlock.engine.run import RunLine
 from interlock.errors import StoreError
 from interlock.model.ids import new_id
+from interlock.reading.statements import warm
 from interlock.store import queue, rows
 from interlock.store.database import micros
 
@@ -78,6 +79,7 @@ class Worker:
         self.take_over()
         for loop in self._loops:
             loop.start()
+        threading.Thread(target=warm, name="interlock-warm", daemon=True).start()
 
     def drain(self, at_most: float, hurry: threading.Event) -> None:
         """Take nothing new and let the agents at work finish, for ``at_most`` seconds or until ``hurry``."""

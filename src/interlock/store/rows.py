@@ -212,8 +212,8 @@ def list_breakers(conn: sa.Connection) -> list[Breaker]:
 # Effects
 
 
-def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None:
-    """Store an intent."""
+def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool, action: str = "") -> None:
+    """Store an intent, with the redacted action for replays."""
     conn.execute(
         t.effects.insert().values(
             id=effect.id,
@@ -223,6 +223,7 @@ def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None
             state=effect.state,
             outside=outside,
             effect=text_of(effect),
+            action=action,
         )
     )
 
@@ -257,6 +258,14 @@ def effects_of(
     if outside_only:
         query = query.where(t.effects.c.outside.is_(True))
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
+def recorded_actions(conn: sa.Connection, *, run_id: str = "") -> list[str]:
+    """The redacted actions of all effects, or of one run's, as JSON texts, oldest first."""
+    query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
+    if run_id:
+        query = query.where(t.effects.c.run_id == run_id)
+    return list(conn.execute(query).scalars())
 
 
 def next_effect_number(conn: sa.Connection, run_id: str) -> int:
