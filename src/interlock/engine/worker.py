@@ -44,6 +44,7 @@ class Worker:
         self._switches: dict[str, Switch] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="interlock-worker", daemon=True)
+        self._warming = threading.Thread(target=warm, name="interlock-warm", daemon=True)
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = time.monotonic()
@@ -56,7 +57,7 @@ class Worker:
         )
         self.take_over()
         self._thread.start()
-        threading.Thread(target=warm, name="interlock-warm", daemon=True).start()
+        self._warming.start()
 
     def stop(self) -> None:
         """End the agents of this process and leave everything to be resumed by the next one."""
@@ -68,6 +69,8 @@ class Worker:
             time.sleep(_TICK_S)
         if self._thread.is_alive():
             self._thread.join()
+        if self._warming.is_alive():  # a thread that loads libraries must not be met by the end of the interpreter
+            self._warming.join()
         self._means.durable.shut_down()
         with contextlib.suppress(StoreError), self._means.database.write() as conn:
             queue.beat(conn, replace(self._row(), lease_until=0))
