@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.engine import gate as engine_gate
-from interlock.engine.gate import Gate
+from interlock.engine.judging import Gate, Judged
 from interlock.model.action import Action, Reading, Scope, Surface
 from interlock.model.decision import Decision, Verdict
+from interlock.model.history import History
 from interlock.policies import DEFAULT_PACKS, load_policies
 from interlock.reading import read as front
 from interlock.reading.linear import Linear
@@ -280,15 +281,21 @@ def test_a_reader_that_takes_too_long_ends_the_reading(
     assert "the time for it was over" in found.reason
 
 
+class Forgetful:
+    def look(self, _: object) -> History:
+        return History()
+
+
 def test_a_reader_that_hangs_is_a_block_of_the_gate_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hangs(_: Action) -> engine_gate.Judged:
+    def hangs(*_: object) -> Judged:
         time.sleep(0.5)
         raise AssertionError
 
     monkeypatch.setattr(engine_gate, "_DEADLINE_S", 0.01)
     gate = engine_gate.AttemptGate.__new__(engine_gate.AttemptGate)
-    monkeypatch.setattr(gate, "_judge_call", hangs)
-    judged = asyncio.run(gate._judge_in_time(Action(kind=Surface.TOOL_CALL, tool="shell", args={"command": "ls"})))
+    monkeypatch.setattr(gate, "_judge_both", hangs)
+    monkeypatch.setattr(gate, "_database", Forgetful(), raising=False)
+    judged = asyncio.run(gate._judged(Action(kind=Surface.TOOL_CALL, tool="shell", args={"command": "ls"})))
     assert judged.decision.verdict is Verdict.BLOCK
     assert "longer than" in judged.decision.reason
 

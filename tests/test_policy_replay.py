@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.gate import recorded
+from interlock.engine.judging import recorded
 from interlock.model.action import Action, Surface
 from interlock.model.plan import Task
 from interlock.ports import Gate, Job

@@ -157,8 +157,12 @@ class AttemptGate:
         The deadline is for the judgement: a store that restarts is waited for longer.
         """
         history = await asyncio.to_thread(self._database.look, lambda conn: _history(conn, self._attempt.run_id))
-        judging = asyncio.to_thread(self._judge_both, action, compensation, history)
-        return await asyncio.wait_for(judging, _DEADLINE_S)
+        try:
+            return await asyncio.wait_for(
+                asyncio.to_thread(self._judge_both, action, compensation, history), _DEADLINE_S
+            )
+        except TimeoutError:
+            return Judged(decision=failed(action, f"it took longer than {_DEADLINE_S:g} seconds"), reading=Reading())
 
     def _judge_both(self, action: Action, compensation: Compensation | None, history: History) -> Judged:
         judged = self._gate.judge(action, self._scope, history=history)

@@ -62,6 +62,7 @@ class Worker:
             threading.Thread(target=self._guard, name="interlock-guard", daemon=True),
         ]
         self._place = place_of(means.settings.project, means.settings.worker.place)
+        self._warming = threading.Thread(target=warm, name="interlock-warm", daemon=True)
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = self._looked = self._nudged = uptime()
@@ -79,7 +80,7 @@ class Worker:
         self.take_over()
         for loop in self._loops:
             loop.start()
-        threading.Thread(target=warm, name="interlock-warm", daemon=True).start()
+        self._warming.start()
 
     def drain(self, at_most: float, hurry: threading.Event) -> None:
         """Take nothing new and let the agents at work finish, for ``at_most`` seconds or until ``hurry``."""
@@ -103,6 +104,8 @@ class Worker:
         for loop in self._loops:
             if loop.is_alive():
                 loop.join()
+        if self._warming.is_alive():  # a thread that loads libraries must not be met by the end of the interpreter
+            self._warming.join()
         self._means.durable.shut_down()
         with contextlib.suppress(StoreError), self._means.database.write() as conn:
             queue.beat(conn, self._row(0))
