@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from interlock.config import ToolSettings, Undo
 from interlock.decide.chain import noted_block, sequence, should_stop
 from interlock.decide.judge import judge
-from interlock.decide.policy import PolicySet
+from interlock.decide.matching import Facts
+from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call, flow, label_result
 from interlock.engine.approvals import Approvals, Question
@@ -24,7 +25,7 @@ from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
 from interlock.model.action import Action, Finding, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
-from interlock.model.decision import Decision, Verdict
+from interlock.model.decision import Decision, Policy, Verdict
 from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
@@ -75,6 +76,20 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - closed on failure: whatever broke, the answer is block
             return Judged(decision=_failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
         return Judged(decision=decision, reading=reading)
+
+    def explain(self, action: Action, scope: Scope) -> tuple[Considered, ...]:
+        """Every rule of every policy, and why it does or does not match this action.
+
+        Raises:
+            Exception: whatever a reader raises; :meth:`judge` is the one that blocks over it.
+        """
+        reading = read(action, scope)
+        return self._policies.explain(Facts(action, reading, reading.findings, self._environment))
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._policies.policies
 
     def undo(self, tool: str) -> Undo | None:
         """How the tool's effects are undone, as people have declared it."""
