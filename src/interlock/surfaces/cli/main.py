@@ -22,10 +22,13 @@ from interlock.surfaces.cli import (
     config,
     demo,
     init,
+    mcp,
     plan,
     policy,
     run,
+    serve,
     show,
+    tokens,
 )
 
 app = typer.Typer(
@@ -70,6 +73,9 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command()(serve.serve)
+app.add_typer(tokens.app, name="tokens")
+app.command()(mcp.mcp)
 app.command()(demo.demo)
 
 
