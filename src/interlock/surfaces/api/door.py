@@ -7,7 +7,7 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Request, Security
@@ -155,6 +155,9 @@ _cookie = APIKeyCookie(
     description="A browser's session; what changes something also needs the header X-CSRF-Token",
 )  # fmt: skip
 
+_Token = Annotated[Any, Security(_bearer)]
+_Session = Annotated[Any, Security(_cookie)]
+
 
 def needs(right: Right) -> Callable[..., Awaitable[Identity]]:
     """The dependency of an endpoint that somebody with this right may call."""
@@ -162,7 +165,7 @@ def needs(right: Right) -> Callable[..., Awaitable[Identity]]:
 
 
 def _dependency(right: Right) -> Callable[..., Awaitable[Identity]]:
-    async def allowed(request: Request, _token: Any = Security(_bearer), _session: Any = Security(_cookie)) -> Identity:
+    async def allowed(request: Request, _token: _Token, _session: _Session) -> Identity:
         door: Door = request.app.state.door
         who = await door.who(request)
         no = refusal(who, right)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Header, Query, Request, Response
@@ -20,7 +20,7 @@ from interlock.surfaces.api.views import Diff, Id, Page, RunBrief, Seq, TaskIn, 
 
 routes = router("runs")
 
-_STREAM = {200: {"description": "Records as server-sent events; `id` is the sequence number.",
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"description": "Records as server-sent events; `id` is the sequence number.",
                  "content": {"text/event-stream": {"schema": {"type": "string"}}}}}  # fmt: skip
 _BEAT_S = 15.0
 
@@ -85,7 +85,7 @@ LastEventId = Annotated[Seq | None, Header(description="Go on after this record,
 
 @routes.get("/runs/{run_id}/events", response_class=StreamingResponse, responses={**_STREAM, **documented(404)})
 def follow_run(
-    run_id: Id, request: Request, service: TheService, who: Sees, after: Seq = 0, last_event_id: LastEventId = None
+    run_id: Id, request: Request, service: TheService, _who: Sees, after: Seq = 0, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """The run's records as they come, until it has ended (event ``end``)."""
     run = service.find_run(run_id)
