@@ -17,7 +17,7 @@ from interlock.engine.identities import Identities
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.worker import Worker, is_dead
-from interlock.errors import ApprovalError, NotFoundError, UsageError, did_you_mean
+from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
 from interlock.model.action import Action, Scope
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
@@ -223,8 +223,12 @@ class Service:
         return run
 
     def diff(self, run_id: str) -> str:
-        """What the run has changed so far, as a unified diff; empty when its line is gone."""
-        return self._means.workspaces.run_diff(self.find_run(run_id).id)
+        """What the run has changed so far, as a unified diff; empty when its line has not begun or is gone."""
+        run = self.find_run(run_id)
+        try:
+            return self._means.workspaces.run_diff(run.id)
+        except WorkspaceError:
+            return ""
 
     def approvals(self, *, states: Sequence[ApprovalState] = (ApprovalState.PENDING,)) -> list[Approval]:
         """Questions to people, oldest first."""

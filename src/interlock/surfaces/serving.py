@@ -6,13 +6,11 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from interlock.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from interlock.engine.service import Service
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -78,7 +76,21 @@ def url_of(address: Address, listening: socket.socket) -> str:
     return f"{'https' if address.certificate else 'http'}://{host}:{listening.getsockname()[1]}"
 
 
-def make_server(service: Service, address: Address, *, dashboard: bool = True) -> uvicorn.Server:
+class Ends(Protocol):
+    """A server that runs until it is told to end, from a signal or from another thread."""
+
+    started: bool
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end."""
+        ...
+
+    def end(self) -> None:
+        """Answer what is being answered, let those who watch go, and stop."""
+        ...
+
+
+def make_server(service: Service, address: Address, *, dashboard: bool = True) -> Ends:
     """The server, ready to ``run(sockets=[…])``; the service's owner starts and closes the service.
 
     Raises:
@@ -99,6 +111,10 @@ def make_server(service: Service, address: Address, *, dashboard: bool = True) -
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.hub.close()
             super().handle_exit(sig, frame)
+
+        def end(self) -> None:
+            app.state.hub.close()
+            self.should_exit = True
 
     return Server(
         uvicorn.Config(

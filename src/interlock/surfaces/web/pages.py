@@ -16,6 +16,7 @@ from interlock.model.action import Surface
 from interlock.model.agent import Priority
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.identity import Being, Role, person_behind
+from interlock.model.ledger import LedgerEntry
 from interlock.model.plain import load
 from interlock.model.plan import Plan, Task
 from interlock.model.run import RunState
@@ -135,7 +136,7 @@ def approval(visit: Sees, approval_id: str) -> Response:
     found = visit.service.find_approval(approval_id)
     evidence = [text.partition(": ")[2] for text in _texts(found.shown.get("findings"))]
     return visit.page(
-        "approval.html", one=found, no=_cannot(visit, found), evidence=evidence, graph=_graph(found),
+        "approval.html", one=found, shown=_Shown(found.shown), no=_cannot(visit, found), evidence=evidence, graph=_graph(found),
         run=visit.service.find_run(found.run_id), missing=found.quorum - sum(vote.approve for vote in found.votes),
     )  # fmt: skip
 
@@ -154,6 +155,13 @@ def answer(visit: Answers, approval_id: str, form: Form) -> Response:
         note=form.get("note", "")[:2000],
     )
     return _to(f"/approvals/{after.id}")
+
+
+class _Shown(dict[str, Any]):
+    """What a question shows; what it does not show is empty."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
 
 
 def _questions(visit: Visit, found: list[Approval]) -> list[tuple[Approval, str]]:
@@ -218,7 +226,15 @@ def ledger(
         text=text[:200], kind=kind[:64], actor=actor[:200], run_id=run_id[:200], before=cursor, limit=100
     )
     return visit.page(
-        "ledger.html", entries=found, more=more, text=text, kind=kind, actor=actor, run_id=run_id, result=None
+        "ledger.html",
+        entries=found,
+        more=more,
+        text=text,
+        kind=kind,
+        actor=actor,
+        run_id=run_id,
+        result=None,
+        tell=_tell,
     )
 
 
@@ -227,8 +243,20 @@ def verify(visit: Sees) -> Response:
     """Recompute every hash."""
     found, more = visit.service.search(limit=100)
     return visit.page(
-        "ledger.html", entries=found, more=more, text="", kind="", actor="", run_id="", result=verified(visit.service)
+        "ledger.html",
+        entries=found,
+        more=more,
+        text="",
+        kind="",
+        actor="",
+        run_id="",
+        result=verified(visit.service),
+        tell=_tell,
     )
+
+
+def _tell(entry: LedgerEntry) -> str:
+    return sentence(entry)[0].strip() or f"{entry.kind} of {entry.run_id}"
 
 
 @routes.get("/policies")

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _LONG_DIFF = 3000
+_TELLING = 3
 
 
 class _Visible(dict[int, str]):
@@ -52,12 +53,16 @@ def as_typed(value: str) -> Markup:
 
 
 def marked(text: str, evidence: Iterable[str]) -> Markup:
-    """The text with the dangerous parts marked."""
+    """The text with the dangerous parts marked: the evidence as a whole, or its words where a reader has shortened it."""
     clean = visible(text)
-    words = sorted({visible(word) for word in evidence if len(word.strip()) > 1}, key=len, reverse=True)
+    words: set[str] = set()
+    for said in map(visible, evidence):
+        whole = said.strip(" ….")
+        words |= {whole} if whole and whole in clean else {word for word in said.split() if len(word) >= _TELLING}
     if not words:
         return escape(clean)
-    parts = re.split("(" + "|".join(map(re.escape, words)) + ")", clean)
+    longest_first = sorted(words, key=len, reverse=True)
+    parts = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", clean)
     return Markup("").join(
         Markup("<mark>{}</mark>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )
