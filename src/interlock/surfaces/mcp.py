@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.errors import MissingExtraError
 from interlock.model.agent import Priority
+from interlock.model.approval import ApprovalState
 from interlock.model.plain import dump
 from interlock.model.plan import Task
 from interlock.model.run import RunState
@@ -91,7 +92,7 @@ def _add_runs(server: FastMCP, service: Service, caller: str) -> None:
         until = asyncio.get_running_loop().time() + min(max(0.0, wait_s), _LONGEST_WAIT_S)
         while True:
             said = await asyncio.to_thread(_brief, service, run_id)
-            done = said["state"] in {RunState.ENDED, RunState.WAITING}
+            done = said["state"] == RunState.ENDED or said["questions"]
             if done or asyncio.get_running_loop().time() >= until:
                 return said
             await asyncio.sleep(_POLL_S)
@@ -127,6 +128,7 @@ def _brief(service: Service, run_id: str) -> dict[str, Any]:
         "outcome": run.outcome.kind if run.outcome else None, "reason": run.outcome.reason if run.outcome else "",
         "branch": run.outcome.branch if run.outcome else "", "changed": list(run.outcome.changed) if run.outcome else [],
         "waits_for": view.waits_for,
+        "questions": [one.id for one in view.approvals if one.state is ApprovalState.PENDING],
         "agents": [{"agent": one.agent, "state": one.state, "error": one.error.message if one.error else ""}
                    for one in view.attempts],
     }  # fmt: skip
