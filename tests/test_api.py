@@ -269,6 +269,14 @@ def test_what_does_not_exist_is_said_so(ann: httpx.Client, path: str) -> None:
     assert answer.json()["type"] == "urn:interlock:problem:not-found"
 
 
+def test_an_id_is_never_taken_for_another_one(served: Served, ann: httpx.Client) -> None:
+    run_id = served.submit(ann, "write the note", "writer")
+    served.ended(run_id)
+    for near in (run_id[:-1], run_id[-8:], "last"):
+        assert ann.get(f"/v1/runs/{near}").status_code == 404
+        assert ann.post(f"/v1/runs/{near}/cancel").status_code == 404
+
+
 def test_every_answer_tells_browsers_to_be_strict(served: Served, ann: httpx.Client) -> None:
     for answer in (
         ann.get("/v1/me"),

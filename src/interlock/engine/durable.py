@@ -103,6 +103,20 @@ class Durable:
             )
         return self._client
 
+    def prepare(self) -> None:
+        """Make DBOS's own tables where no worker has been yet: work may be put into a store before anybody executes.
+
+        Not in a transaction of ours: DBOS makes them on a connection of its own.
+        """
+        if self.queue or self.is_ready():
+            return
+        url = self._database.engine.url.render_as_string(hide_password=False)
+        try:
+            DBOS.migrate(url)
+        except Exception:
+            if not self.is_ready():  # another process may have made them at the same moment
+                raise
+
     def start_run(self, conn: sa.Connection, run_id: str, queue: str) -> None:
         """Have the run's body executed once the caller's transaction is committed."""
         self._enqueue(conn, "run", run_id, queue)

@@ -114,6 +114,7 @@ class Service:
         if len(task.text) > _LONGEST_TASK:
             message = f"the task has {len(task.text)} characters; {_LONGEST_TASK} are the most"
             raise UsageError(message)
+        self._means.durable.prepare()
         now = self._means.clock.now()
         run = Run(
             id=new_id("run"),

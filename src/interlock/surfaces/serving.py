@@ -59,7 +59,8 @@ def bind(address: Address) -> socket.socket:
         UsageError: when the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # named as TCP: asyncio switches off the kernel's waiting for more (40 ms an answer) on such sockets only
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((address.host, address.port))

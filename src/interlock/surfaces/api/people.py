@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from interlock.decide.access import Right, refusal
+from interlock.engine.service import Service
+from interlock.errors import NotFoundError
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.identity import Token
 from interlock.surfaces.api.common import Administers, Answers, Sees, TheService, router
@@ -31,19 +33,30 @@ def list_approvals(
 @approvals.get("/approvals/{approval_id}", response_model=Approval, responses=documented(404))
 def show_approval(approval_id: Id, service: TheService, _who: Sees) -> Response:
     """Exactly what a yes would cover."""
-    return said(service.find_approval(approval_id))
+    return said(_exact(service, approval_id))
+
+
+def _exact(service: Service, approval_id: str) -> Approval:
+    approval = service.find_approval(approval_id)
+    if approval.id != approval_id:
+        raise NotFoundError(f"there is no approval {approval_id!r}")
+    return approval
 
 
 @approvals.post("/approvals/{approval_id}/approve", response_model=Approval, responses=documented(404, 409))
 def approve(approval_id: Id, given: AnswerIn, service: TheService, who: Answers) -> Response:
     """Say yes, once, to exactly the digest that you have seen. People only."""
-    return said(service.answer(approval_id, who, approve=True, digest=given.digest, note=given.note))
+    return said(
+        service.answer(_exact(service, approval_id).id, who, approve=True, digest=given.digest, note=given.note)
+    )
 
 
 @approvals.post("/approvals/{approval_id}/deny", response_model=Approval, responses=documented(404, 409))
 def deny(approval_id: Id, given: AnswerIn, service: TheService, who: Answers) -> Response:
     """Say no. People only."""
-    return said(service.answer(approval_id, who, approve=False, digest=given.digest, note=given.note))
+    return said(
+        service.answer(_exact(service, approval_id).id, who, approve=False, digest=given.digest, note=given.note)
+    )
 
 
 @tokens.get("/me", response_model=Me)

@@ -9,7 +9,8 @@ import orjson
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from interlock.engine.service import RunView
+from interlock.engine.service import RunView, Service
+from interlock.errors import NotFoundError
 from interlock.model.plain import dump
 from interlock.model.plan import Task
 from interlock.model.run import Run, RunState
@@ -64,20 +65,28 @@ def list_runs(
 @routes.get("/runs/{run_id}", response_model=RunView, responses=documented(404))
 def show_run(run_id: Id, service: TheService, _who: Sees) -> Response:
     """One run with its attempts, effects and questions."""
-    return said(service.view(run_id))
+    return said(service.view(_exact(service, run_id).id))
 
 
 @routes.get("/runs/{run_id}/diff", response_model=Diff, responses=documented(404, 409))
 def diff(run_id: Id, service: TheService, _who: Sees) -> Response:
     """What the run has changed so far, as a unified diff."""
-    run = service.find_run(run_id)
+    run = _exact(service, run_id)
     return said(Diff(run_id=run.id, diff=service.diff(run.id)))
 
 
 @routes.post("/runs/{run_id}/cancel", status_code=202, response_model=Run, responses=documented(404))
 def cancel(run_id: Id, service: TheService, who: Steers) -> Response:
     """End a run cleanly: its agents are ended, what they did is undone."""
-    return said(service.cancel(run_id, who.name), status=202)
+    return said(service.cancel(_exact(service, run_id).id, who.name), status=202)
+
+
+def _exact(service: Service, run_id: str) -> Run:
+    """The run of that very id: programs do not abbreviate, and must not act on another run by mistake."""
+    run = service.find_run(run_id)
+    if run.id != run_id:
+        raise NotFoundError(f"there is no run {run_id!r}")
+    return run
 
 
 LastEventId = Annotated[Seq | None, Header(description="Go on after this record, as browsers do by themselves.")]
@@ -85,17 +94,33 @@ LastEventId = Annotated[Seq | None, Header(description="Go on after this record,
 
 @routes.get("/runs/{run_id}/events", response_class=StreamingResponse, responses={**_STREAM, **documented(404)})
 def follow_run(
-    run_id: Id, request: Request, service: TheService, _who: Sees, after: Seq = 0, last_event_id: LastEventId = None
+    run_id: Id, request: Request, service: TheService, _who: Sees, after: Seq = 0, last_event_id: def _exact(service: Service, run_id: str) -> Run:
+    """The run of that very id: programs do not abbreviate, and must not act on another run by mistake."""
+    run = service.find_run(run_id)
+    if run.id != run_id:
+        raise NotFoundError(f"there is no run {run_id!r}")
+    return run
+
+
+LastEventId = None
 ) -> StreamingResponse:
     """The run's records as they come, until it has ended (event ``end``)."""
-    run = service.find_run(run_id)
+    run = _exact(service, run_id)
     start = after if last_event_id is None else last_event_id
     return _stream(request, start, run.id)
 
 
 @routes.get("/events", response_class=StreamingResponse, responses=_STREAM)
 def follow_all(
-    request: Request, _who: Sees, after: Seq | None = None, last_event_id: LastEventId = None
+    request: Request, _who: Sees, after: Seq | None = None, last_event_id: def _exact(service: Service, run_id: str) -> Run:
+    """The run of that very id: programs do not abbreviate, and must not act on another run by mistake."""
+    run = service.find_run(run_id)
+    if run.id != run_id:
+        raise NotFoundError(f"there is no run {run_id!r}")
+    return run
+
+
+LastEventId = None
 ) -> StreamingResponse:
     """All records as they come, from now on or after a sequence number, without an end."""
     return _stream(request, after if last_event_id is None else last_event_id, "")
