@@ -98,9 +98,7 @@ class Served:
         return self._until(lambda: self.service.view(run_id), lambda view: view.run.state is RunState.ENDED)
 
     def asked(self, run_id: str) -> Approval:
-        found = self._until(
-            lambda: [one for one in self.service.approvals() if one.run_id == run_id], lambda found: bool(found)
-        )
+        found = self._until(lambda: [one for one in self.service.approvals() if one.run_id == run_id], bool)
         return found[0]  # type: ignore[no-any-return]
 
     def agreed(self, run_id: str) -> Any:

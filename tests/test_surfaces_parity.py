@@ -35,7 +35,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The scenario in the library, before the server starts: one process executes for one project at a time."""
     project = make_project(tmp_path_factory.mktemp("library") / "project", CONFIG)
 
-    async def yes(_approval: Approval) -> bool:  # noqa: RUF029 - the library's form
+    async def yes(_approval: Approval) -> bool:
         return True
 
     async def walk() -> dict[str, Any]:

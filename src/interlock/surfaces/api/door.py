@@ -85,8 +85,9 @@ class Door:
         return found
 
     def stranger(self, request: Request) -> ProblemError:
-        """The refusal of somebody unknown; of many in a row from one address, another one."""
-        wait = self._failures.take(request.client.host if request.client else "")
+        """The refusal of somebody unknown; of many bad tokens in a row from one address, another one."""
+        showed = request.headers.get("authorization") or self.session_of(request) or request.method not in SAFE
+        wait = self._failures.take(request.client.host if request.client else "") if showed else 0
         if wait:
             return ProblemError(429, "too-often", "too many bad tokens", {"Retry-After": str(int(wait) + 1)})
         detail = "sign in, or send a good token: Authorization: Bearer … (interlock tokens create)"

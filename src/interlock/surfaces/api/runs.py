@@ -94,15 +94,7 @@ LastEventId = Annotated[Seq | None, Header(description="Go on after this record,
 
 @routes.get("/runs/{run_id}/events", response_class=StreamingResponse, responses={**_STREAM, **documented(404)})
 def follow_run(
-    run_id: Id, request: Request, service: TheService, _who: Sees, after: Seq = 0, last_event_id: def _exact(service: Service, run_id: str) -> Run:
-    """The run of that very id: programs do not abbreviate, and must not act on another run by mistake."""
-    run = service.find_run(run_id)
-    if run.id != run_id:
-        raise NotFoundError(f"there is no run {run_id!r}")
-    return run
-
-
-LastEventId = None
+    run_id: Id, request: Request, service: TheService, _who: Sees, after: Seq = 0, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """The run's records as they come, until it has ended (event ``end``)."""
     run = _exact(service, run_id)
@@ -112,15 +104,7 @@ LastEventId = None
 
 @routes.get("/events", response_class=StreamingResponse, responses=_STREAM)
 def follow_all(
-    request: Request, _who: Sees, after: Seq | None = None, last_event_id: def _exact(service: Service, run_id: str) -> Run:
-    """The run of that very id: programs do not abbreviate, and must not act on another run by mistake."""
-    run = service.find_run(run_id)
-    if run.id != run_id:
-        raise NotFoundError(f"there is no run {run_id!r}")
-    return run
-
-
-LastEventId = None
+    request: Request, _who: Sees, after: Seq | None = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """All records as they come, from now on or after a sequence number, without an end."""
     return _stream(request, after if last_event_id is None else last_event_id, "")
