@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 
 from browser import PHONE, browsing, need_chromium
 from interlock.decide.breaker import Force
@@ -15,8 +16,6 @@ from interlock.model.identity import Role
 from interlock.model.run import OutcomeKind, RunState
 from interlock.surfaces.web.visible import diff_lines, is_diff, marked, visible
 from served import HOSTILE, Served, serving
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 
 PAGES = ("", "runs", "approvals", "approvals?all=true", "queue", "agents", "ledger", "policies", "check", "tokens")
 
@@ -29,22 +28,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def driver(served: Served) -> Iterator[playwright.Playwright]:
+def driver(served: Served) -> Iterator[Playwright]:
     """After the service: DBOS adopts a loop that runs in its thread, and this one runs only while a page is driven."""
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def context(
-    driver: playwright.Playwright, served: Served, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[playwright.BrowserContext]:
+def context(driver: Playwright, served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     with browsing(driver, tmp_path_factory.mktemp("profile")) as context:
         yield context
 
 
 @pytest.fixture
-def page(served: Served, context: playwright.BrowserContext) -> Iterator[playwright.Page]:
+def page(served: Served, context: BrowserContext) -> Iterator[Page]:
     """A page that is signed in as ann, and on which no script may fail."""
     page = context.new_page()
     wrong: list[str] = []
@@ -61,7 +58,7 @@ def page(served: Served, context: playwright.BrowserContext) -> Iterator[playwri
     assert not wrong
 
 
-def sign_in(page: playwright.Page, served: Served, secret: str) -> None:
+def sign_in(page: Page, served: Served, secret: str) -> None:
     page.goto(f"{served.url}/login")
     page.get_by_label("Your token").fill(secret)
     page.get_by_role("button", name="Sign in").click()
@@ -69,7 +66,7 @@ def sign_in(page: playwright.Page, served: Served, secret: str) -> None:
 
 
 def test_a_one_time_link_signs_in_after_one_click_and_never_again(
-    driver: playwright.Playwright, served: Served, tmp_path: Path
+    driver: Playwright, served: Served, tmp_path: Path
 ) -> None:
     link = f"{served.url}/enter?link={served.service.identities.link('ann')}"
     with browsing(driver, tmp_path / "one") as context:
@@ -88,7 +85,7 @@ def test_a_one_time_link_signs_in_after_one_click_and_never_again(
         assert page.get_by_role("alert").is_visible()
 
 
-def test_a_task_is_submitted_watched_and_approved_in_two_clicks(served: Served, page: playwright.Page) -> None:
+def test_a_task_is_submitted_watched_and_approved_in_two_clicks(served: Served, page: Page) -> None:
     page.goto(served.url)
     page.get_by_label("What is to be done").fill("mail the club")
     page.locator("select[name=agent]").select_option("mailer")
@@ -110,7 +107,7 @@ def test_a_task_is_submitted_watched_and_approved_in_two_clicks(served: Served, 
     assert served.ended(run_id).run.outcome.kind is OutcomeKind.SUCCEEDED
 
 
-def test_a_denied_call_does_not_happen(served: Served, page: playwright.Page) -> None:
+def test_a_denied_call_does_not_happen(served: Served, page: Page) -> None:
     run_id = served.submit(served.client("bob", Role.OPERATOR), "mail the club again", "mailer")
     asked = served.asked(run_id)
     page.goto(f"{served.url}/approvals/{asked.id}")
@@ -121,7 +118,7 @@ def test_a_denied_call_does_not_happen(served: Served, page: playwright.Page) ->
     assert served.ended(run_id).run.outcome.results["mailer"].summary.startswith("not sent: a person was asked")
 
 
-def test_an_agent_is_cut_off_and_let_in_again(served: Served, page: playwright.Page) -> None:
+def test_an_agent_is_cut_off_and_let_in_again(served: Served, page: Page) -> None:
     page.goto(f"{served.url}/agents")
     form = page.get_by_role("form", name="Breaker of writer")
     form.get_by_label("Reason").fill("it writes nonsense")
@@ -136,7 +133,7 @@ def test_an_agent_is_cut_off_and_let_in_again(served: Served, page: playwright.P
     assert page.get_by_text("writer is cut off").count() == 0
 
 
-def test_the_ledger_is_searched_and_verified(served: Served, page: playwright.Page) -> None:
+def test_the_ledger_is_searched_and_verified(served: Served, page: Page) -> None:
     served.service.force_breaker("breaker", Force.OPEN, reason="a word to find", actor="ann")
     page.goto(f"{served.url}/ledger")
     page.get_by_label("Words").fill("a word to find")
@@ -146,7 +143,7 @@ def test_the_ledger_is_searched_and_verified(served: Served, page: playwright.Pa
     page.get_by_text("Whole:").wait_for()
 
 
-def test_the_check_page_marks_the_danger(served: Served, page: playwright.Page) -> None:
+def test_the_check_page_marks_the_danger(served: Served, page: Page) -> None:
     page.goto(f"{served.url}/check")
     page.get_by_label("The command").fill("cd / && rm -rf /")
     page.get_by_role("button", name="Check", exact=True).click()
@@ -154,7 +151,7 @@ def test_the_check_page_marks_the_danger(served: Served, page: playwright.Page) 
     assert page.locator("mark").first.inner_text() == "rm -rf /"
 
 
-def test_hostile_text_of_an_agent_never_becomes_markup(served: Served, page: playwright.Page) -> None:
+def test_hostile_text_of_an_agent_never_becomes_markup(served: Served, page: Page) -> None:
     client = served.client("bob", Role.OPERATOR)
     run_id = served.submit(client, f"do it {HOSTILE}", "rogue")
     asked = served.asked(run_id)
@@ -175,7 +172,7 @@ def test_hostile_text_of_an_agent_never_becomes_markup(served: Served, page: pla
 
 
 def test_a_stranger_is_led_to_the_door_and_then_to_where_they_wanted(
-    driver: playwright.Playwright, served: Served, tmp_path: Path
+    driver: Playwright, served: Served, tmp_path: Path
 ) -> None:
     with browsing(driver, tmp_path) as context:
         page = context.new_page()
@@ -194,7 +191,7 @@ def test_a_stranger_is_led_to_the_door_and_then_to_where_they_wanted(
         assert "/login" in page.url
 
 
-def test_pages_work_without_any_script(driver: playwright.Playwright, served: Served, tmp_path: Path) -> None:
+def test_pages_work_without_any_script(driver: Playwright, served: Served, tmp_path: Path) -> None:
     with browsing(driver, tmp_path, scripts=False) as context:
         page = context.new_page()
         sign_in(page, served, served.token("ann", Role.ADMIN))
@@ -205,7 +202,7 @@ def test_pages_work_without_any_script(driver: playwright.Playwright, served: Se
         assert served.ended(page.url.rpartition("/")[2]).run.state is RunState.ENDED
 
 
-def test_everything_can_be_reached_and_done_with_the_keyboard(served: Served, page: playwright.Page) -> None:
+def test_everything_can_be_reached_and_done_with_the_keyboard(served: Served, page: Page) -> None:
     run_id = served.submit(served.client("bob", Role.OPERATOR), "mail by keyboard", "mailer")
     page.goto(f"{served.url}/approvals/{served.asked(run_id).id}")
     page.keyboard.press("Tab")
@@ -260,7 +257,7 @@ _CHECK = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_accessible_on_desk_and_phone(served: Served, page: playwright.Page, scheme: str) -> None:
+def test_every_page_is_accessible_on_desk_and_phone(served: Served, page: Page, scheme: str) -> None:
     run_id = served.submit(served.client("bob", Role.OPERATOR), "mail for eyes and ears", "mailer")
     asked = served.asked(run_id)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -24,7 +24,7 @@ runs = sa.Table(
     sa.Column("idempotency_key", sa.Text, unique=True),
     sa.Column("submitted_at", sa.BigInteger, nullable=False),
 )
-sa.Index("il_run_state", runs.c.state)
+sa.Index("il_run_state", runs.c.state, runs.c.outcome)
 sa.Index("il_run_submitted", runs.c.submitted_at, runs.c.id)
 
 attempts = sa.Table(
