@@ -62,7 +62,7 @@ def main() -> None:
 def _fill(service: Service) -> None:
     """Runs that have ended, as they would lie in the store, without their records."""
     start = datetime.now(UTC) - timedelta(days=30)
-    with service._means.database.write() as conn:  # noqa: SLF001 - 10,000 real runs would take hours
+    with service._means.database.write() as conn:
         for number in range(RUNS):
             at = start + timedelta(minutes=number)
             run = Run(

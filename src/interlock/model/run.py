@@ -21,6 +21,8 @@ class RunState(StrEnum):
     RUNNING = "running"
     ROLLING_BACK = "rolling_back"
     ENDED = "ended"
+    SESSION = "session"
+    """Nothing to execute: an agent that somebody runs by hand asks the gate about its calls (``interlock hook``)."""
 
 
 class OutcomeKind(StrEnum):
@@ -109,6 +111,8 @@ class ErrorKind(StrEnum):
     BLOCKED = "blocked"
     DENIED = "denied"
     CANCELLED = "cancelled"
+    BUDGET = "budget"
+    """A budget is used up."""
     UNKNOWN_EFFECT = "unknown_effect"
     UNKNOWN = "unknown"
 

@@ -21,14 +21,18 @@ from interlock.surfaces.cli import (
     check,
     config,
     demo,
+    hook,
     init,
+    limits,
     mcp,
     plan,
     policy,
     run,
     serve,
     show,
+    store,
     tokens,
+    worker,
 )
 
 app = typer.Typer(
@@ -68,14 +72,19 @@ app.command()(show.show)
 app.command()(show.queue)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(store.app, name="store")
+app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
+app.add_typer(hook.app, name="hook")
 app.command()(run.resume)
 app.command()(run.cancel)
 app.command()(serve.serve)
 app.add_typer(tokens.app, name="tokens")
 app.command()(mcp.mcp)
+app.command("follow")(run.follow_run)
+app.command()(worker.worker)
 app.command()(demo.demo)
 
 
@@ -84,7 +93,7 @@ def main() -> None:
     from interlock.errors import InterlockError  # noqa: PLC0415
 
     try:
-        app()
+        app(prog_name="interlock")
     except InterlockError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
