@@ -477,6 +477,23 @@ class WorkerSettings(Section):
         return self
 
 
+class ServerSettings(Section):
+    """The HTTP API and the dashboard (``interlock serve``)."""
+
+    host: Word = "127.0.0.1"
+    """The address to listen on. Beyond this machine only with TLS, or behind a proxy that does it."""
+    port: Annotated[int, Field(strict=True, ge=0, le=65535)] = 8377
+    """The port; 0 takes a free one."""
+    names: tuple[Word, ...] = ()
+    """Host names under which people reach it besides ``localhost`` and the address; requests for others are refused."""
+    max_body_kb: Annotated[int, Field(strict=True, ge=1, le=65536)] = 1024
+    """Longest request, in KiB."""
+    requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1200
+    """Requests of one token in a minute, for each server process."""
+    session_s: Annotated[Seconds, Field(ge=60)] = 43200
+    """How long a browser stays signed in, in seconds."""
+
+
 BUILT_IN_AGENTS: Mapping[str, AgentSettings] = {
     "database-schema-agent": AgentSettings(max_concurrent=1, timeout_s=180, priority=Priority.HIGH),
     "security-authentication-agent": AgentSettings(max_concurrent=1, timeout_s=240, priority=Priority.CRITICAL),
@@ -513,6 +530,7 @@ class Sections(Section):
     scope: ScopeSettings = ScopeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     worker: WorkerSettings = WorkerSettings()
+    server: ServerSettings = ServerSettings()
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

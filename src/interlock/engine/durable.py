@@ -84,14 +84,6 @@ class Durable:
         DBOS.launch()
         self.queue, self.place_queue = own, shared
 
-    def prepare(self) -> None:
-        """Make DBOS's own tables where they are missing: enqueueing needs them as well."""
-        _quiet()
-        if not self.is_ready():
-            DBOS(config=self._config("prepare"))
-            DBOS.launch()
-            DBOS.destroy()
-
     def _config(self, executor_id: str) -> DBOSConfig:
         return {
             "name": "interlock",
@@ -123,6 +115,21 @@ class Durable:
                 system_database_engine=self._database.engine, application_name="interlock", lazy=True
             )
         return self._client
+
+    def prepare(self) -> None:
+        """Make DBOS's own tables where no worker has been yet: work may be put into a store before anybody executes.
+
+        Not in a transaction of ours: DBOS makes them on a connection of its own.
+        """
+        if self.queue or self.is_ready():
+            return
+        _quiet()
+        url = self._database.engine.url.render_as_string(hide_password=False)
+        try:
+            DBOS.migrate(url)
+        except Exception:
+            if not self.is_ready():  # another process may have made them at the same moment
+                raise
 
     def start_run(self, conn: sa.Connection, run_id: str, queue: str) -> None:
         """Have the run's body executed once the caller's transaction is committed."""

@@ -14,10 +14,11 @@ import orjson
 from interlock.config import Settings, ToolSettings, Undo
 from interlock.decide.chain import sequence
 from interlock.decide.judge import judge
-from interlock.decide.policy import PolicySet
+from interlock.decide.matching import Facts
+from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import flow, label_result
 from interlock.model.action import Action, Confidentiality, Finding, Integrity, Labels, Reading, Scope, Surface
-from interlock.model.decision import Decision, Verdict
+from interlock.model.decision import Decision, Policy, Verdict
 from interlock.model.history import History
 from interlock.model.risk import RiskLevel
 from interlock.ports import Clock
@@ -81,6 +82,20 @@ class Gate:
             labels = labels.join(Labels(integrity=Integrity.UNTRUSTED))
             decision = replace(decision, verdict=Verdict.ALLOW, warnings=(*decision.warnings, *decision.reasons))
         return decision, labels
+
+    def explain(self, action: Action, scope: Scope) -> tuple[Considered, ...]:
+        """Every rule of every policy, and why it does or does not match this action.
+
+        Raises:
+            Exception: whatever a reader raises; :meth:`judge` is the one that blocks over it.
+        """
+        reading = read(action, scope)
+        return self._policies.explain(Facts(action, reading, reading.findings, self._environment))
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._policies.policies
 
     def undo(self, tool: str) -> Undo | None:
         """How the tool's effects are undone, as people have declared it."""

@@ -13,19 +13,24 @@ import orjson
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
+from interlock.decide.access import Right, refusal
 from interlock.decide.govern import NAMES
+from interlock.decide.policy import Considered
 from interlock.decide.taint import begin
 from interlock.engine.durable import SHARED, own_queue
+from interlock.engine.identities import Identities
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
 from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.worker import Worker, is_dead
-from interlock.errors import NotFoundError, UsageError, did_you_mean
-from interlock.model.action import Action, Surface
+from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
+from interlock.model.action import Action, Scope, Surface
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
+from interlock.model.decision import Decision, Policy
 from interlock.model.history import History
+from interlock.model.identity import Identity
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Plan, Selection, Task
@@ -60,6 +65,7 @@ class Service:
         self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self.settings = means.settings
         self.catalogue = means.catalogue
+        self.identities = Identities(means.database, means.ledger, means.clock)
 
     def start(self, *, shared: bool = False) -> None:
         """Execute in this process too, and take over what dead processes have left.
@@ -89,6 +95,23 @@ class Service:
             self._worker.stop()
             self._worker = None
         self._means.database.close()
+
+    def judge(self, action: Action) -> Decision:
+        """What the gate would say to an action in this project. Nothing happens, nothing is recorded."""
+        return self._means.gate.judge(action, self._scope()).decision
+
+    def explain(self, action: Action) -> tuple[Considered, ...]:
+        """Every rule of every policy, and why it does or does not match the action."""
+        return self._means.gate.explain(action, self._scope())
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._means.gate.policies
+
+    def _scope(self) -> Scope:
+        scope = self._means.scope(str(self.settings.project))
+        return replace(scope, protected=(*scope.protected, *self.settings.policies.files))
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks."""
@@ -183,10 +206,22 @@ class Service:
         message = f"there is no run {run_id!r}: {hint}"
         raise NotFoundError(message)
 
-    def runs(self, *, states: Sequence[RunState] = (), limit: int = 50) -> list[Run]:
-        """Runs, newest first."""
+    def runs(self, *, states: Sequence[RunState] = (), before: str = "", limit: int = 50) -> list[Run]:
+        """Runs, newest first; ``before`` is the id of a run to go on after.
+
+        Raises:
+            NotFoundError: when there is no run of that id.
+        """
         with self._means.database.read() as conn:
-            return rows.list_runs(conn, states=states, limit=limit)
+            mark = rows.find_run(conn, before) if before else None
+            if before and mark is None:
+                raise NotFoundError(f"there is no run {before!r} to go on after")
+            return rows.list_runs(conn, states=states, before=mark, limit=limit)
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are by state, and by outcome for those that have ended."""
+        with self._means.database.read() as conn:
+            return rows.count_runs(conn)
 
     def view(self, run_id: str) -> RunView:
         """The run with everything that belongs to it."""
@@ -234,8 +269,12 @@ class Service:
         return run
 
     def diff(self, run_id: str) -> str:
-        """What the run has changed so far, as a unified diff; empty when its line is gone."""
-        return self._means.workspaces.run_diff(self.find_run(run_id).id)
+        """What the run has changed so far, as a unified diff; empty when its line has not begun or is gone."""
+        run = self.find_run(run_id)
+        try:
+            return self._means.workspaces.run_diff(run.id)
+        except WorkspaceError:
+            return ""
 
     def approvals(self, *, states: Sequence[ApprovalState] = (ApprovalState.PENDING,)) -> list[Approval]:
         """Questions to people, oldest first."""
@@ -269,6 +308,21 @@ class Service:
             ApprovalError: when the vote does not count, and why.
         """
         return self._means.approvals.vote(self.find_approval(approval_id).id, voter, approve=approve, note=note)
+
+    def answer(self, approval_id: str, who: Identity, *, approve: bool, digest: str, note: str = "") -> Approval:
+        """Answer a question as an identified person who has seen ``digest``.
+
+        Raises:
+            ApprovalError: when it was a program, another subject was seen, or the vote does not count.
+            NotFoundError: when there is no such question.
+        """
+        approval = self.find_approval(approval_id)
+        no = refusal(who, Right.ANSWER)
+        if no:
+            raise ApprovalError(no)
+        if digest != approval.digest:
+            raise ApprovalError("what you have seen is not what this question is about: look at it again")
+        return self._means.approvals.vote(approval.id, who.name, approve=approve, note=note)
 
     def queue(self) -> list[QueuePlace]:
         """What waits for a place, next one first."""
@@ -396,6 +450,18 @@ class Service:
         texts += [str(entry.data["action"]) for entry in blocked if entry.data.get("action")]
         return [orjson.loads(text) for text in texts]
 
+    def search(
+        self, *, text: str = "", kind: str = "", actor: str = "", run_id: str = "", before: int = 0, limit: int = 100
+    ) -> tuple[list[LedgerEntry], int]:
+        """Records newest first, and where to go on (0: the end); see :meth:`interlock.engine.ledger.Ledger.search`."""
+        return self._means.ledger.search(
+            text=text, kind=kind, actor=actor, run_id=run_id, before=before, limit=limit
+        )  # fmt: skip
+
+    def newest_entry(self) -> int:
+        """The sequence number of the last record, 0 for none."""
+        return self._means.ledger.newest()
+
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""
         states = [state for state in RunState if state not in {RunState.ENDED, RunState.SESSION}]
@@ -407,8 +473,9 @@ class Service:
             now = micros(self._means.database.time(conn, self._means.clock.now()))
             return any(row.queue != own_queue(row.id) and not is_dead(row, now) for row in queue.list_workers(conn))
 
-    def has_living_worker(self, now: datetime) -> bool:
+    def has_living_worker(self, now: datetime | None = None) -> bool:
         """Whether any process executes."""
+        now = now or self._means.clock.now()
         with self._means.database.read() as conn:
             shared = micros(self._means.database.time(conn, now))
             return any(not is_dead(row, shared) for row in queue.list_workers(conn))

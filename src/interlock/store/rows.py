@@ -65,12 +65,28 @@ def find_run_by_key(conn: sa.Connection, idempotency_key: str) -> Run | None:
     return noun_of(Run, row) if row else None
 
 
-def list_runs(conn: sa.Connection, *, states: Sequence[RunState] = (), limit: int = 50) -> list[Run]:
-    """Runs, newest first."""
+def list_runs(
+    conn: sa.Connection, *, states: Sequence[RunState] = (), before: Run | None = None, limit: int = 50
+) -> list[Run]:
+    """Runs, newest first, those submitted before the run ``before``."""
     query = sa.select(t.runs.c.run).order_by(t.runs.c.submitted_at.desc(), t.runs.c.id.desc()).limit(limit)
     if states:
         query = query.where(t.runs.c.state.in_(states))
+    if before is not None:
+        at = micros(before.submitted_at)
+        query = query.where(
+            (t.runs.c.submitted_at < at) | ((t.runs.c.submitted_at == at) & (t.runs.c.id < before.id))
+        )
     return [noun_of(Run, row) for row in conn.execute(query).scalars()]
+
+
+def count_runs(conn: sa.Connection) -> dict[str, int]:
+    """How many runs there are, by state, and by outcome for those that have ended."""
+    query = sa.select(t.runs.c.state, t.runs.c.outcome, sa.func.count()).group_by(t.runs.c.state, t.runs.c.outcome)
+    found: dict[str, int] = {}
+    for state, outcome, count in conn.execute(query):
+        found[outcome or state] = found.get(outcome or state, 0) + count
+    return found
 
 
 def matching_run_ids(conn: sa.Connection, prefix: str) -> list[str]:

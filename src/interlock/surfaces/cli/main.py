@@ -24,11 +24,14 @@ from interlock.surfaces.cli import (
     hook,
     init,
     limits,
+    mcp,
     plan,
     policy,
     run,
+    serve,
     show,
     store,
+    tokens,
     worker,
 )
 
@@ -77,6 +80,9 @@ app.add_typer(config.app, name="config")
 app.add_typer(hook.app, name="hook")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command()(serve.serve)
+app.add_typer(tokens.app, name="tokens")
+app.command()(mcp.mcp)
 app.command("follow")(run.follow_run)
 app.command()(worker.worker)
 app.command()(demo.demo)
