@@ -15,8 +15,8 @@ from interlock.config import Settings
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
-from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.service import Service
@@ -32,7 +32,7 @@ from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
-_RUNNERS = ("command", "function")
+_RUNNERS = ("command", "function", "llm", "claude")
 
 
 def build(
@@ -103,6 +103,7 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
 
     Raises:
         ConfigError: when it has none, or an unknown one.
+        MissingExtraError: when it needs an extra that is not installed.
     """
     if spec.name in functions:
         return FunctionRunner(functions[spec.name])
@@ -111,6 +112,14 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
         return CommandRunner(spec.runner.options, wrap=_contained(settings))
+    if spec.runner.kind == "llm":
+        from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
+
+        return LlmRunner(spec, spec.runner.options)
+    if spec.runner.kind == "claude":
+        from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
+
+        return ClaudeRunner(spec, spec.runner.options)
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
 

@@ -7,32 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from interlock.config import ToolSettings, Undo
-from interlock.decide.chain import noted_block, sequence, should_stop
-from interlock.decide.judge import judge
-from interlock.decide.policy import PolicySet
+from interlock.decide.chain import noted_block, should_stop
 from interlock.decide.reach import Reach, reach
-from interlock.decide.taint import after_call, flow, label_result
+from interlock.decide.taint import after_call
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
-from interlock.model.action import Action, Confidentiality, Finding, Labels, Reading, Scope, Surface
+from interlock.model.action import Action, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
-from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict
-from interlock.reading.read import read
-from interlock.reading.secrets import redact
 from interlock.store import queue, rows
 from interlock.store.database import Database
 
@@ -42,70 +37,7 @@ _DEADLINE_S = 5.0
 """For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
 
 _POLL_S = 0.2
-_ASKED = "a person was asked and the answer is: "
-_SUMMARY = 200
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
-    """A decision with what was read on the way to it."""
-
-    decision: Decision
-    reading: Reading
-
-
-class Gate:
-    """Judges actions. Knows the policies and the environment, keeps nothing."""
-
-    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings]) -> None:
-        self._policies = policies
-        self._environment = environment
-        self._tools = tools
-
-    def judge(
-        self, action: Action, scope: Scope, *, history: History | None = None, floor: RiskLevel = RiskLevel.LOW
-    ) -> Judged:
-        """The decision on one action. Never raises: an error is a block."""
-        try:
-            reading = read(action, scope)
-            flowing = self._declared(action)
-            if history is not None:
-                flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
-            decision = judge(action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment)
-        except Exception as error:  # noqa: BLE001 - closed on failure: whatever broke, the answer is block
-            return Judged(decision=_failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
-        return Judged(decision=decision, reading=reading)
-
-    def undo(self, tool: str) -> Undo | None:
-        """How the tool's effects are undone, as people have declared it."""
-        declared = self._tools.get(tool)
-        return declared.undo if declared else None
-
-    def _declared(self, action: Action) -> tuple[Finding, ...]:
-        if action.kind is not Surface.TOOL_CALL or self.undo(action.tool) is not Undo.IRREVERSIBLE:
-            return ()
-        reason = f"What {action.tool} does cannot be undone."
-        return (
-            Finding(
-                detector="reach",
-                kind="reach.irreversible",
-                severity=RiskLevel.HIGH,
-                evidence=action.tool,
-                reason=reason,
-            ),
-        )
-
-
-def _shown_finding(finding: Finding) -> str:
-    return f"{finding.kind}: {finding.evidence}"
-
-
-def _failed(action: Action, why: str) -> Decision:
-    reason = f"the gate could not judge this and therefore blocks it ({redact(why)[:_SUMMARY]})"
-    return Decision(
-        verdict=Verdict.BLOCK, reasons=(reason,), rule_ids=("gate.failed",), risk=RiskLevel.CRITICAL,
-        action_digest=action.digest,
-    )  # fmt: skip
+ASKED = "a person was asked and the answer is: "
 
 
 class AttemptGate:
@@ -169,7 +101,7 @@ class AttemptGate:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
             except Exception as error:  # noqa: BLE001 - closed on failure
-                return CallVerdict(decision=_failed(action, f"{type(error).__name__}: {error}"), effect_id="")
+                return CallVerdict(decision=failed(action, f"{type(error).__name__}: {error}"), effect_id="")
 
     async def review(self, surface: Surface, args: Mapping[str, Any]) -> Decision:
         """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm."""
@@ -193,7 +125,7 @@ class AttemptGate:
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""
         if await asyncio.to_thread(self._write, lambda conn: self._use(conn, action)):
-            return _granted(judged)
+            return granted(judged)
         approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged.decision))
         self._pause()
         try:
@@ -201,12 +133,12 @@ class AttemptGate:
         finally:
             self._go_on()
         if state is not ApprovalState.APPROVED:
-            return _refused(judged, f"{_ASKED}{state}")
+            return refused(judged, f"{ASKED}{state}")
         again = await asyncio.to_thread(self._judge_call, action)
         if again.decision.verdict is Verdict.BLOCK:
             return again
         used = await asyncio.to_thread(self._write, lambda conn: self._use(conn, action))
-        return _granted(again) if used else _refused(again, "the yes was no longer valid at the moment of use")
+        return granted(again) if used else refused(again, "the yes was no longer valid at the moment of use")
 
     def _put(self, conn: sa.Connection, action: Action, decision: Decision) -> str:
         approval = self._approvals.ask(
@@ -215,9 +147,7 @@ class AttemptGate:
                 run_id=self._attempt.run_id,
                 subject=action.kind.value,
                 digest=action.digest,
-                shown={"agent": action.agent, "tool": action.tool, "call": summary_of(action), "args": dict(action.args),
-                       "reasons": list(decision.reasons), "risk": decision.risk,
-                       "findings": [_shown_finding(finding) for finding in decision.findings]},
+                shown=shown_of(action, decision),
                 reason=decision.reason,
                 requester=self._requester,
                 quorum=decision.quorum,
@@ -275,7 +205,7 @@ class AttemptGate:
             rows.insert_effect(conn, effect, outside=outside)
             self._record(
                 conn, "effect.intended",
-                {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **_facts(action, decision)},
+                {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
             )  # fmt: skip
         self._calls[effect.id] = (action, judged.reading)
         return CallVerdict(
@@ -285,11 +215,11 @@ class AttemptGate:
     def _block(self, conn: sa.Connection, action: Action, decision: Decision) -> CallVerdict:
         history = noted_block(_history(conn, self._attempt.run_id))
         rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
-        denied = any(reason.startswith(_ASKED) for reason in decision.reasons)
+        denied = any(reason.startswith(ASKED) for reason in decision.reasons)
         self.refusal = AgentError(
             kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
         )
-        self._record(conn, "call.blocked", _facts(action, decision))
+        self._record(conn, "call.blocked", facts_of(action, decision))
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})
@@ -301,30 +231,18 @@ class AttemptGate:
         action, reading = self._calls.pop(effect_id, (None, Reading()))
         if action is None:
             unknown = Action(kind=Surface.TOOL_RESULT, args={"text": ""})
-            return _failed(unknown, "there is no open call of that id")
+            return failed(unknown, "there is no open call of that id")
         try:
             return await asyncio.wait_for(
                 asyncio.to_thread(self._settle_call, effect_id, action, reading, ok, output, labels), _DEADLINE_S
             )
         except Exception as error:  # noqa: BLE001 - closed on failure
-            return _failed(action, f"{type(error).__name__}: {error}")
+            return failed(action, f"{type(error).__name__}: {error}")
 
     def _settle_call(
         self, effect_id: str, action: Action, reading: Reading, ok: bool, output: str, labels: Labels | None
     ) -> Decision:
-        known = self._gate.undo(action.tool) is not None  # people have vouched for this tool in the configuration
-        origin = (
-            Labels(confidentiality=Confidentiality.INTERNAL)
-            if known
-            else label_result(action.tool, action.args, reading)
-        )
-        labels = origin.join(labels) if labels else origin
-        result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
-        decision = self._gate.judge(result, self._scope).decision
-        if decision.verdict is Verdict.CONFIRM:
-            # Nobody is asked about every odd web page: the result may be read, as untrusted, and flow decides later.
-            labels = labels.join(Labels(integrity=labels.integrity.__class__.UNTRUSTED))
-            decision = replace(decision, verdict=Verdict.ALLOW, warnings=(*decision.warnings, *decision.reasons))
+        decision, labels = self._gate.judge_result(action, reading, self._scope, output, labels)
         with self._database.write() as conn:
             effect = rows.find_effect(conn, effect_id)
             if effect is not None and effect.state is EffectState.INTENDED:
@@ -354,34 +272,13 @@ class AttemptGate:
             return work(conn)
 
 
-def summary_of(action: Action) -> str:
-    """One redacted line for people: the tool and what it is about, else the main thing that it gets."""
-    named = next((str(action.args[name]) for name in ("path", "file_path", "url") if action.args.get(name)), "")
-    main = named or action.text
-    if not main and action.args:
-        main = ", ".join(f"{name}={value}" for name, value in action.args.items())
-    line = " ".join(redact(main).split())
-    return f"{action.tool}: {line[:_SUMMARY]}" + ("…" if len(line) > _SUMMARY else "")
-
-
-def _facts(action: Action, decision: Decision) -> dict[str, Any]:
-    return {
-        "tool": action.tool,
-        "call": summary_of(action),
-        "digest": action.digest,
-        "verdict": decision.verdict,
-        "risk": decision.risk,
-        "rules": list(decision.rule_ids),
-        "reasons": list(decision.reasons),
-        "warnings": list(decision.warnings),
-    }
-
-
-def _granted(judged: Judged) -> Judged:
+def granted(judged: Judged) -> Judged:
+    """The same, now that people have said yes."""
     return replace(judged, decision=replace(judged.decision, verdict=Verdict.ALLOW))
 
 
-def _refused(judged: Judged, why: str) -> Judged:
+def refused(judged: Judged, why: str) -> Judged:
+    """The same as a block, for one more reason."""
     reasons = (why, *judged.decision.reasons)
     return replace(judged, decision=replace(judged.decision, verdict=Verdict.BLOCK, reasons=reasons))
 

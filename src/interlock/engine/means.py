@@ -13,8 +13,8 @@ from interlock.config import Settings
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
-from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate, scope_of
 from interlock.engine.ledger import Ledger
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
@@ -88,10 +88,4 @@ class Means:
 
     def scope(self, workspace: str = "") -> Scope:
         """Where an action would take effect."""
-        return Scope(
-            workspace=workspace,
-            granted=tuple(f"{self.settings.project}/{glob}" for glob in self.settings.scope.paths),
-            protected=self.settings.workspace.protected,
-            hosts=self.settings.scope.hosts,
-            dialect=self.settings.scope.dialect,
-        )
+        return scope_of(self.settings, workspace)

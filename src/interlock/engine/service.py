@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from interlock.decide import breaker as breaker_rules
 from interlock.decide.taint import begin
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
+from interlock.engine.sessions import Sessions
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
@@ -22,6 +24,7 @@ from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
+from interlock.model.session import Session, SessionVerdict, Spooled
 from interlock.store import queue, rows
 from interlock.store.database import micros
 
@@ -46,6 +49,7 @@ class Service:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._worker: Worker | None = None
+        self._sessions = Sessions(means)
         self.settings = means.settings
         self.catalogue = means.catalogue
 
@@ -181,6 +185,9 @@ class Service:
         if run.state is RunState.ENDED:
             message = f"{run.id} has already ended: {run.outcome.kind if run.outcome else ''}"
             raise UsageError(message)
+        if run.state is RunState.SESSION:
+            message = f"{run.id} is a session of {run.task.submitter}'s own: end it where it runs"
+            raise UsageError(message)
         with self._means.database.write() as conn:
             rows.request_cancel(conn, run.id, actor)
             self._means.ledger.append(conn, run.id, "run.cancel_requested", {}, actor=actor, once="cancel")
@@ -254,6 +261,26 @@ class Service:
             )  # fmt: skip
         return after
 
+    def judge_call(
+        self, session: Session, tool: str, args: Mapping[str, Any], *, wait: timedelta, elsewhere: bool = False
+    ) -> SessionVerdict:
+        """Judge a call of an agent that somebody runs by hand, and record it; people are waited for as long as ``wait``.
+
+        With ``elsewhere`` a confirm is answered as such: the agent's own program asks the person in front of it.
+        Never raises: whatever goes wrong is a block.
+        """
+        return self._sessions.before(session, tool, args, wait=wait, elsewhere=elsewhere)
+
+    def settle_call(
+        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool, output: str
+    ) -> SessionVerdict:
+        """Record how such a call came out and judge its result. Never raises."""
+        return self._sessions.after(session, tool, args, ok=ok, output=output)
+
+    def take_in(self, calls: Sequence[Spooled]) -> None:
+        """Record calls that were judged before the store was open. The same one twice is recorded once."""
+        self._sessions.take_in(calls)
+
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
         return self._means.ledger.verify()
@@ -268,7 +295,7 @@ class Service:
 
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""
-        states = [state for state in RunState if state is not RunState.ENDED]
+        states = [state for state in RunState if state not in {RunState.ENDED, RunState.SESSION}]
         return list(reversed(self.runs(states=states, limit=1000)))
 
     def has_living_worker(self, now: datetime) -> bool:

@@ -21,6 +21,8 @@ class RunState(StrEnum):
     RUNNING = "running"
     ROLLING_BACK = "rolling_back"
     ENDED = "ended"
+    SESSION = "session"
+    """Nothing to execute: an agent that somebody runs by hand asks the gate about its calls (``interlock hook``)."""
 
 
 class OutcomeKind(StrEnum):

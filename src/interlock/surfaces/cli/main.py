@@ -21,6 +21,7 @@ from interlock.surfaces.cli import (
     check,
     config,
     demo,
+    hook,
     init,
     plan,
     policy,
@@ -68,6 +69,7 @@ app.add_typer(breakers.app, name="breakers")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
+app.add_typer(hook.app, name="hook")
 app.command()(run.resume)
 app.command()(run.cancel)
 app.command()(demo.demo)
