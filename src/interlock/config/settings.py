@@ -339,7 +339,7 @@ class AgentSettings(Section):
     """Chosen only to replace another agent."""
 
 
-ALWAYS_PROTECTED = ("interlock.yaml", ".interlock/**", ".git/**")
+ALWAYS_PROTECTED = ("interlock.yaml", "interlock-pins.json", ".interlock/**", ".git/**")
 """An agent that could change these would configure its own gate."""
 
 
@@ -362,7 +362,7 @@ class WorkspaceSettings(Section):
         ".github/CODEOWNERS",
         *ALWAYS_PROTECTED,
     )
-    """Globs of files that only people change. ``interlock.yaml``, ``.interlock`` and ``.git`` always are."""
+    """Globs of files that only people change. ``interlock.yaml``, ``interlock-pins.json``, ``.interlock`` and ``.git`` always are."""
 
     @field_validator("protected")
     @classmethod

@@ -19,6 +19,7 @@ from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
+from interlock.model.decision import Decision
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Plan, Selection, Task
@@ -272,10 +273,18 @@ class Service:
         return self._sessions.before(session, tool, args, wait=wait, elsewhere=elsewhere)
 
     def settle_call(
-        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool, output: str
+        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool | None, output: str
     ) -> SessionVerdict:
-        """Record how such a call came out and judge its result. Never raises."""
+        """Record how such a call came out (None: nobody knows) and judge its result. Never raises."""
         return self._sessions.after(session, tool, args, ok=ok, output=output)
+
+    def judge_definition(self, session: Session, tool: str, text: str) -> Decision:
+        """Judge what a tool says of itself before a model reads it. Never raises: whatever goes wrong is a block."""
+        return self._sessions.define(session, tool, text)
+
+    def note(self, session: Session, kind: str, data: Mapping[str, Any]) -> None:
+        """Record something that has happened in such an agent's session besides its calls."""
+        self._sessions.note(session, kind, data)
 
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record calls that were judged before the store was open. The same one twice is recorded once."""

@@ -23,6 +23,7 @@ from interlock.surfaces.cli import (
     demo,
     hook,
     init,
+    mcp_gateway,
     plan,
     policy,
     run,
@@ -70,6 +71,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.add_typer(hook.app, name="hook")
+app.add_typer(mcp_gateway.app, name="mcp-gateway")
 app.command()(run.resume)
 app.command()(run.cancel)
 app.command()(demo.demo)
