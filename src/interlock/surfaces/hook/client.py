@@ -14,8 +14,8 @@ import socket
 import sys
 import time
 
-from interlock.surfaces.hook import dialects
-from interlock.surfaces.hook.dialects import Answer, Asked, Unreadable
+from interlock.runners import dialects
+from interlock.runners.dialects import Answer, Asked, Unreadable
 
 MAX_INPUT = 8 << 20
 """Bytes of one event."""

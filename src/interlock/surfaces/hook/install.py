@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from interlock.errors import UsageError
-from interlock.surfaces.hook import dialects
+from interlock.runners import dialects
 
 MARK = "surfaces/hook/start.py"
 """What is in every command of ours and in nobody else's."""

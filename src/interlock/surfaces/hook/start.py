@@ -8,7 +8,7 @@ _PACKAGE = type(sys)("interlock")
 _PACKAGE.__path__ = [_ROOT]
 sys.modules["interlock"] = _PACKAGE  # the package itself without its public names: those cost a quarter of the time
 
-from interlock.surfaces.hook.client import main
+from interlock.surfaces.hook.client import main  # noqa: E402 - found by what stands above
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
