@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -131,7 +132,9 @@ def test_a_poisoned_definition_is_hidden_and_refused_and_no_approval_helps(servi
     assert "tool.hidden" in kinds(service)
 
 
-def test_a_changed_definition_is_hidden_and_refused_until_exactly_it_is_accepted(service: Service, project: Path) -> None:
+def test_a_changed_definition_is_hidden_and_refused_until_exactly_it_is_accepted(
+    service: Service, project: Path
+) -> None:
     async def seen(client: Client[Any]) -> set[str]:
         return await names(client)
 
@@ -181,7 +184,9 @@ def test_pins_live_in_the_committed_file_where_there_is_one(service: Service, pr
     assert set(json.loads((project / COMMITTED).read_text())["servers"]["odd"]["pinned"]) == {"echo"}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"servers": {"odd": {}}}', '{"servers": {"odd": {"pinned": 1, "offered": 2}}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"servers": {"odd": {}}}', '{"servers": {"odd": {"pinned": 1, "offered": 2}}}']
+)
 def test_pins_that_cannot_be_read_accept_nothing(service: Service, project: Path, content: str) -> None:
     (project / COMMITTED).write_text(content)
     with pytest.raises(ConfigError, match="pins"):
@@ -200,7 +205,9 @@ def test_a_server_that_does_not_start_is_said_to_be_out_of_reach(service: Servic
         with_client(service, Upstream(command=command, name="odd"), names)
 
 
-def test_what_a_server_that_ends_in_a_call_did_is_unknown_and_the_next_call_works(service: Service, project: Path) -> None:
+def test_what_a_server_that_ends_in_a_call_did_is_unknown_and_the_next_call_works(
+    service: Service, project: Path
+) -> None:
     async def work(client: Client[Any]) -> str:
         with pytest.raises(ToolError, match="nobody knows"):
             await client.call_tool("die", {"text": "x"})
@@ -314,10 +321,15 @@ def test_the_command_serves_a_client_over_standard_input_and_output(service: Ser
 
     upstream = telling(project, {"echo": {}})
     words = ["-m", "interlock", "mcp-gateway", "--name", "odd", "--wait", "0", "--", *upstream.command]
-    import os
 
     async def go() -> str:
-        transport = StdioTransport(sys.executable, words, cwd=str(project), env=dict(os.environ), keep_alive=False)
+        transport = StdioTransport(
+            sys.executable,
+            words,
+            cwd=str(project),
+            env={**os.environ, "PYTHONPATH": str(ODD.parents[2] / "src")},
+            keep_alive=False,
+        )
         async with Client(transport, mode="legacy") as client:
             assert await names(client) == {"echo"}
             return text_of(await client.call_tool("echo", {"text": "hi"}))
@@ -369,9 +381,14 @@ def installed(*parts: str) -> str:
 def test_mcp_server_git_answers_reads_and_its_destructive_calls_are_judged(service: Service, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()
-    for words in (["init", "-q"], ["-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", "start"]):
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", "start"],
+    ):
         subprocess.run(["git", *words], cwd=repository, check=True)
-    upstream = Upstream(command=(installed("git", "bin", "mcp-server-git"), "--repository", str(repository)), name="git")
+    upstream = Upstream(
+        command=(installed("git", "bin", "mcp-server-git"), "--repository", str(repository)), name="git"
+    )
 
     async def work(client: Client[Any]) -> None:
         assert {"git_status", "git_log", "git_commit"} <= await names(client)
@@ -397,18 +414,17 @@ def test_mcp_server_sqlite_answers_queries_and_is_held_from_dropping_a_table(ser
         assert connection.execute("SELECT count(*) FROM athletes").fetchone() == (2,)
 
 
-def test_server_filesystem_reads_and_may_not_write_where_nobody_granted_it(service: Service, project: Path) -> None:
+def test_server_filesystem_reads_and_may_not_write_what_only_people_change(service: Service, project: Path) -> None:
     program = installed("npm", "node_modules", ".bin", "mcp-server-filesystem")
-    outside = project.parent / "outside"
-    outside.mkdir()
     (project / "a.txt").write_text("alpha\n")
-    upstream = Upstream(command=(program, str(project), str(outside)), name="filesystem")
 
     async def work(client: Client[Any]) -> None:
         said = await client.call_tool("read_text_file", {"path": str(project / "a.txt")})
         assert "alpha" in text_of(said)
-        with pytest.raises(ToolError, match="refuses"):
-            await client.call_tool("write_file", {"path": str(outside / "b.txt"), "content": "b"})
+        for place in (project / "interlock.yaml", project / ".git" / "hooks" / "pre-commit"):
+            with pytest.raises(ToolError, match="refuses"):
+                await client.call_tool("write_file", {"path": str(place), "content": "b"})
 
-    with_client(service, upstream, work)
-    assert not (outside / "b.txt").exists()
+    before = (project / "interlock.yaml").read_bytes()
+    with_client(service, Upstream(command=(program, str(project)), name="filesystem"), work)
+    assert (project / "interlock.yaml").read_bytes() == before

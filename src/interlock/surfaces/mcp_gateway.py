@@ -8,6 +8,7 @@ no elicitation): such a channel would not pass the gate. All is in the ledger, u
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -31,6 +32,7 @@ try:
     from fastmcp.exceptions import ToolError
     from fastmcp.server.middleware import Middleware
     from fastmcp.server.providers.proxy import ProxyProvider
+    from mcp.shared.exceptions import MCPError
 except ModuleNotFoundError as missing:
     raise MissingExtraError("the MCP gateway", "mcp") from missing
 
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from fastmcp.tools.base import Tool, ToolResult
 
     from interlock.engine.service import Service
+
+_START_S = 60.0
+"""For the server to start and to say hello: some are fetched first."""
 
 _SEEN_FOR_S = 5.0
 """How long the provider may find a tool in the list that we have just looked at: every call looks anew before."""
@@ -133,13 +138,14 @@ class Gateway(Middleware):
                 _log.warning("%s is hidden: %s", tool, why)
             yield self.server
         finally:
-            await self._client.close()
+            await self._closed()
 
     async def _connect(self) -> None:
         try:
-            await asyncio.wait_for(self._client.__aenter__(), self._patience.server.total_seconds())
+            await asyncio.wait_for(self._client.__aenter__(), _START_S)
         except Exception as error:
-            raise GatewayError(f"{self._name} cannot be reached: {redact(str(error))}") from error
+            why = redact(str(error)) or type(error).__name__
+            raise GatewayError(f"{self._name} cannot be reached: {why}") from error
 
     async def _looked(self) -> dict[str, tuple[Tool, str]]:
         """Every tool of the server, with the reason why it is hidden, empty when it is not.
@@ -235,17 +241,19 @@ class Gateway(Middleware):
         if verdict.decision.verdict is not Verdict.ALLOW:
             call.close()
             raise ToolError(f"Interlock refuses this call: {verdict.decision.reason}")
+        patience = self._patience.server.total_seconds()
         try:
-            result = await asyncio.wait_for(self._upstream(call), self._patience.server.total_seconds())
-        except ToolError as error:
-            await self._settle(tool, args, ok=False, output=str(error))
-            raise
-        except BaseException as error:
+            result = await asyncio.wait_for(self._upstream(call), patience)
+        except ServerFailed as error:
+            await self._settle(
+                tool, args, ok=False if error.refused else None, output=str(error) if error.refused else ""
+            )
+            raise ToolError(str(error)) from error
+        except TimeoutError as error:
+            await self._settle(tool, args, ok=None, output="")
+            raise ToolError(f"{self._name} has not answered after {patience:g} s; nobody knows what it did") from error
+        except BaseException:  # the client has gone, or we are ending
             await asyncio.shield(self._settle(tool, args, ok=None, output=""))
-            if isinstance(error, TimeoutError):
-                raise ToolError(
-                    f"{self._name} has not answered after {self._patience.server.total_seconds():g} s; nobody knows what it did"
-                ) from error
             raise
         warnings = await self._settle(tool, args, ok=not getattr(result, "is_error", False), output=texts(result))
         if warnings and hasattr(result, "content"):
@@ -265,26 +273,41 @@ class Gateway(Middleware):
         """Wait for the server; one that has ended is started again for the next call, never for this one."""
         try:
             return await work
-        except (ToolError, asyncio.CancelledError, InterlockError):
+        except (asyncio.CancelledError, TimeoutError, InterlockError):
             raise
         except Exception as error:
-            _log.warning("%s failed: %s", self._name, redact(str(error)))
-            await self._restarted()
-            raise ServerFailed(f"{self._name} failed: {redact(str(error))}; nobody knows what it did") from error
+            said = redact(str(error))
+            if _is_refusal(error):
+                raise ServerFailed(said, refused=True) from error
+            _log.warning("%s failed: %s", self._name, said)
+            await self._closed()
+            with contextlib.suppress(GatewayError):  # then the next call says it
+                await self._connect()
+            raise ServerFailed(f"{self._name} failed ({said}); nobody knows what it did", refused=False) from error
 
-    async def _restarted(self) -> None:
+    async def _closed(self) -> None:
         try:
             await self._client.close()
         except Exception as error:  # noqa: BLE001 - it is being thrown away
-            _log.info("closing it: %s", error)
-        try:
-            await self._connect()
-        except GatewayError as error:
-            _log.warning("%s", error)
+            _log.info("closing %s: %s", self._name, error)
 
 
-class ServerFailed(Exception):  # noqa: N818 - what the client reads, not what we catch
-    """Raised to the client when the server behind the gateway ended or broke the protocol."""
+class ServerFailed(Exception):  # noqa: N818 - what the client reads
+    """Raised when the server did not answer a request properly; ``refused``: it said so itself, and did nothing."""
+
+    def __init__(self, message: str, *, refused: bool) -> None:
+        self.refused = refused
+        super().__init__(message)
+
+
+_REFUSALS = frozenset({mcp_types.INVALID_PARAMS, mcp_types.INVALID_REQUEST, mcp_types.METHOD_NOT_FOUND})
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether the server has said that it did not understand the request."""
+    while error is not None and not isinstance(error, MCPError):
+        error = error.__cause__
+    return error is not None and error.error.code in _REFUSALS
 
 
 async def run_gateway(gateway: Gateway) -> None:
