@@ -350,6 +350,8 @@ class WorkspaceSettings(Section):
     """``auto``: a git worktree where there is git, else a copy."""
     deliver: Literal["review", "merge", "patch"] = "review"
     """``review`` leaves a branch, ``merge`` merges it into ``target``, ``patch`` writes a file."""
+    undo: Literal["per_call", "per_attempt"] = "per_call"
+    """``per_call`` keeps the files as they are before each call that may change them, so that one call can be undone; what that costs is in ``docs/adr/``."""
     target: str = ""
     """The branch for ``merge``; empty: the branch that was checked out when the run began."""
     protected: tuple[Word, ...] = (

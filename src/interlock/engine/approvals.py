@@ -15,7 +15,6 @@ from interlock.errors import ApprovalError, NotFoundError
 from interlock.model.approval import Approval, ApprovalState, Vote
 from interlock.model.ids import new_id
 from interlock.model.run import RunState
-from interlock.model.run import RunState
 from interlock.ports import Clock
 from interlock.store import rows
 from interlock.store.database import Database
@@ -158,9 +157,3 @@ class Approvals:
     def _record(self, conn: sa.Connection, approval: Approval, kind: str, *, actor: str, **data: Any) -> None:
         facts = {"approval": approval.id, "subject": approval.subject, "digest": approval.digest, **data}
         self._ledger.append(conn, approval.run_id, kind, facts, actor=actor)
-
-
-def _is_session(conn: sa.Connection, run_id: str) -> bool:
-    """Whether nobody executes the run: then there is no body to wake, and perhaps not even DBOS's tables."""
-    run = rows.find_run(conn, run_id)
-    return run is not None and run.state is RunState.SESSION

@@ -17,6 +17,7 @@ from interlock.decide.recover import classify
 from interlock.engine.gate import AttemptGate
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
+from interlock.engine.undo import Checkpoints
 from interlock.engine.validate import failed_validator
 from interlock.errors import ConflictError
 from interlock.model.action import Surface
@@ -107,7 +108,9 @@ class AttemptLine:
         One that gave its permit back to wait for a person, and whose worker died meanwhile, gets in line again first.
         """
         while True:
-            claimed, ended = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled))
+            claimed, ended = await self._means.write(
+                lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled)
+            )
             if claimed is not None or ended:
                 return claimed
             if switch.lost:
@@ -179,6 +182,7 @@ class AttemptLine:
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
             worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
             environment=run.environment, requester=run.task.submitter, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
+            checkpoints=self._checkpoints(attempt),
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
@@ -186,6 +190,9 @@ class AttemptLine:
         await self._check(attempt, job, gate, spec)
         await self._integrate(attempt, run)
         return attempt
+
+    def _checkpoints(self, attempt: Attempt) -> Checkpoints | None:
+        return Checkpoints(self._means, attempt) if self._means.settings.workspace.undo == "per_call" else None
 
     async def _after_a_crash(self, attempt: Attempt, spec: AgentSpec, fence: int) -> None:
         """What an earlier worker began must be settled first: unknown effects are said to be unknown (rule 5)."""

@@ -19,6 +19,7 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
 from interlock.engine.ledger import Ledger
+from interlock.engine.undo import Checkpoints
 from interlock.errors import ApprovalError
 from interlock.model.action import Action, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
@@ -60,6 +61,7 @@ class AttemptGate:
         stop: Callable[[str], None],
         pause: Callable[[], None],
         go_on: Callable[[], None],
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._gate = gate
         self._database = database
@@ -75,6 +77,7 @@ class AttemptGate:
         self._stop = stop
         self._pause = pause
         self._go_on = go_on
+        self._checkpoints = checkpoints
         self._calls: dict[str, tuple[Action, Reading]] = {}
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
@@ -186,6 +189,10 @@ class AttemptGate:
         self, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
     ) -> CallVerdict:
         decision = judged.decision
+        reaches = reach(action, judged.reading, self._gate.undo(action.tool))
+        kept, tree, lacking = self._checkpoints, "", ""
+        if kept is not None and reaches is Reach.WORKSPACE and decision.verdict is Verdict.ALLOW:
+            tree, lacking = kept.take()
         with self._database.write() as conn:
             self._check_fence(conn)
             if decision.verdict is not Verdict.ALLOW:
@@ -200,12 +207,14 @@ class AttemptGate:
                 action_digest=action.digest,
                 idempotent=idempotent,
                 compensation=compensation,
+                snapshot=tree,
             )
-            outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
+            outside = reaches is Reach.OUTSIDE
             rows.insert_effect(conn, effect, outside=outside)
             self._record(
                 conn, "effect.intended",
-                {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
+                {"effect": effect.id, "outside": outside, "undoable": compensation is not None, "snapshot": tree,
+                 **({"no_snapshot": lacking} if lacking else {}), **facts_of(action, decision)},
             )  # fmt: skip
         self._calls[effect.id] = (action, judged.reading)
         return CallVerdict(
@@ -255,6 +264,13 @@ class AttemptGate:
                 {"effect": effect_id, "tool": action.tool, "result": decision.verdict, "labels": dump(labels),
                  **({"reasons": list(decision.reasons)} if decision.reasons else {})},
             )  # fmt: skip
+        if (
+            decision.verdict is Verdict.BLOCK
+            and self._checkpoints is not None
+            and effect is not None
+            and effect.snapshot
+        ):
+            self._checkpoints.go_back(effect, actor="interlock", why=decision.reason)
         return decision
 
     def _check_fence(self, conn: sa.Connection) -> None:

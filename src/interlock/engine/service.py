@@ -15,6 +15,7 @@ from interlock.decide.taint import begin
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
+from interlock.engine.undo import CallUndo, UndoneCall
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
@@ -51,6 +52,7 @@ class Service:
         self._means = means
         self._worker: Worker | None = None
         self._sessions = Sessions(means)
+        self._undo = CallUndo(means)
         self.settings = means.settings
         self.catalogue = means.catalogue
 
@@ -289,6 +291,16 @@ class Service:
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record calls that were judged before the store was open. The same one twice is recorded once."""
         self._sessions.take_in(calls)
+
+    def undo_call(self, effect_id: str, *, actor: str, why: str = "") -> UndoneCall:
+        """Undo one call: in a workspace at work, or on the branch of a run that is left for review.
+
+        Raises:
+            NotFoundError: when there is no such call.
+            UsageError: when it cannot be undone, and why.
+            ConflictError: when later changes build upon it.
+        """
+        return self._undo.undo(effect_id, actor=actor, why=why)
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""

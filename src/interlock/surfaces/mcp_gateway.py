@@ -142,7 +142,7 @@ class Gateway(Middleware):
 
     async def _connect(self) -> None:
         try:
-            await asyncio.wait_for(self._client.__aenter__(), _START_S)
+            await asyncio.wait_for(self._client.__aenter__(), _START_S)  # type: ignore[no-untyped-call]
         except Exception as error:
             why = redact(str(error)) or type(error).__name__
             raise GatewayError(f"{self._name} cannot be reached: {why}") from error
@@ -287,7 +287,7 @@ class Gateway(Middleware):
 
     async def _closed(self) -> None:
         try:
-            await self._client.close()
+            await self._client.close()  # type: ignore[no-untyped-call]
         except Exception as error:  # noqa: BLE001 - it is being thrown away
             _log.info("closing %s: %s", self._name, error)
 

@@ -28,6 +28,7 @@ from interlock.surfaces.cli import (
     policy,
     run,
     show,
+    undo,
 )
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ app.add_typer(hook.app, name="hook")
 app.add_typer(mcp_gateway.app, name="mcp-gateway")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command()(undo.undo)
 app.command()(demo.demo)
 
 
