@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -248,14 +249,15 @@ def test_an_unknown_call_is_said_to_be_so(project: Path) -> None:
 
 
 def test_a_workspace_that_cannot_be_kept_does_not_stop_the_call_that_puts_it_in_order(project: Path) -> None:
+    inner = (
+        "git init -q {0} && cd {0} && touch x && git add -A && git -c user.name=T -c user.email=t@x.org commit -qm x"
+    )
+
     async def nested(job: Job, gate: Gate) -> str:
-        inner = job.workspace / "inner"
-        subprocess.run(["git", "init", "--quiet", str(inner)], check=True)
-        (inner / "x").write_text("x")
-        for words in (["add", "-A"], ["-c", "user.name=T", "-c", "user.email=t@x.org", "commit", "-qm", "x"]):
-            subprocess.run(["git", *words], cwd=inner, check=True)
+        place = str(job.workspace / "inner")
+        await asyncio.to_thread(subprocess.run, inner.format(place), shell=True, check=True)
         effect = await edit(job, gate, "a.txt", "a\n")
-        subprocess.run(["rm", "-r", str(inner)], check=True)
+        await asyncio.to_thread(shutil.rmtree, place)
         return effect
 
     with running(project, nested) as service:

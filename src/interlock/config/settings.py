@@ -470,6 +470,8 @@ class Sections(Section):
     scope: ScopeSettings = ScopeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     worker: WorkerSettings = WorkerSettings()
+    rollback_env: tuple[Word, ...] = ()
+    """Environment variables that compensations and rollback commands get, such as a database's URL; agents do not get them."""
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

@@ -19,14 +19,17 @@ _LAST = 600
 """Characters of a failed command's output that are kept."""
 
 
-async def run_command(command: Sequence[str], *, cwd: Path, project: Path, at_most: timedelta) -> tuple[bool, str]:
+async def run_command(
+    command: Sequence[str], *, cwd: Path, project: Path, at_most: timedelta, passed: Sequence[str] = ()
+) -> tuple[bool, str]:
     """Run a command to its end; (whether it succeeded, the redacted end of its output). Never raises for the command's sake.
 
-    ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
+    ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``. ``passed`` names environment variables
+    that it gets besides the harmless ones.
     At the time-out the whole process group is killed.
     """
     argv = filled(command, project=project, workspace=cwd)
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment = {name: os.environ[name] for name in (*_ENVIRONMENT, *passed) if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
             *argv, cwd=cwd, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,

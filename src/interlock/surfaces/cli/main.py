@@ -20,6 +20,7 @@ from interlock.surfaces.cli import (
     breakers,
     check,
     config,
+    db,
     demo,
     hook,
     init,
@@ -76,6 +77,7 @@ app.add_typer(mcp_gateway.app, name="mcp-gateway")
 app.command()(run.resume)
 app.command()(run.cancel)
 app.command()(undo.undo)
+app.add_typer(db.app, name="db")
 app.command()(demo.demo)
 
 
