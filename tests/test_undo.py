@@ -255,7 +255,7 @@ def test_a_workspace_that_cannot_be_kept_does_not_stop_the_call_that_puts_it_in_
 
     async def nested(job: Job, gate: Gate) -> str:
         place = str(job.workspace / "inner")
-        await asyncio.to_thread(subprocess.run, inner.format(place), shell=True, check=True)
+        await asyncio.to_thread(subprocess.run, ["sh", "-c", inner.format(place)], check=True)
         effect = await edit(job, gate, "a.txt", "a\n")
         await asyncio.to_thread(shutil.rmtree, place)
         return effect

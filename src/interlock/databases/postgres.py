@@ -96,18 +96,22 @@ class Postgres:
             state = _read_state(file)
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DatabaseError(f"the backup {file} cannot be used, nothing was changed: {error}") from error
+        ways = (
+            ("the migration was taken back", lambda: self._down(state, down)),
+            ("the rows were restored", lambda: self._rows(file, state)),
+            ("the dump was restored", lambda: self._undump(file, state)),
+        )
         tried = []
-        for way, attempt in (("the migration was taken back", self._down), ("the rows were restored", self._rows),
-                             ("the dump was restored", self._undump)):  # fmt: skip
+        for way, attempt in ways:
             try:
-                attempt(file, state, down)
+                attempt()
             except (_WrongError, psycopg.Error, OSError, UnicodeDecodeError) as error:
                 tried.append(redact(" ".join(str(error).split())))
             else:
                 return way
         raise DatabaseError(f"the database could not be restored and is as it was found: {'; '.join(tried)}")
 
-    def _down(self, file: Path, state: dict[str, Any], down: Path | None) -> None:
+    def _down(self, state: dict[str, Any], down: Path | None) -> None:
         if down is None:
             raise _WrongError("there is no way down")
         script = down.read_text(encoding="utf-8")
@@ -115,7 +119,7 @@ class Postgres:
             connection.execute((script.partition("\n-- down\n")[2] or script).encode())
             _insist(connection, state)
 
-    def _rows(self, file: Path, state: dict[str, Any], down: Path | None) -> None:
+    def _rows(self, file: Path, state: dict[str, Any]) -> None:
         with psycopg.connect(self._url) as connection, zipfile.ZipFile(file) as archive:
             for name, before in state.items():
                 if _exists(connection, name) != name or _structure(connection, name) != before["structure"]:
@@ -130,7 +134,7 @@ class Postgres:
                 _set_sequences(connection, before)
             _insist(connection, state)
 
-    def _undump(self, file: Path, state: dict[str, Any], down: Path | None) -> None:
+    def _undump(self, file: Path, state: dict[str, Any]) -> None:
         with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory(prefix="interlock-db-") as folder:
             if "dump" not in archive.namelist():
                 raise _WrongError("the backup holds rows only")
@@ -142,7 +146,9 @@ class Postgres:
             if said is not None:
                 raise _WrongError(said)
         with psycopg.connect(self._url) as connection:
-            _insist(connection, state)
+            left = _problems(connection, state)
+        if left:
+            raise DatabaseError(f"the dump was restored, but the database is not as it was: {'; '.join(left)}")
 
     def _dump(self, names: Sequence[str], snapshot: str, archive: zipfile.ZipFile) -> str:
         """Add pg_dump's own copy of the same moment; why not, when the program is missing or too old for the server."""
@@ -227,7 +233,7 @@ def _content(connection: psycopg.Connection[Any], name: str) -> tuple[int, str]:
 
 
 def _sequence(connection: psycopg.Connection[Any], name: str) -> list[Any]:
-    row = connection.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name))).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name))).fetchone()
     return list(row or (1, False))
 
 
@@ -312,7 +318,7 @@ def _copy_in(
 
 def _table(name: str) -> sql.Composable:
     """A name that the server itself has quoted."""
-    return sql.SQL(name)  # type: ignore[arg-type]
+    return sql.SQL(name)
 
 
 def _one(connection: psycopg.Connection[Any], query: str) -> str:
@@ -336,4 +342,7 @@ def _private(path: Path) -> Any:
 
 def _without_password(url: str) -> str:
     """The connection in words that may be in a list of processes."""
-    return psycopg.conninfo.make_conninfo(**{**conninfo_to_dict(url), "password": None})
+    words = {
+        name: str(value) for name, value in conninfo_to_dict(url).items() if name != "password" and value is not None
+    }
+    return psycopg.conninfo.make_conninfo(**words)
