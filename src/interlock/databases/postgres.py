@@ -104,7 +104,7 @@ class Postgres:
         tried = []
         for way, attempt in ways:
             try:
-                attempt()
+                attempt()  # type: ignore[no-untyped-call]
             except (_WrongError, psycopg.Error, OSError, UnicodeDecodeError) as error:
                 tried.append(redact(" ".join(str(error).split())))
             else:
