@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 
 MCP := .cache/mcp
 
-.PHONY: run test test-mcp check lock bench clean setup
+.PHONY: run test test-claude test-clients test-mcp check lock bench clean setup
 
 run: setup
 	$(BIN)/interlock demo
@@ -28,6 +28,17 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Claude Code itself (400 MB), in a place of its own.
+test-claude: setup
+	@test -d .venv/claude/claude_agent_sdk || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/claude 'claude-agent-sdk>=0.2.187,<0.3'
+	INTERLOCK_TEST_CLAUDE=$(CURDIR)/.venv/claude $(BIN)/pytest tests/test_runner_claude.py tests/test_real_clients.py
+
+# Programs that nobody here wrote, offline: needs npm (500 MB).
+test-clients: test-claude
+	@test -x .venv/clients/node_modules/.bin/codex || npm install --silent --no-audit --no-fund --prefix .venv/clients @google/gemini-cli@0.61 @openai/codex@0.169
+	INTERLOCK_TEST_CLAUDE=$(CURDIR)/.venv/claude INTERLOCK_TEST_GEMINI=$(CURDIR)/.venv/clients/node_modules/.bin/gemini \
+	INTERLOCK_TEST_CODEX=$(CURDIR)/.venv/clients/node_modules/.bin/codex $(BIN)/pytest tests/test_real_clients.py
 
 setup: $(STAMP)
 

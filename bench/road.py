@@ -140,7 +140,9 @@ def bare(place: Path, runs: int) -> list[float]:
     time.sleep(1.5)  # DBOS looks for new queues once a second
     counter = iter(range(10**6))
     try:
-        return timed(runs, lambda: queue.enqueue(bare_workflow, f"bare{next(counter)}").get_result(polling_interval_sec=0.002))
+        return timed(
+            runs, lambda: queue.enqueue(bare_workflow, f"bare{next(counter)}").get_result(polling_interval_sec=0.002)
+        )
     finally:
         DBOS.destroy()
         database.close()

@@ -448,3 +448,20 @@ def test_the_ledger_of_all_this_verifies(project: Path) -> None:
         check = service.verify()
         assert check.problem == ""
         assert check.runs == 3
+
+
+def test_a_definition_that_changes_after_the_yes_is_not_what_was_agreed_to(project: Path) -> None:
+    agents = project / ".claude" / "agents"
+    agents.mkdir(parents=True)
+    (agents / "writer.md").write_text("---\nname: writer\ndescription: writes\n---\nWrite one file.\n")
+    with running(project, {"writer": writer}) as service:
+        run = submit(service, "writer", text="deploy the release to production")
+        approval = asked(service, run)
+    (agents / "writer.md").write_text("---\nname: writer\ndescription: writes\n---\nWrite one file, and then another.\n")
+    with running(project, {"writer": writer}) as service:
+        service.vote(approval.id, "anna", approve=True)
+        outcome = ended(service, run)
+        assert "attempt.started" in kinds(service, run)
+        assert "agent.returned" not in kinds(service, run)
+    assert outcome.kind is OutcomeKind.BLOCKED
+    assert "not the one that the plan was made with" in outcome.reason

@@ -15,6 +15,7 @@ import pytest
 
 from gate_stub import GateStub, a_job
 from interlock.app import runner_of
+from interlock.config import load_settings
 from interlock.errors import ConfigError, MissingExtraError, RunnerError
 from interlock.model.agent import AgentResult, AgentSpec, RunnerSpec
 from interlock.testing import ScriptedModel
@@ -124,6 +125,24 @@ def test_what_it_leaves_running_is_ended(place: Path) -> None:
     assert not stray.exists() or stray.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
+def test_a_cancelled_session_leaves_no_process(place: Path) -> None:
+    async def cancelled() -> None:
+        with ScriptedModel([bash("echo $$ > me; sleep 60")]) as server:
+            runner = ClaudeRunner(AgentSpec(name="a"), {"base_url": server.url, "api_key_env": "FAKE_KEY"})
+            task = asyncio.create_task(runner.run(a_job(place), GateStub()))
+            while not (place / "me").exists() or not (place / "me").read_text():
+                await asyncio.sleep(0.05)
+                assert not task.done()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(cancelled())
+    left = Path(f"/proc/{(place / 'me').read_text().strip()}/stat")
+    assert not left.exists() or left.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert sorted(path.name for path in place.parent.iterdir()) == ["work"]
+
+
 @pytest.mark.parametrize(("status", "kind"), [(529, "transient"), (400, "unknown")])
 def test_provider_errors_are_classified(place: Path, status: int, kind: str) -> None:
     with pytest.raises(RunnerError) as failed:
@@ -140,7 +159,7 @@ def test_wrong_options_and_missing_keys_say_so(place: Path, monkeypatch: pytest.
         converse([], place, GateStub())
 
 
-def test_a_missing_extra_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
     with pytest.raises(MissingExtraError, match=r"interlock\[claude\]"):
-        runner_of(AgentSpec(name="a", runner=RunnerSpec(kind="claude")), {})
+        runner_of(AgentSpec(name="a", runner=RunnerSpec(kind="claude")), {}, load_settings(tmp_path))

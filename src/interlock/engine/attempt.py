@@ -174,6 +174,9 @@ class AttemptLine:
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
             return attempt
+        agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
+        if agreed != spec.digest:
+            raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
         attempt = replace(attempt, result=None)
         await self._after_a_crash(attempt, spec, fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)

@@ -159,8 +159,9 @@ class Ledger:
 
     def verify(self) -> Verification:
         """Recompute every hash and compare every checkpoint and anchor; the first bad record is named in ``problem``."""
+        anchored = self._anchor.read_bytes() if self._anchor is not None and self._anchor.exists() else None
         with self._database.read() as conn:
-            checker = _Checker(conn, self._anchor)
+            checker = _Checker(conn, anchored, self._anchor)
             try:
                 checker.check()
             except LedgerError as error:
@@ -171,23 +172,30 @@ class Ledger:
 
 
 class _Checker:
-    """One pass over the book."""
+    """One pass over the book, while others may write to it.
 
-    def __init__(self, conn: sa.Connection, anchor: Path | None) -> None:
+    What is written last (the anchor's lines, then checkpoints and runs, then records) is read first: whatever was
+    vouched for when the pass began must be in the book, and what comes later is no lie.
+    """
+
+    def __init__(self, conn: sa.Connection, anchored: bytes | None, anchor: Path | None) -> None:
         self._conn = conn
+        self._lines = anchored
         self._anchor = anchor
         self.records = self._checkpoints = self._anchored = 0
         self._heads: dict[str, tuple[int, str]] = {}
         self._total = GENESIS
 
     def result(self, problem: str) -> Verification:
+        runs = sum(not name.startswith("operator:") for name in self._heads)  # operators' own chains are no runs
         return Verification(
-            records=self.records, runs=len(self._heads), checkpoints=self._checkpoints, anchored=self._anchored,
+            records=self.records, runs=runs, checkpoints=self._checkpoints, anchored=self._anchored,
             problem=problem,
         )  # fmt: skip
 
     def check(self) -> None:
         points = list(self._conn.execute(sa.select(t.checkpoints).order_by(t.checkpoints.c.number)))
+        known = set(self._conn.execute(sa.select(t.runs.c.id)).scalars())
         at_size = self._checked_points(points)
         for row in self._conn.execute(sa.select(t.ledger).order_by(t.ledger.c.seq)):
             self._check_row(row)
@@ -198,7 +206,7 @@ class _Checker:
         if missing:
             _bad(f"record {self.records + 1} and what follows is missing: a checkpoint has seen {max(missing)} records")
         self._check_anchor({point.number: point for point in points})
-        self._check_runs()
+        self._check_runs(known)
 
     def _checked_points(self, points: Sequence[Any]) -> dict[int, list[Any]]:
         at_size: dict[int, list[Any]] = {}
@@ -240,13 +248,15 @@ class _Checker:
         self.records = row.seq
 
     def _check_anchor(self, points: Mapping[int, Any]) -> None:
-        if self._anchor is None or not self._anchor.exists():
-            if points and self._anchor is not None:
+        if self._anchor is None:
+            return
+        if self._lines is None:
+            if points and not self._anchor.exists():
                 _bad(
                     f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it"
                 )
             return
-        for line in self._anchor.read_bytes().splitlines():
+        for line in self._lines.splitlines():
             noted = orjson.loads(line)
             point = points.get(noted["number"])
             if point is None or point.hash != noted["hash"]:
@@ -256,8 +266,7 @@ class _Checker:
                 )
             self._anchored += 1
 
-    def _check_runs(self) -> None:
-        known = set(self._conn.execute(sa.select(t.runs.c.id)).scalars())
+    def _check_runs(self, known: set[str]) -> None:
         unrecorded = sorted(known - set(self._heads))
         if unrecorded:
             _bad(f"run {unrecorded[0]} has no record at all")

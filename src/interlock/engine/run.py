@@ -142,6 +142,13 @@ class RunLine:
                 agent=assignment.agent, environment=run.environment,
             )  # fmt: skip
             decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "prompt.judged"))
+        for name in plan.definitions:
+            text = self._means.spec(name).instructions
+            if text:
+                action = Action(
+                    kind=Surface.PROMPT, args={"text": text}, actor=name, agent=name, environment=run.environment
+                )
+                decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "definition.judged"))
         if decision.verdict is Verdict.BLOCK:
             raise Ended(OutcomeKind.BLOCKED, decision.reason)
         if decision.verdict is Verdict.CONFIRM:

@@ -18,9 +18,11 @@ from interlock.engine.sessions import Sessions
 from interlock.engine.undo import CallUndo, UndoneCall
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import NotFoundError, UsageError, did_you_mean
+from interlock.model.action import Action, Surface
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.decision import Decision
+from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Plan, Selection, Task
@@ -90,6 +92,7 @@ class Service:
         Raises:
             UsageError: when the task is empty or far too long.
             PlanError: when nobody suits, before anything is stored.
+            ConfigError: when an agent of the plan cannot be run as configured; nothing is stored either.
         """
         if not task.text.strip():
             message = 'the task is empty; say what is to be done: interlock run "…"'
@@ -97,7 +100,8 @@ class Service:
         if len(task.text) > _LONGEST_TASK:
             message = f"the task has {len(task.text)} characters; {_LONGEST_TASK} are the most"
             raise UsageError(message)
-        self.plan(task)
+        for agent in self.plan(task).agents:
+            self._means.runner_of(self._means.spec(agent))
         now = self._means.clock.now()
         run = Run(
             id=new_id("run"),
@@ -287,6 +291,12 @@ class Service:
     def note(self, session: Session, kind: str, data: Mapping[str, Any]) -> None:
         """Record something that has happened in such an agent's session besides its calls."""
         self._sessions.note(session, kind, data)
+
+    def warm_up(self) -> None:
+        """Load now what judging would load at the first call of its kind: parsers, mostly."""
+        for tool, args in (("shell", {"command": "git diff | psql -c 'select 1'"}), ("sql", {"query": "select 1"})):
+            action = Action(kind=Surface.TOOL_CALL, tool=tool, args=args)
+            self._means.gate.judge(action, self._means.scope(str(self.settings.project)), history=History())
 
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record calls that were judged before the store was open. The same one twice is recorded once."""

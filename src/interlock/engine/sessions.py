@@ -45,13 +45,14 @@ class Sessions:
         self, session: Session, tool: str, args: Mapping[str, Any], *, wait: timedelta, elsewhere: bool = False
     ) -> SessionVerdict:
         """Judge a call and record it. Never raises. ``elsewhere``: the session's own program asks the person, so do not."""
+        until = time.monotonic() + wait.total_seconds()
         action = self._action(session, tool, args)
         try:
             run_id = self._run(session)
             judged = self._judge(run_id, action)
             said_yes, approval_id = False, ""
             if judged.decision.verdict is Verdict.CONFIRM and not elsewhere:
-                judged, said_yes, approval_id = self._ask(run_id, session, action, judged, wait)
+                judged, said_yes, approval_id = self._ask(run_id, session, action, judged, until)
             self._admit(run_id, action, judged)
         except Exception as error:  # noqa: BLE001 - closed on failure
             return SessionVerdict(decision=failed(action, f"{type(error).__name__}: {error}"))
@@ -132,13 +133,13 @@ class Sessions:
         return self._means.gate.judge(action, self._means.scope(str(self._means.settings.project)), history=history)
 
     def _ask(
-        self, run_id: str, session: Session, action: Action, judged: Judged, wait: timedelta
+        self, run_id: str, session: Session, action: Action, judged: Judged, until: float
     ) -> tuple[Judged, bool, str]:
         """Hold the call until people have answered or the time is over; a later call of the same finds the answer."""
         if self._use(run_id, action):
             return granted(judged), True, ""
         approval = self._put(run_id, session, action, judged.decision)
-        state = self._answer(approval, wait)
+        state = self._answer(approval, until)
         if state is ApprovalState.PENDING:
             how = f"approve it with `interlock approvals approve {approval.id}`, then the same call will pass"
             return refused(judged, f"a person must agree first: {how}"), False, approval.id
@@ -163,9 +164,8 @@ class Sessions:
         with self._means.database.write() as conn:
             return self._means.approvals.ask(conn, question)
 
-    def _answer(self, approval: Approval, wait: timedelta) -> ApprovalState:
+    def _answer(self, approval: Approval, until: float) -> ApprovalState:
         """Poll the store: the answer comes from another process."""
-        until = time.monotonic() + wait.total_seconds()
         while True:
             with self._means.database.write() as conn:
                 state = self._means.approvals.state(conn, approval.id)

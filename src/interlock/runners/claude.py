@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,10 +144,8 @@ class ClaudeRunner:
             raise ConfigError(
                 f"{spec.name}: option {name!r} of the claude runner: {first['msg']}", suggestion=hint
             ) from None
-        try:
-            import claude_agent_sdk  # noqa: F401, PLC0415 - an extra
-        except ImportError as error:
-            raise MissingExtraError("an agent with runner: claude", "claude") from error
+        if find_spec("claude_agent_sdk") is None:
+            raise MissingExtraError("an agent with runner: claude", "claude")
 
     async def run(self, job: Job, gate: Gate) -> AgentResult:
         """Run the session to its end.

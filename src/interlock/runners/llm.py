@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -97,10 +98,8 @@ class LlmRunner:
         self._model_name = self._options.model or spec.model
         if not self._model_name:
             raise ConfigError(f"{spec.name} names no model", suggestion="runner: {kind: llm, model: …}")
-        try:
-            import pydantic_ai  # noqa: F401, PLC0415 - an extra
-        except ImportError as error:
-            raise MissingExtraError("an agent with runner: llm", "llm") from error
+        if find_spec("pydantic_ai") is None:  # not imported yet: that takes seconds
+            raise MissingExtraError("an agent with runner: llm", "llm")
 
     async def run(self, job: Job, gate: Gate) -> AgentResult:
         """Hold the conversation.

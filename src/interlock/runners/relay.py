@@ -7,6 +7,7 @@ on: the token is made for the attempt, is good for this address only, and is wor
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 import threading
 import urllib.error
@@ -109,9 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def _refuse(self, status: int, why: str) -> None:
-        payload = (
-            b'{"type": "error", "error": {"type": "relay_error", "message": "%b"}}' % why.replace('"', "'").encode()
-        )
+        error = {"type": "error", "error": {"type": "relay_error", "message": why}}
+        payload = json.dumps(error).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))

@@ -86,7 +86,7 @@ def main() -> None:
     from interlock.errors import InterlockError  # noqa: PLC0415
 
     try:
-        app()
+        app(prog_name="interlock")
     except InterlockError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

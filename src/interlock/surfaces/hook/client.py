@@ -22,7 +22,7 @@ MAX_INPUT = 8 << 20
 DEADLINE_S = 5.0
 """Longest time to an answer, in seconds, unless ``--deadline`` says otherwise."""
 _MAX_DEADLINE_S = 3600.0
-_MARGIN_S = 0.5  # of the deadline, kept for the way back
+_MARGIN_S = 1.0  # of the deadline, kept for the way back
 _MAX_ANSWER = 1 << 20
 _SOCKET = "hook"
 
@@ -104,7 +104,8 @@ def _answer(given: dict[str, str], until: float) -> Answer:
 
 def _read(until: float) -> bytes:
     """All of standard input, within bounds of size and time."""
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while select.select([0], [], [], max(until - time.monotonic(), 0))[0]:
         part = os.read(0, 1 << 16)
         if not part:

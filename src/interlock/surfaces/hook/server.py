@@ -6,6 +6,7 @@ the configuration changes, and ends when nobody has asked for half an hour.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socketserver
@@ -103,7 +104,10 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         line = self.rfile.readline(2 * MAX_INPUT)
         said = cast("HookServer", self.server).answer(line)
-        self.wfile.write(orjson.dumps(said) + b"\n")
+        with contextlib.suppress(
+            OSError
+        ):  # it has not waited so long: it has refused, and a later call will be judged anew
+            self.wfile.write(orjson.dumps(said) + b"\n")
 
 
 def _changed(file: Path) -> int:
@@ -132,6 +136,7 @@ def serve(project: Path, *, idle_s: float = IDLE_S) -> bool:
         except BlockingIOError:
             return False
         desk = open_desk(project)  # before there is a socket: whoever finds it gets an answer at once
+        desk.service.warm_up()
         with HookServer(project, name, idle_s) as server:
             server.begin(desk)
             try:
