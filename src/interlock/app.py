@@ -26,9 +26,10 @@ from interlock.model.agent import AgentSpec
 from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import load_policies
 from interlock.ports import AgentFunction, Clock, Runner
-from interlock.runners.command import CommandRunner, Places, Wrap
+from interlock.runners.command import CommandRunner, Places, Proxy, Wrap
 from interlock.runners.function import FunctionRunner
 from interlock.sandbox.ladder import open_sandbox, probe
+from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
@@ -111,7 +112,7 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
         message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
-        return CommandRunner(spec.runner.options, wrap=_contained(settings))
+        return CommandRunner(spec.runner.options, wrap=_contained(settings), proxy=_proxied(settings))
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
@@ -122,6 +123,14 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
         return ClaudeRunner(spec, spec.runner.options)
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
+
+
+def _proxied(settings: Settings) -> Proxy | None:
+    """The way to the granted hosts for agents that have no network."""
+    hosts = settings.scope.hosts
+    if settings.sandbox.network or not hosts:
+        return None
+    return lambda gate, path: HostProxy(gate, path, hosts)
 
 
 def _contained(settings: Settings) -> Wrap:
@@ -142,6 +151,7 @@ def _contained(settings: Settings) -> Wrap:
             read=(places.project, Path(__file__).parent),
             sockets=(places.gate,),
             network=settings.sandbox.network,
+            proxy=places.proxy,
             env={**passed, **env},
             limits=limits,
         )

@@ -226,10 +226,14 @@ class Sandbox(Protocol):
         read: Sequence[Path] = (),
         sockets: Sequence[Path] = (),
         network: bool = False,
+        proxy: Path | None = None,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
         """The command to run instead of ``argv``. ``scratch`` is made if it is missing; its owner removes it.
+
+        ``proxy`` is the unix socket of an HTTP proxy, which a program without a network finds in ``HTTP_PROXY`` and the like.
+        Only the level bubblewrap has it: the others have no loopback of their own that could be opened to nothing else.
 
         Raises:
             SandboxError: when the command or a path cannot be used.

@@ -408,7 +408,7 @@ class SandboxSettings(Section):
     minimum: Literal["none", "rlimits", "landlock", "bubblewrap"] = "rlimits"
     """The weakest containment that is accepted; an agent that cannot have it is not started."""
     network: bool = True
-    """Whether agents may open network connections at all."""
+    """Whether agents have the network. When not, those in bubblewrap still reach the hosts of ``scope.hosts``, through a proxy that asks the gate."""
     memory_mb: Annotated[int, Field(strict=True, ge=16)] | None = None
     """Address space of each process in MiB; nothing: no limit."""
     processes: Annotated[int, Field(strict=True, ge=1)] | None = None

@@ -120,6 +120,10 @@ class AttemptGate:
                                               "warnings": list(judged.decision.warnings)}))  # fmt: skip
         return judged.decision
 
+    async def note(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Write something down that happened in the attempt and needs no judgement."""
+        await asyncio.to_thread(self._write, lambda conn: self._record(conn, kind, data))
+
     def _judge_call(self, action: Action) -> Judged:
         with self._database.read() as conn:
             history = _history(conn, self._attempt.run_id)
