@@ -6,16 +6,19 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fastmcp import FastMCP
+from fastmcp.resources import TextResource
 from fastmcp.tools import Tool
+from pydantic import AnyUrl
 
 told = Path(sys.argv[1])
 server: FastMCP[None] = FastMCP("odd")
 
 
-def make(name: str) -> object:
+def make(name: str) -> Callable[..., str]:
     def answer(text: str = "", **_: object) -> str:
         with told.with_suffix(".calls").open("a") as calls:
             calls.write(f"{name} {text}\n")
@@ -32,5 +35,12 @@ def make(name: str) -> object:
 
 
 for name, does in json.loads(told.read_text()).items():
-    server.add_tool(Tool.from_function(make(name), name=name, description=does.get("says", "Answers.")))  # type: ignore[arg-type]
+    if does.get("resource"):
+        server.add_resource(
+            TextResource(
+                uri=AnyUrl(f"odd://{name}"), name=name, description=does.get("says", ""), text=does["resource"]
+            )
+        )
+        continue
+    server.add_tool(Tool.from_function(make(name), name=name, description=does.get("says", "Answers.")))
 server.run(show_banner=False, log_level="ERROR")

@@ -29,7 +29,7 @@ try:
     import mcp_types
     from fastmcp import Client, FastMCP
     from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
-    from fastmcp.exceptions import ToolError
+    from fastmcp.exceptions import NotFoundError, ToolError, ValidationError
     from fastmcp.server.middleware import Middleware
     from fastmcp.server.providers.proxy import ProxyProvider
     from mcp.shared.exceptions import MCPError
@@ -222,11 +222,34 @@ class Gateway(Middleware):
             result.structured_content = _redacted_plain(result.structured_content)
         return result
 
-    async def on_read_resource(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """A resource is what a tool that reads it would return."""
-        return await self._gated(
-            self._tool("read_resource"), {"uri": str(context.message.uri)}, call_next(context), _plain_texts
+    async def on_list_resources(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Show the resources whose own words the gate finds nothing in."""
+        return await self._harmless(await self._upstream(call_next(context)))
+
+    async def on_list_resource_templates(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """The same for templates."""
+        return await self._harmless(await self._upstream(call_next(context)))
+
+    async def on_list_prompts(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """The same for prompts."""
+        return await self._harmless(await self._upstream(call_next(context)))
+
+    async def _harmless(self, items: Sequence[Any]) -> list[Any]:
+        texts = [{"name": item.name, "title": item.title or "", "text": item.description or ""} for item in items]
+        verdicts = await asyncio.to_thread(
+            lambda: [self._verdict(text["name"], text, digest_of(text))[0] for text in texts]
         )  # fmt: skip
+        return [item for item, verdict in zip(items, verdicts, strict=True) if verdict is Verdict.ALLOW]
+
+    async def on_read_resource(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """A resource is what a tool that reads it would return; schemes are the server's own, files and hosts are judged."""
+        result = await self._gated(
+            self._tool("read_resource"), {"resource": str(context.message.uri)}, call_next(context), _plain_texts
+        )  # fmt: skip
+        for item in result.contents:
+            if isinstance(item.content, str):
+                item.content = redact(item.content)
+        return result
 
     async def on_get_prompt(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """The same for prompts."""
@@ -305,6 +328,8 @@ _REFUSALS = frozenset({mcp_types.INVALID_PARAMS, mcp_types.INVALID_REQUEST, mcp_
 
 def _is_refusal(error: BaseException | None) -> bool:
     """Whether the server has said that it did not understand the request."""
+    if isinstance(error, (NotFoundError, ValidationError)):
+        return True
     while error is not None and not isinstance(error, MCPError):
         error = error.__cause__
     return error is not None and error.error.code in _REFUSALS
