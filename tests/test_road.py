@@ -457,7 +457,9 @@ def test_a_definition_that_changes_after_the_yes_is_not_what_was_agreed_to(proje
     with running(project, {"writer": writer}) as service:
         run = submit(service, "writer", text="deploy the release to production")
         approval = asked(service, run)
-    (agents / "writer.md").write_text("---\nname: writer\ndescription: writes\n---\nWrite one file, and then another.\n")
+    (agents / "writer.md").write_text(
+        "---\nname: writer\ndescription: writes\n---\nWrite one file, and then another.\n"
+    )
     with running(project, {"writer": writer}) as service:
         service.vote(approval.id, "anna", approve=True)
         outcome = ended(service, run)

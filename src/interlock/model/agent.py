@@ -92,15 +92,17 @@ class AgentSpec:
     def digest(self) -> str:
         """The digest of what the agent is and how it is run and checked: an approval of a plan covers it."""
         runner = self.runner or RunnerSpec(kind="")
-        return digest({
-            "instructions": self.instructions,
-            "tools": self.tools,
-            "model": self.model,
-            "runner": runner.kind,
-            "options": json.dumps(runner.options, sort_keys=True, default=str),
-            "validators": [[check.name, check.command, check.on_failure] for check in self.validators],
-            "rollback": self.rollback,
-        })
+        return digest(
+            {
+                "instructions": self.instructions,
+                "tools": self.tools,
+                "model": self.model,
+                "runner": runner.kind,
+                "options": json.dumps(runner.options, sort_keys=True, default=str),
+                "validators": [[check.name, check.command, check.on_failure] for check in self.validators],
+                "rollback": self.rollback,
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

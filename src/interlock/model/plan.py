@@ -104,6 +104,6 @@ class Plan:
                     for phase in self.phases
                 ],
                 "exclusions": self.exclusions,
-            "definitions": self.definitions,
+                "definitions": self.definitions,
             }
         )
