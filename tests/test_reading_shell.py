@@ -685,3 +685,20 @@ def test_letters_of_other_languages_do_not_hide_a_danger() -> None:
     assert read_shell("echo größe; rm -rf /", Scope()).severity is RiskLevel.CRITICAL
     assert read_shell("echo 大小 && ls 'größe'", Scope()).severity is RiskLevel.LOW
     assert "größe.txt" in read_shell("cat größe.txt", Scope()).paths
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "interlock approvals approve apr_1",
+        "env X=1 python3 -m interlock approvals approve apr_1",
+        "sh -c 'interlock breakers close writer'",
+        "interlock mcp-gateway pins approve git sha256:0",
+    ],
+)
+def test_an_agent_does_not_answer_for_people(text: str) -> None:
+    assert read_shell(text, Scope()).severity is RiskLevel.CRITICAL
+
+
+def test_an_agent_may_look_at_its_run() -> None:
+    assert read_shell("interlock show last", Scope()).severity < RiskLevel.HIGH

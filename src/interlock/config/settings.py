@@ -380,7 +380,7 @@ class AgentSettings(Section):
     """Chosen only to replace another agent."""
 
 
-ALWAYS_PROTECTED = ("interlock.yaml", ".interlock/**", ".git/**")
+ALWAYS_PROTECTED = ("interlock.yaml", "interlock-pins.json", ".interlock/**", ".git/**")
 """An agent that could change these would configure its own gate."""
 
 
@@ -391,6 +391,8 @@ class WorkspaceSettings(Section):
     """``auto``: a git worktree where there is git, else a copy."""
     deliver: Literal["review", "merge", "patch"] = "review"
     """``review`` leaves a branch, ``merge`` merges it into ``target``, ``patch`` writes a file."""
+    undo: Literal["per_call", "per_attempt"] = "per_call"
+    """``per_call`` keeps the files as they are before each call that may change them, so that one call can be undone; what that costs is in ``docs/adr/``."""
     target: str = ""
     """The branch for ``merge``; empty: the branch that was checked out when the run began."""
     protected: tuple[Word, ...] = (
@@ -403,7 +405,7 @@ class WorkspaceSettings(Section):
         ".github/CODEOWNERS",
         *ALWAYS_PROTECTED,
     )
-    """Globs of files that only people change. ``interlock.yaml``, ``.interlock`` and ``.git`` always are."""
+    """Globs of files that only people change. ``interlock.yaml``, ``interlock-pins.json``, ``.interlock`` and ``.git`` always are."""
 
     @field_validator("protected")
     @classmethod
@@ -447,7 +449,7 @@ class SandboxSettings(Section):
     minimum: Literal["none", "rlimits", "landlock", "bubblewrap"] = "rlimits"
     """The weakest containment that is accepted; an agent that cannot have it is not started."""
     network: bool = True
-    """Whether agents may open network connections at all."""
+    """Whether agents have the network. When not, those in bubblewrap still reach the hosts of ``scope.hosts``, through a proxy that asks the gate."""
     memory_mb: Annotated[int, Field(strict=True, ge=16)] | None = None
     """Address space of each process in MiB; nothing: no limit."""
     processes: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -531,6 +533,8 @@ class Sections(Section):
     sandbox: SandboxSettings = SandboxSettings()
     worker: WorkerSettings = WorkerSettings()
     server: ServerSettings = ServerSettings()
+    rollback_env: tuple[Word, ...] = ()
+    """Environment variables that compensations and rollback commands get, such as a database's URL; agents do not get them."""
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

@@ -118,7 +118,10 @@ class Identities:
         """Whether any person can sign in as admin."""
         now = self._clock.now()
         return any(
-            token.role is Role.ADMIN and token.use is not TokenUse.LINK and not token.ended_at and now < token.expires_at
+            token.role is Role.ADMIN
+            and token.use is not TokenUse.LINK
+            and not token.ended_at
+            and now < token.expires_at
             for token in self.list()
         )
 

@@ -71,9 +71,10 @@ class Gate:
         self, action: Action, reading: Reading, scope: Scope, output: str, labels: Labels | None = None
     ) -> tuple[Decision, Labels]:
         """The decision on what a call has returned, and the labels of it. Never raises."""
-        known = self.undo(action.tool) is not None  # people have vouched for this tool in the configuration
-        trusted = Labels(confidentiality=Confidentiality.INTERNAL)
-        origin = trusted if known else label_result(action.tool, action.args, reading)
+        # people have vouched for a tool that the configuration names; never for what foreign servers answer
+        vouched = self.undo(action.tool) is not None and not action.tool.startswith("mcp__")
+        inside = Labels(confidentiality=Confidentiality.INTERNAL)
+        origin = inside if vouched else label_result(action.tool, action.args, reading)
         labels = origin.join(labels) if labels else origin
         result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
         decision = self.judge(result, scope).decision

@@ -21,7 +21,7 @@ from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
 from interlock.model.run import Run
-from interlock.ports import Clock, Runner, Workspaces
+from interlock.ports import Clock, Runner, UndoableWorkspaces
 from interlock.store import rows
 from interlock.store.database import Database
 
@@ -41,7 +41,7 @@ class Means:
     approvals: Approvals
     gate: Gate
     chooser: Chooser
-    workspaces: Workspaces
+    workspaces: UndoableWorkspaces
     runner_of: Callable[[AgentSpec], Runner]
     contain: Contain
     """Puts this machine's sandbox in front of a validator."""

@@ -22,6 +22,7 @@ from interlock.engine.identities import Identities
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
+from interlock.engine.undo import CallUndo, UndoneCall
 from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.worker import Worker, is_dead
 from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
@@ -63,6 +64,7 @@ class Service:
         self._worker: Worker | None = None
         self._sessions = Sessions(means)
         self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
+        self._undo = CallUndo(means)
         self.settings = means.settings
         self.catalogue = means.catalogue
         self.identities = Identities(means.database, means.ledger, means.clock)
@@ -396,10 +398,18 @@ class Service:
         return self._sessions.before(session, tool, args, wait=wait, elsewhere=elsewhere)
 
     def settle_call(
-        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool, output: str
+        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool | None, output: str
     ) -> SessionVerdict:
-        """Record how such a call came out and judge its result. Never raises."""
+        """Record how such a call came out (None: nobody knows) and judge its result. Never raises."""
         return self._sessions.after(session, tool, args, ok=ok, output=output)
+
+    def judge_definition(self, session: Session, tool: str, text: str) -> Decision:
+        """Judge what a tool says of itself before a model reads it. Never raises: whatever goes wrong is a block."""
+        return self._sessions.define(session, tool, text)
+
+    def note(self, session: Session, kind: str, data: Mapping[str, Any]) -> None:
+        """Record something that has happened in such an agent's session besides its calls."""
+        self._sessions.note(session, kind, data)
 
     def warm_up(self) -> None:
         """Load now what judging would load at the first call of its kind: parsers, mostly."""
@@ -410,6 +420,16 @@ class Service:
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record calls that were judged before the store was open. The same one twice is recorded once."""
         self._sessions.take_in(calls)
+
+    def undo_call(self, effect_id: str, *, actor: str, why: str = "") -> UndoneCall:
+        """Undo one call: in a workspace at work, or on the branch of a run that is left for review.
+
+        Raises:
+            NotFoundError: when there is no such call.
+            UsageError: when it cannot be undone, and why.
+            ConflictError: when later changes build upon it.
+        """
+        return self._undo.undo(effect_id, actor=actor, why=why)
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""

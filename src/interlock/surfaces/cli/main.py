@@ -20,11 +20,13 @@ from interlock.surfaces.cli import (
     breakers,
     check,
     config,
+    db,
     demo,
     hook,
     init,
     limits,
     mcp,
+    mcp_gateway,
     plan,
     policy,
     run,
@@ -32,6 +34,7 @@ from interlock.surfaces.cli import (
     show,
     store,
     tokens,
+    undo,
     worker,
 )
 
@@ -78,6 +81,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.add_typer(hook.app, name="hook")
+app.add_typer(mcp_gateway.app, name="mcp-gateway")
 app.command()(run.resume)
 app.command()(run.cancel)
 app.command()(serve.serve)
@@ -85,6 +89,8 @@ app.add_typer(tokens.app, name="tokens")
 app.command()(mcp.mcp)
 app.command("follow")(run.follow_run)
 app.command()(worker.worker)
+app.command()(undo.undo)
+app.add_typer(db.app, name="db")
 app.command()(demo.demo)
 
 
