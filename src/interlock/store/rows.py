@@ -74,9 +74,7 @@ def list_runs(
         query = query.where(t.runs.c.state.in_(states))
     if before is not None:
         at = micros(before.submitted_at)
-        query = query.where(
-            (t.runs.c.submitted_at < at) | ((t.runs.c.submitted_at == at) & (t.runs.c.id < before.id))
-        )
+        query = query.where((t.runs.c.submitted_at < at) | ((t.runs.c.submitted_at == at) & (t.runs.c.id < before.id)))
     return [noun_of(Run, row) for row in conn.execute(query).scalars()]
 
 
