@@ -25,7 +25,7 @@ from interlock.model.decision import Policy, Rule, RuleAction
 from interlock.policies import DEFAULT_PACKS, load_policies
 from interlock.reading.read import read
 
-_SCOPE = Scope(workspace="/work/project")
+_SCOPE = Scope(workspace="/srv/project")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

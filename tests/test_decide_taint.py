@@ -131,7 +131,7 @@ def test_untrusted_text_makes_consequential_calls_a_question(action: Action) -> 
     [
         call("read", path="src/a.py"),
         shell("pytest -q"),
-        call("edit", path="/work/a.py", content="x = 1"),
+        call("edit", path="/srv/a.py", content="x = 1"),
         shell("git status"),
     ],
     ids=lambda action: action.text or action.tool,

@@ -25,7 +25,7 @@ from interlock.reading.linear import Linear
 from interlock.reading.read import MAX_CHARACTERS, read
 from interlock.reading.shell.rules import load as shell_rules
 
-SCOPE = Scope(workspace="/work/project", granted=("/srv/data/**",), protected=("ci/**",), hosts=("example.org",))
+SCOPE = Scope(workspace="/srv/project", granted=("/srv/data/**",), protected=("ci/**",), hosts=("example.org",))
 POLICIES: PolicySet = load_policies(DEFAULT_PACKS, [], {})
 TOOLS = ["", "shell", "sql", "edit", "write_file", "read_file", "fetch", "python", "mcp__db__query", "odd tool"]
 QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -115,7 +115,7 @@ SQL = [
     "GRANT ALL ON users TO public",
 ]
 SHELL_WRAPS: list[Callable[[str], str]] = [
-    "ls && {}".format, "cd /work/project; {}".format, "{} && echo done".format, "{} # tidy up".format, "( {} )".format,
+    "ls && {}".format, "cd /srv/project; {}".format, "{} && echo done".format, "{} # tidy up".format, "( {} )".format,
     "{{ {}; }}".format, "true || false; {}".format, "# a comment\n{}".format, "{}\n# a comment".format, "time {}".format,
     "if true; then {}; fi".format, "for i in 1; do {}; done".format, "nohup {} &".format, "env A=1 {}".format,
     "A=1; {}".format, "echo start; {}; echo end".format, "sudo {}".format, "{} 2>/dev/null".format, "\n\n  {}  \n".format,

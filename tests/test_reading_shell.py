@@ -502,13 +502,13 @@ def test_paths_and_destinations_are_listed() -> None:
 
 
 def test_the_workspace_decides_what_is_outside() -> None:
-    inside = Scope(workspace="/work/app")
-    assert severity("rm -rf /work/app/build", inside) is RiskLevel.MEDIUM
-    assert severity("rm -rf /work/app/build") is RiskLevel.CRITICAL
-    assert severity("rm -rf /work/app", inside) is RiskLevel.CRITICAL
-    assert severity("rm -rf /work/application/build", inside) is RiskLevel.CRITICAL
+    inside = Scope(workspace="/srv/app")
+    assert severity("rm -rf /srv/app/build", inside) is RiskLevel.MEDIUM
+    assert severity("rm -rf /srv/app/build") is RiskLevel.CRITICAL
+    assert severity("rm -rf /srv/app", inside) is RiskLevel.CRITICAL
+    assert severity("rm -rf /srv/application/build", inside) is RiskLevel.CRITICAL
     assert severity("rm -rf ../app/build", inside) is RiskLevel.MEDIUM
-    assert severity("echo x > /work/app/f", inside) <= RiskLevel.MEDIUM
+    assert severity("echo x > /srv/app/f", inside) <= RiskLevel.MEDIUM
     assert severity("echo x > /srv/f", inside) >= RiskLevel.HIGH
 
 
@@ -646,7 +646,7 @@ def test_the_shipped_rules_are_sound() -> None:
             assert rule.kind.startswith("shell."), rule
 
 
-GRANTED = Scope(workspace="/work/project", granted=("/srv/club/var/**",))
+GRANTED = Scope(workspace="/srv/project", granted=("/srv/club/var/**",))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from interlock.policies import DEFAULT_PACKS, load_policies
 from interlock.reading.read import read
 
 POLICIES = load_policies(DEFAULT_PACKS, [], {})
-SCOPE = Scope(workspace="/work/shop", granted=("/work/data/**",), protected=("ci/**",), hosts=("api.example.org",))
+SCOPE = Scope(workspace="/srv/shop", granted=("/srv/data/**",), protected=("ci/**",), hosts=("api.example.org",))
 CALL, RESULT, OUTPUT = Surface.TOOL_CALL, Surface.TOOL_RESULT, Surface.AGENT_OUTPUT
 DEFINITION, CHANGE = Surface.TOOL_DEFINITION, Surface.FILE_CHANGE
 ASK, STOP = Verdict.CONFIRM, Verdict.BLOCK
@@ -99,7 +99,7 @@ PLACES = [
     ("full-width dots", {"path": "．．/．．/．．/etc/passwd"}, ASK),
     ("a file address instead of a path", {"path": "file:///etc/shadow"}, ASK),
     ("the process's own environment", {"path": "/proc/self/environ"}, ASK),
-    ("a detour through the workspace", {"path": "/work/shop/docs/../../../root/.ssh/id_ed25519"}, ASK),
+    ("a detour through the workspace", {"path": "/srv/shop/docs/../../../root/.ssh/id_ed25519"}, ASK),
 ]
 
 CHANGES = [
