@@ -187,7 +187,7 @@ def test_an_alert_opens_it_for_the_usual_time_and_never_against_an_operator() ->
 @pytest.mark.parametrize("kind", list(ErrorKind))
 def test_only_what_the_agent_did_is_a_failure(kind: ErrorKind) -> None:
     ignored = {ErrorKind.BLOCKED, ErrorKind.DENIED, ErrorKind.CANCELLED, ErrorKind.CONFLICT}
-    ignored |= {ErrorKind.UNKNOWN_EFFECT, ErrorKind.CIRCUIT_OPEN}
+    ignored |= {ErrorKind.UNKNOWN_EFFECT, ErrorKind.CIRCUIT_OPEN, ErrorKind.BUDGET}
     expected = Result.IGNORED if kind in ignored else Result.FAILURE
     assert result_of(AgentError(kind=kind, message="")) is expected
     assert result_of(None) is Result.SUCCESS
