@@ -305,5 +305,6 @@ def test_an_agent_without_a_network_reaches_granted_hosts_and_the_ledger_says_so
     assert view.run.outcome is not None
     assert view.run.outcome.kind is OutcomeKind.SUCCEEDED, view.run.outcome
     assert json.loads(view.run.outcome.results["worker"].summary) == held(port)
-    assert [entry.kind for entry in entries][:2] == ["effect.intended", "effect.done"]
+    told = [entry.kind for entry in entries]
+    assert told.index("effect.intended") < told.index("effect.done")  # the second connection may be refused in between
     assert [entry.data["host"] for entry in entries if entry.kind == "network.refused"] == ["localhost"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -30,6 +31,7 @@ from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.run import AgentError, Attempt, AttemptState, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict
+from interlock.runners.command import filled
 from interlock.store import queue, rows
 from interlock.store.database import Database
 
@@ -171,7 +173,8 @@ class AttemptGate:
         judged = self._gate.judge(action, self._scope, history=history)
         for command in (compensation.command, compensation.validate) if compensation else ():
             if command:
-                undo = replace(action, tool="shell", args={"argv": list(command)})
+                places = {"project": Path(self._undo_scope.workspace), "workspace": Path(self._undo_scope.workspace)}
+                undo = replace(action, tool="shell", args={"argv": list(filled(command, **places))})
                 other = self._gate.judge(undo, self._undo_scope).decision
                 judged = replace(judged, decision=strictest(judged.decision, other))
         return replace(judged, decision=replace(judged.decision, action_digest=action.digest))

@@ -18,6 +18,7 @@ from interlock.engine.validate import run_command
 from interlock.model.action import Action, Surface
 from interlock.model.decision import Verdict
 from interlock.model.run import AttemptState, Effect, EffectState
+from interlock.runners.command import filled
 from interlock.store import rows
 
 _STEP_TIMEOUT = timedelta(seconds=120)
@@ -107,8 +108,10 @@ class Saga:
         return ""
 
     async def _refused(self, command: Sequence[str]) -> str:
+        project = self._means.settings.project
+        argv = list(filled(command, project=project, workspace=project))
         action = Action(
-            kind=Surface.TOOL_CALL, tool="shell", args={"argv": list(command)}, actor="interlock",
+            kind=Surface.TOOL_CALL, tool="shell", args={"argv": argv}, actor="interlock",
             environment=self._means.settings.environment,
         )  # fmt: skip
         decision = self._means.gate.judge(action, self._means.scope(str(self._means.settings.project))).decision

@@ -34,7 +34,7 @@ def check(
     config: ConfigFile = None,
     as_json_: Json = False,
 ) -> None:
-    """Judge a text or a tool call: allow, confirm or block, and why.
+    """Judge a text or a tool call, and say why.
 
     Exit codes: 0 allow, 3 block, 4 confirm; with --jsonl 0, or 1 when a line was malformed.
     """

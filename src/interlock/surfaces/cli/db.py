@@ -9,7 +9,7 @@ import typer
 
 from interlock.surfaces.cli.common import Json, say_json
 
-app = typer.Typer(no_args_is_help=True, help="Save, check and bring back a database of yours: SQLite or Postgres.")
+app = typer.Typer(no_args_is_help=True, help="Save, check and bring back a database of yours.")
 
 Where = Annotated[
     str, typer.Argument(metavar="DATABASE", help="A file, a URL (sqlite:///…, postgresql://…), or env:NAME of one.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
-    help="The gate for agents that you run yourself: Claude Code, Codex, Gemini CLI, Cursor, opencode.",
+    help="The gate for agents that you run yourself.",
     epilog="Without a subcommand it answers one event on standard input: [--as PROGRAM] [--deadline SECONDS] [--ask queue|native].",
 )
 

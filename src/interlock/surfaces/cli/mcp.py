@@ -16,7 +16,10 @@ def mcp(
     env: Env = None,
     config: ConfigFile = None,
 ) -> None:
-    """Serve the Model Context Protocol: other agents may submit tasks, check actions and look; never approve."""
+    """Let other agents submit tasks and look, over MCP.
+
+    They may check actions too, and never approve.
+    """
     from interlock.app import build  # noqa: PLC0415 - the engine takes half a second to import
     from interlock.surfaces.mcp import make_mcp  # noqa: PLC0415 - the same
 

@@ -32,7 +32,7 @@ class _Gateway(typer.core.TyperGroup):
 
 app = typer.Typer(
     cls=_Gateway,
-    help="The gate in front of any MCP server: interlock mcp-gateway -- PROGRAM …, or --url URL.",
+    help="The gate in front of an MCP server (PROGRAM or --url).",
     epilog="Put this command into your client's settings in the place of the server's own.",
 )
 pins = typer.Typer(no_args_is_help=True, help="What tools say of themselves, as you have accepted it.")

@@ -39,7 +39,7 @@ def run(  # noqa: PLR0917 - a command's options
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Have a task done safely, from the plan to a branch for review.
+    """Have a task done safely, up to a branch for review.
 
     Exit code 0 done, 1 failed or undone, 3 blocked or denied, 4 waiting for a person, 5 queued.
     """
@@ -70,7 +70,10 @@ def _detached(task: Task, env: str | None, config: Path | None, *, as_json: bool
 
 
 def follow_run(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Watch a run that other processes execute, until it ends or waits for a person. Exit codes as for `run`."""
+    """Watch a run that other processes execute.
+
+    Until it ends or waits for a person; exit codes as for `run`.
+    """
     with opened(env, config) as service:
         code = follow(service, service.find_run(run_id).id, as_json=as_json)
     raise typer.Exit(code)

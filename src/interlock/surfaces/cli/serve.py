@@ -25,7 +25,7 @@ def serve(
     env: Env = None,
     config: ConfigFile = None,
 ) -> None:
-    """Serve the dashboard and the API, and execute what is submitted, until Ctrl-C."""
+    """Serve dashboard and API, and execute what is submitted."""
     from interlock.app import build  # noqa: PLC0415 - the engine takes half a second to import
     from interlock.surfaces.serving import Address, bind, make_server, url_of  # noqa: PLC0415 - help does without it
 

@@ -18,7 +18,10 @@ def undo(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Undo one call: in a workspace at work go back to before it; on a branch left for review take its change out."""
+    """Undo one call of a run.
+
+    In a workspace at work: back to before it; on a branch left for review: its change is taken out.
+    """
     with opened(env, config) as service:
         undone = service.undo_call(effect, actor=me(), why=why)
     if as_json:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def worker(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Execute runs submitted with `interlock run --detach`, and what dead processes have left, until SIGTERM or Ctrl-C.
+    """Execute what `interlock run --detach` has submitted.
+
+    Also what dead processes have left; until SIGTERM or Ctrl-C.
 
     Start as many as you like, on as many hosts: the store's limits, breakers and approvals count for all of them together.
     A run stays on the host that took it, where its workspace is. The first signal lets the agents at work finish
