@@ -20,6 +20,7 @@ from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
+from interlock.engine.meter import Meter
 from interlock.engine.service import Service
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
@@ -74,6 +75,7 @@ def build(
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
+            meter=Meter(database, ledger, clock, tuple(catalogue)),
             clock=clock,
             worker_id=worker_name(),
         )

@@ -131,8 +131,9 @@ class Governor:
         queue.grant(conn, attempt.id, attempt.agent, generation=after.generation, worker=home if resumed else "")
         rows.save_attempt(conn, replace(attempt, state=AttemptState.ADMITTED, admitted_at=now))
         self._ledger.append(
-            conn, attempt.run_id, "attempt.admitted", {"attempt": attempt.id, "agent": attempt.agent}, actor="interlock"
-        )
+            conn, attempt.run_id, "attempt.admitted",
+            {"attempt": attempt.id, "agent": attempt.agent, **_waited(attempt, waiting, now)}, actor="interlock",
+        )  # fmt: skip
         if not resumed:
             self._durable.start_attempt(conn, attempt.id, f"worker-{home}" if home else self._durable.queue)
         return True
@@ -146,8 +147,9 @@ class Governor:
             self._save_breaker(conn, attempt.run_id, breaker, breakers.release(breaker, attempt.id))
         rows.save_attempt(conn, replace(attempt, state=AttemptState.WAITING))
         self._ledger.append(
-            conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "why": why}, actor="interlock"
-        )
+            conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "agent": attempt.agent, "why": why},
+            actor="interlock",
+        )  # fmt: skip
 
     def step_back(self, conn: sa.Connection, attempt: Attempt) -> None:
         """Queue an attempt that had stepped aside, at its old place."""
@@ -214,6 +216,13 @@ class Governor:
                 )
             )  # fmt: skip
         return places
+
+
+def _waited(attempt: Attempt, waiting: queue.Waiting, now: datetime) -> dict[str, int]:
+    """How long it has waited since it was due; nothing when it comes back to a place that it had before."""
+    if attempt.admitted_at is not None:
+        return {}
+    return {"waited_ms": max(0, micros(now) - max(waiting.queued_at, waiting.not_before)) // 1000}
 
 
 def _waiting(item: queue.Waiting) -> govern.Waiting:

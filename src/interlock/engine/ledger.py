@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from interlock.errors import LedgerError
 from interlock.model.canon import canonical
 from interlock.model.ledger import Checkpoint, LedgerEntry
-from interlock.ports import Clock, Observer
+from interlock.ports import Clock
 from interlock.reading.secrets import redact
 from interlock.store import schema as t
 from interlock.store.database import Database, micros, moment
@@ -48,13 +48,10 @@ class Verification:
 class Ledger:
     """The book of one store."""
 
-    def __init__(
-        self, database: Database, clock: Clock, anchor: Path | None, observers: Sequence[Observer] = ()
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, anchor: Path | None) -> None:
         self._database = database
         self._clock = clock
         self._anchor = anchor
-        self._observers = observers
 
     def append(
         self, conn: sa.Connection, run_id: str, kind: str, data: Mapping[str, Any], *, actor: str, once: str = ""
@@ -98,8 +95,6 @@ class Ledger:
                 total=total,
             )
         )
-        for observe in self._observers:
-            observe(kind, {"run_id": run_id, **record["data"]})
         return _entry(body, digest)
 
     def recorded(self, conn: sa.Connection, run_id: str, once: str) -> LedgerEntry | None:
@@ -142,13 +137,17 @@ class Ledger:
         finally:
             os.close(handle)
 
-    def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
-        """Records in order, after the sequence number ``after``."""
+    def entries(
+        self, *, run_id: str = "", after: int = 0, limit: int = 1000, conn: sa.Connection | None = None
+    ) -> list[LedgerEntry]:
+        """Records in order, after the sequence number ``after``; with ``conn`` as that transaction sees them."""
         query = sa.select(t.ledger.c.body, t.ledger.c.hash).where(t.ledger.c.seq > after).order_by(t.ledger.c.seq)
         if run_id:
             query = query.where(t.ledger.c.run_id == run_id)
-        with self._database.read() as conn:
+        if conn is not None:
             return [_entry(row.body, row.hash) for row in conn.execute(query.limit(limit))]
+        with self._database.read() as own:
+            return [_entry(row.body, row.hash) for row in own.execute(query.limit(limit))]
 
     def stream(self, *, run_id: str = "") -> Iterator[LedgerEntry]:
         """All records in order, a thousand at a time."""

@@ -16,6 +16,7 @@ from interlock.engine.durable import Durable
 from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
+from interlock.engine.meter import Meter
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
@@ -44,6 +45,7 @@ class Means:
     runner_of: Callable[[AgentSpec], Runner]
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
+    meter: Meter
     clock: Clock
     worker_id: str
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
 from interlock.decide.taint import begin
+from interlock.engine.alive import is_dead
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
-from interlock.engine.worker import Worker, is_dead
+from interlock.engine.worker import Worker
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
+from interlock.model.metrics import Metrics
 from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
@@ -252,6 +254,10 @@ class Service:
                 {"agent": agent, "from": before.state, "to": after.state, "reason": reason}, actor=actor,
             )  # fmt: skip
         return after
+
+    def metrics(self, window: timedelta | None = None) -> Metrics:
+        """What was measured in the last ``window`` (to the minute), or ever; the state of this moment in both."""
+        return self._means.meter.metrics(window)
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import psutil
 import sqlalchemy as sa
 
+from interlock.engine.alive import born, is_dead
 from interlock.engine.attempt import AttemptLine, Switch
 from interlock.engine.means import Means
 from interlock.engine.run import RunLine
@@ -129,24 +129,6 @@ class Worker:
 
     def _row(self) -> queue.WorkerRow:
         return queue.WorkerRow(
-            id=self._means.worker_id, host=socket.gethostname(), pid=os.getpid(), born=_born(os.getpid()),
+            id=self._means.worker_id, host=socket.gethostname(), pid=os.getpid(), born=born(os.getpid()),
             lease_until=micros(self._means.clock.now() + self._lease), heir="",
         )  # fmt: skip
-
-
-def is_dead(row: queue.WorkerRow, now: int) -> bool:
-    """Whether a worker's lease is over, or its process on this host is gone (then nobody need wait for the lease)."""
-    if row.lease_until < now:
-        return True
-    return row.host == socket.gethostname() and _born(row.pid) != row.born
-
-
-def _born(pid: int) -> str:
-    """When the process was started, to tell it from a later one with its number; empty when there is none."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        return datetime.fromtimestamp(process.create_time(), tz=UTC).isoformat(timespec="milliseconds")
-    except psutil.Error:
-        return ""

@@ -22,6 +22,7 @@ from interlock.surfaces.cli import (
     config,
     demo,
     init,
+    metrics,
     plan,
     policy,
     run,
@@ -63,6 +64,8 @@ app.add_typer(agents.app, name="agents")
 app.command()(show.runs)
 app.command()(show.show)
 app.command()(show.queue)
+app.command()(metrics.metrics)
+app.command()(metrics.top)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(audit.app, name="audit")
