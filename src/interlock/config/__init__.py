@@ -30,6 +30,7 @@ from interlock.config.watching import (
     HealthSettings,
     NotifySettings,
     RolloutSettings,
+    TelemetrySettings,
     VersionSettings,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "ScopeSettings",
     "Settings",
     "Strategy",
+    "TelemetrySettings",
     "ToolSettings",
     "Tree",
     "Undo",

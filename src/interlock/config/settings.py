@@ -19,6 +19,7 @@ from interlock.config.watching import (
     HealthSettings,
     NotifySettings,
     RolloutSettings,
+    TelemetrySettings,
     VersionSettings,
 )
 from interlock.model.agent import OnFailure, Priority
@@ -414,6 +415,7 @@ class Sections(Section):
     versions: Mapping[Word, Mapping[Word, VersionSettings]] = Field(default_factory=dict)
     """By agent name, then by version name: what a new version of the agent has that is different; ``interlock rollout``."""
     rollouts: RolloutSettings = RolloutSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

@@ -131,6 +131,15 @@ class NotifySettings(Section):
         return self
 
 
+class TelemetrySettings(Section):
+    """What is exported. Prometheus needs no setting: it asks."""
+
+    otel: bool = False
+    """Whether ended runs are exported to OpenTelemetry, to where ``OTEL_EXPORTER_OTLP_ENDPOINT`` says."""
+    contents: bool = False
+    """Whether traces hold the (redacted) texts of tasks and calls."""
+
+
 class VersionSettings(Section):
     """What a version of an agent has that is different from its definition; everything else stays."""
 
