@@ -13,6 +13,7 @@ import interlock
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
 from interlock.config import Settings
+from interlock.decide.alerts import load_rules
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
@@ -21,13 +22,14 @@ from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
+from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import AgentSpec
 from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import load_policies
-from interlock.ports import AgentFunction, Clock, Runner
+from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.runners.command import CommandRunner, Places, Wrap
 from interlock.runners.function import FunctionRunner
 from interlock.sandbox.ladder import open_sandbox, probe
@@ -56,8 +58,9 @@ def build(
     database.migrate()
     ledger = Ledger(database, clock, settings.state_dir / "ledger.anchor")
     durable = Durable(database)
+    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings))
     governor = Governor(
-        database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name)
+        database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
     return Service(
         Means(
@@ -76,10 +79,37 @@ def build(
             runner_of=lambda spec: runner_of(spec, functions, settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
             meter=Meter(database, ledger, clock, tuple(catalogue)),
+            rollouts=rollouts,
+            alert_rules=load_rules(settings.alerts),
+            notifier=_notifier(settings),
+            observers=_observers(settings, ledger),
             clock=clock,
             worker_id=worker_name(),
         )
     )
+
+
+def _percentages(settings: Settings) -> Percentages | None:
+    if not settings.rollouts.provider:
+        return None
+    from interlock.flags import percentages  # noqa: PLC0415 - an extra
+
+    return percentages(settings.rollouts.provider)
+
+
+def _notifier(settings: Settings) -> Notifier:
+    from interlock.notify.send import AppriseNotifier, Nobody  # noqa: PLC0415 - an extra
+
+    targets = {name: target.get_secret_value() for name, target in settings.notify.targets.items()}
+    return AppriseNotifier(targets) if targets else Nobody()
+
+
+def _observers(settings: Settings, ledger: Ledger) -> Mapping[str, Observer]:
+    if not settings.telemetry.otel:
+        return {}
+    from interlock.telemetry.otel import over_otlp  # noqa: PLC0415 - an extra
+
+    return {"otel": over_otlp(lambda run_id: ledger.stream(run_id=run_id), contents=settings.telemetry.contents)}
 
 
 def _make_state_dir(place: Path) -> None:

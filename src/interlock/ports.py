@@ -231,5 +231,16 @@ class Observer(Protocol):
         ...
 
 
+class Notifier(Protocol):
+    """Tells people: mail, chat, webhooks."""
+
+    def tell(self, targets: Sequence[str], title: str, body: str) -> str:
+        """Tell the targets of these names; none named: all.
+
+        Returns what went wrong and for whom, empty when all were told. Never raises, takes seconds at most, and shows no secret.
+        """
+        ...
+
+
 AgentFunction = Callable[[Job, Gate], Awaitable[AgentResult | str | None]]
 """A Python function as an agent."""

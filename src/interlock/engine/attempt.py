@@ -96,13 +96,14 @@ class AttemptLine:
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
             walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
-            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls))
+            flag = await asyncio.to_thread(self._means.rollouts.flag, attempt) if attempt else None
+            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls, flag))
             if claimed is not None:
                 await self._go(*claimed, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str) -> tuple[Attempt, int] | None:
+    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str, flag: int | None) -> tuple[Attempt, int] | None:
         """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
         attempt = rows.find_attempt(conn, attempt_id)
         if attempt is None or attempt.state is AttemptState.ENDED:
@@ -113,12 +114,13 @@ class AttemptLine:
             permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
         fence = permit.fence if permit else 0
         began = attempt.started_at or self._means.clock.now()
+        attempt = self._means.rollouts.pick(conn, attempt, flag)
         attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
         rows.save_attempt(conn, attempt)
         self._means.record(
             conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
             {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
-             "times": fence},
+             "times": fence, **({"version": attempt.version} if attempt.version else {})},
         )  # fmt: skip
         return attempt, fence
 
@@ -132,7 +134,7 @@ class AttemptLine:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
             error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
-        await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error))
+        await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error, worked=switch.worked()))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
         await asyncio.to_thread(self._means.governor.admit)
 
@@ -148,7 +150,7 @@ class AttemptLine:
 
     async def _work(self, attempt: Attempt, fence: int, switch: Switch) -> Attempt:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
-        spec = self._means.spec(attempt.agent)
+        spec = self._means.rollouts.spec(self._means.spec(attempt.agent), attempt.version)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
             return attempt
         attempt = replace(attempt, result=None)
@@ -158,7 +160,7 @@ class AttemptLine:
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
             worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
-            environment=run.environment, requester=run.task.submitter, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
+            environment=run.environment, requester=run.task.submitter, clock=self._means.clock, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from interlock.config import ToolSettings, Undo
 from interlock.decide.chain import noted_block, sequence, should_stop
+from interlock.decide.closer import closer
 from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.decide.reach import Reach, reach
@@ -30,11 +31,11 @@ from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
-from interlock.ports import CallVerdict
+from interlock.ports import CallVerdict, Clock
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
-from interlock.store import queue, rows
-from interlock.store.database import Database
+from interlock.store import queue, rows, watching
+from interlock.store.database import Database, micros
 
 T = TypeVar("T")
 
@@ -125,6 +126,7 @@ class AttemptGate:
         scope: Scope,
         environment: str,
         requester: str,
+        clock: Clock,
         stop: Callable[[str], None],
         pause: Callable[[], None],
         go_on: Callable[[], None],
@@ -140,6 +142,7 @@ class AttemptGate:
         self._scope = scope
         self._environment = environment
         self._requester = requester
+        self._clock = clock
         self._stop = stop
         self._pause = pause
         self._go_on = go_on
@@ -188,7 +191,9 @@ class AttemptGate:
     def _judge_call(self, action: Action) -> Judged:
         with self._database.read() as conn:
             history = _history(conn, self._attempt.run_id)
-        return self._gate.judge(action, self._scope, history=history)
+            why = watching.heightened(conn, self._attempt.agent, micros(self._clock.now()))
+        judged = self._gate.judge(action, self._scope, history=history)
+        return replace(judged, decision=closer(judged.decision, why)) if why else judged
 
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""

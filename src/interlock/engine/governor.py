@@ -16,6 +16,7 @@ from interlock.decide import breaker as breakers
 from interlock.decide import govern
 from interlock.engine.durable import Durable
 from interlock.engine.ledger import Ledger
+from interlock.engine.rollouts import Rollouts
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.breaker import Breaker
 from interlock.model.run import AgentError, Attempt, AttemptState, ErrorKind, QueuePlace
@@ -37,6 +38,7 @@ class Governor:
         clock: Clock,
         settings: Settings,
         spec_of: Callable[[str], AgentSpec],
+        rollouts: Rollouts,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -44,6 +46,7 @@ class Governor:
         self._clock = clock
         self._settings = settings
         self._spec_of = spec_of
+        self._rollouts = rollouts
 
     def request(
         self, conn: sa.Connection, attempt: Attempt, *, priority: Priority, delay: timedelta = timedelta()
@@ -155,8 +158,13 @@ class Governor:
         """Queue an attempt that had stepped aside, at its old place."""
         rows.save_attempt(conn, replace(attempt, state=AttemptState.READY))
 
-    def end(self, conn: sa.Connection, attempt: Attempt, error: AgentError | None = None) -> Attempt:
-        """The attempt is over: permit back, breaker told, run woken. A second call changes nothing."""
+    def end(
+        self, conn: sa.Connection, attempt: Attempt, error: AgentError | None = None, *, worked: timedelta | None = None
+    ) -> Attempt:
+        """The attempt is over: permit back, breaker told, run woken. A second call changes nothing.
+
+        ``worked`` is how long its agent has worked, without waiting for people; None: it never did.
+        """
         current = _known(rows.find_attempt(conn, attempt.id))
         if current.state is AttemptState.ENDED:
             return current
@@ -170,12 +178,14 @@ class Governor:
             result = breakers.result_of(error)
             after = breakers.record(before, attempt.id, permit.generation, result, now, self._settings.breaker)
             self._save_breaker(conn, attempt.run_id, before, after)
-        took = (now - attempt.started_at) // timedelta(milliseconds=1) if attempt.started_at else 0
+        self._rollouts.ended(conn, attempt, error, worked)
+        took = (worked or timedelta()) // timedelta(milliseconds=1)
         self._ledger.append(
             conn,
             attempt.run_id,
             "attempt.failed" if error else "attempt.succeeded",
             {"attempt": attempt.id, "agent": attempt.agent, "duration_ms": took,
+             **({"version": attempt.version} if attempt.version else {}),
              **({"error": error.kind, "message": error.message} if error else {})},
             actor="interlock",
             once=f"ended:{attempt.id}",

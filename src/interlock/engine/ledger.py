@@ -186,6 +186,9 @@ class _Checker:
         )  # fmt: skip
 
     def check(self) -> None:
+        """Read in the order opposite to writing (file, runs, checkpoints, records), so that others may write meanwhile."""
+        anchored = self._anchor.read_bytes() if self._anchor is not None and self._anchor.exists() else None
+        runs = set(self._conn.execute(sa.select(t.runs.c.id)).scalars())
         points = list(self._conn.execute(sa.select(t.checkpoints).order_by(t.checkpoints.c.number)))
         at_size = self._checked_points(points)
         for row in self._conn.execute(sa.select(t.ledger).order_by(t.ledger.c.seq)):
@@ -196,8 +199,8 @@ class _Checker:
         missing = [size for size in at_size if size > self.records]
         if missing:
             _bad(f"record {self.records + 1} and what follows is missing: a checkpoint has seen {max(missing)} records")
-        self._check_anchor({point.number: point for point in points})
-        self._check_runs()
+        self._check_anchor({point.number: point for point in points}, anchored)
+        self._check_runs(runs)
 
     def _checked_points(self, points: Sequence[Any]) -> dict[int, list[Any]]:
         at_size: dict[int, list[Any]] = {}
@@ -238,14 +241,14 @@ class _Checker:
         self._heads[row.run_id] = (record["number"], row.hash)
         self.records = row.seq
 
-    def _check_anchor(self, points: Mapping[int, Any]) -> None:
-        if self._anchor is None or not self._anchor.exists():
+    def _check_anchor(self, points: Mapping[int, Any], anchored: bytes | None) -> None:
+        if self._anchor is None or anchored is None:
             if points and self._anchor is not None:
                 _bad(
                     f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it"
                 )
             return
-        for line in self._anchor.read_bytes().splitlines():
+        for line in anchored.splitlines():
             noted = orjson.loads(line)
             point = points.get(noted["number"])
             if point is None or point.hash != noted["hash"]:
@@ -255,8 +258,7 @@ class _Checker:
                 )
             self._anchored += 1
 
-    def _check_runs(self) -> None:
-        known = set(self._conn.execute(sa.select(t.runs.c.id)).scalars())
+    def _check_runs(self, known: set[str]) -> None:
         unrecorded = sorted(known - set(self._heads))
         if unrecorded:
             _bad(f"run {unrecorded[0]} has no record at all")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from interlock.config import Settings
+from interlock.decide.alerts import AlertRule
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
@@ -17,11 +18,12 @@ from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
 from interlock.engine.meter import Meter
+from interlock.engine.rollouts import Rollouts
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
 from interlock.model.run import Run
-from interlock.ports import Clock, Runner, Workspaces
+from interlock.ports import Clock, Notifier, Observer, Runner, Workspaces
 from interlock.store import rows
 from interlock.store.database import Database
 
@@ -46,6 +48,11 @@ class Means:
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
     meter: Meter
+    rollouts: Rollouts
+    alert_rules: tuple[AlertRule, ...]
+    notifier: Notifier
+    observers: Mapping[str, Observer]
+    """Told of every ledger entry after it was committed, by name."""
     clock: Clock
     worker_id: str
 

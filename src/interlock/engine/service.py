@@ -11,13 +11,17 @@ import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
 from interlock.decide.taint import begin
+from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
+from interlock.engine.checkup import agents_health, system_health
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
+from interlock.engine.watch import Watch, verify
 from interlock.engine.worker import Worker
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
+from interlock.model.health import Health
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.metrics import Metrics
@@ -49,18 +53,26 @@ class Service:
         self._means = means
         self._worker: Worker | None = None
         self.settings = means.settings
+        self.alarms = Alarms(means)
+        self.rollouts = means.rollouts
+        self._watch: Watch | None = None
         self.catalogue = means.catalogue
 
     def start(self) -> None:
         """Execute in this process too, and take over what dead processes have left."""
         self._worker = Worker(self._means)
         self._worker.start()
+        self._watch = Watch(self._means, self.alarms, self.rollouts)
+        self._watch.start()
 
     def close(self) -> None:
         """Stop executing; what is under way is resumed by the next process."""
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         self._means.database.close()
 
     def assess(self, task: Task) -> RiskAssessment:
@@ -259,9 +271,29 @@ class Service:
         """What was measured in the last ``window`` (to the minute), or ever; the state of this moment in both."""
         return self._means.meter.metrics(window)
 
+    def health(self, agent: str) -> Health:
+        """How well an agent is.
+
+        Raises:
+            NotFoundError: when there is no such agent.
+        """
+        if agent not in self.catalogue:
+            hint = did_you_mean(agent, self.catalogue) or "`interlock agents list` shows them"
+            message = f"there is no agent {agent!r}: {hint}"
+            raise NotFoundError(message)
+        return next(each for each in self.healths() if each.subject == agent)
+
+    def healths(self) -> list[Health]:
+        """How well all agents of the catalogue are."""
+        return agents_health(self._means, self.alarms)
+
+    def system_health(self) -> Health:
+        """How well Interlock itself is."""
+        return system_health(self._means)
+
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
-        return self._means.ledger.verify()
+        return verify(self._means)
 
     def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
         """Records in order."""

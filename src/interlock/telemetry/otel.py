@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from interlock import __version__
 from interlock.errors import MissingExtraError
 from interlock.model.ledger import LedgerEntry
 from interlock.ports import Observer
@@ -31,7 +30,7 @@ _AGENT_S = tuple(0.1 * 2**n for n in range(13))
 _TOOL_S = tuple(0.01 * 2**n for n in range(14))
 _TOKENS = tuple(4**n for n in range(14))
 _CALLS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-_SCOPE = InstrumentationScope("interlock", __version__)
+_SCOPE = InstrumentationScope("interlock")
 
 
 class OpenTelemetry:
@@ -48,9 +47,9 @@ class OpenTelemetry:
     ) -> None:
         self._entries_of = entries_of
         self._exporter = exporter
-        self._resource = resource or Resource.create({"service.name": "interlock", "service.version": __version__})
+        self._resource = resource or Resource.create({"service.name": "interlock"})
         self._contents = contents
-        meter = meters.get_meter("interlock", __version__)
+        meter = meters.get_meter("interlock")
 
         def histogram(name: str, unit: str, text: str, bounds: Iterable[float]) -> Histogram:
             return meter.create_histogram(name, unit, text, explicit_bucket_boundaries_advisory=[*map(float, bounds)])
