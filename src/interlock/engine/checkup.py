@@ -56,9 +56,10 @@ def system_facts(means: Means) -> SystemFacts:
             unfinished = len(rows.list_runs(conn, states=states, limit=1000))
     except StoreError as error:
         return SystemFacts(store_problem=str(error), disk_free_mb=disk)
-    dead = sum(is_dead(row, now) for row in workers)
+    living = sum(not is_dead(row, now) for row in workers)
+    gone = sum(row.lease_until > 0 and is_dead(row, now) for row in workers)
     return SystemFacts(
-        living_workers=len(workers) - dead, dead_workers=dead, waiting=waiting, unfinished=unfinished, disk_free_mb=disk,
+        living_workers=living, dead_workers=gone, waiting=waiting, unfinished=unfinished, disk_free_mb=disk,
         oldest_queued_ms=None if due is None else max(0, now - due) // 1000, ledger_problem=problem,
         ledger_verified_at=moment(verified) if verified else None,
     )  # fmt: skip

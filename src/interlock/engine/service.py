@@ -13,7 +13,7 @@ from interlock.decide import breaker as breaker_rules
 from interlock.decide.taint import begin
 from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
-from interlock.engine.checkup import agents_health, system_health
+from interlock.engine.checkup import agents_health, system_facts, system_health
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.watch import Watch, verify
@@ -21,14 +21,14 @@ from interlock.engine.worker import Worker
 from interlock.errors import NotFoundError, UsageError, did_you_mean
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
-from interlock.model.health import Health
+from interlock.model.health import Health, SystemFacts
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.metrics import Metrics
 from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
-from interlock.store import queue, rows
+from interlock.store import queue, rows, watching
 from interlock.store.database import micros
 
 _POLL_S = 0.1
@@ -290,6 +290,16 @@ class Service:
     def system_health(self) -> Health:
         """How well Interlock itself is."""
         return system_health(self._means)
+
+    def system_facts(self) -> SystemFacts:
+        """What the system's health is judged by."""
+        return system_facts(self._means)
+
+    def newest_entry(self) -> LedgerEntry | None:
+        """The last record of the ledger."""
+        with self._means.database.read() as conn:
+            head = watching.ledger_head(conn)
+        return next(iter(self.entries(after=head - 1, limit=1)), None)
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""

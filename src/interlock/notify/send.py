@@ -12,7 +12,6 @@ from interlock.reading.secrets import redact
 
 _VARIABLE = "env:"
 _LONGEST = 4000
-_log = logging.getLogger(__name__)
 
 
 class Nobody:
@@ -50,6 +49,7 @@ class AppriseNotifier:
     def _tell_one(self, name: str, title: str, body: str) -> str:
         import apprise  # noqa: PLC0415 - it takes 0.3 s to import, and most processes tell nobody
 
+        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its errors show whole URLs, passwords included
         if name not in self._targets:
             return "there is no such target"
         sender = apprise.Apprise()

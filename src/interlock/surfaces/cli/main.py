@@ -14,6 +14,7 @@ import typer
 from interlock import __version__
 from interlock.surfaces.cli import (
     agents,
+    alerts,
     approvals,
     assess,
     audit,
@@ -21,10 +22,13 @@ from interlock.surfaces.cli import (
     check,
     config,
     demo,
+    doctor,
+    health,
     init,
     metrics,
     plan,
     policy,
+    rollout,
     run,
     show,
 )
@@ -65,6 +69,10 @@ app.command()(show.runs)
 app.command()(show.show)
 app.command()(show.queue)
 app.command()(metrics.metrics)
+app.command()(health.health)
+app.command()(doctor.doctor)
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(rollout.app, name="rollout")
 app.command()(metrics.top)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
