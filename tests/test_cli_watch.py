@@ -57,7 +57,7 @@ def failing(service: Service) -> Service:
     """A project whose writer has failed three times, and whose evaluator has looked."""
     with service._means.database.write() as conn:
         for number in range(3):
-            facts = {"agent": "writer", "attempt": f"a{number}"}
+            facts: dict[str, Any] = {"agent": "writer", "attempt": f"a{number}"}
             service._means.ledger.append(conn, "run_1", "attempt.started", facts, actor="interlock")
             facts |= {"duration_ms": 40_000, "error": "crashed", "message": "it broke"}
             service._means.ledger.append(conn, "run_1", "attempt.failed", facts, actor="interlock")
