@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: run test check lock bench clean setup
+.PHONY: run test test-claude test-clients check lock chaos bench clean setup
 
 run: setup
 	$(BIN)/interlock demo
@@ -17,6 +17,17 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Claude Code itself (400 MB), in a place of its own.
+test-claude: setup
+	@test -d .venv/claude/claude_agent_sdk || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/claude 'claude-agent-sdk>=0.2.187,<0.3'
+	INTERLOCK_TEST_CLAUDE=$(CURDIR)/.venv/claude $(BIN)/pytest tests/test_runner_claude.py tests/test_real_clients.py
+
+# Programs that nobody here wrote, offline: needs npm (500 MB).
+test-clients: test-claude
+	@test -x .venv/clients/node_modules/.bin/codex || npm install --silent --no-audit --no-fund --prefix .venv/clients @google/gemini-cli@0.61 @openai/codex@0.169
+	INTERLOCK_TEST_CLAUDE=$(CURDIR)/.venv/claude INTERLOCK_TEST_GEMINI=$(CURDIR)/.venv/clients/node_modules/.bin/gemini \
+	INTERLOCK_TEST_CODEX=$(CURDIR)/.venv/clients/node_modules/.bin/codex $(BIN)/pytest tests/test_real_clients.py
+
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -26,6 +37,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+chaos: setup
+	CHAOS_RUNS=1500 CHAOS_WORKERS=4 CHAOS_MISCHIEF_S=240 CHAOS_PATIENCE_S=1200 $(BIN)/pytest -s tests/test_chaos.py
 
 bench: setup
 	$(BIN)/python -m bench

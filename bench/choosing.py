@@ -26,9 +26,12 @@ import yaml
 
 from interlock.catalogue import apply_settings, load_catalogue, load_matrices
 from interlock.decide import learn
+from interlock.decide.doubt import learned
+from interlock.decide.doubt_examples import DANGEROUS, HARMLESS
 from interlock.decide.plan import make_plan
 from interlock.decide.risk import assess, assess_lexical
 from interlock.decide.select import select
+from interlock.decide.words import stems
 from interlock.errors import PlanError
 from interlock.model.agent import AgentSpec
 from interlock.model.choosing import Lesson, Memory
@@ -256,11 +259,26 @@ def described(agents: Sequence[Row]) -> Team:
 # --- risk
 
 
+FOLDS = 6
+
+
+def rest(texts: list[str], fold: int) -> list[str]:
+    return [text for place, text in enumerate(texts) if place % FOLDS != fold]
+
+
 def risk(rows: Sequence[Row]) -> None:
-    cases = yaml.safe_load((HERE / "risk_cases.yaml").read_text(encoding="utf-8"))
-    own = [{"text": text, "label": "risky"} for text in cases["risky"]]
-    own += [{"text": text, "label": "benign"} for text in cases["harmless"]]
-    for name, given in (("corpus", rows), ("tasks written for this measurement", own)):
+    dangerous, kind = DANGEROUS.strip().splitlines(), HARMLESS.strip().splitlines()
+    own = [{"text": text, "label": "risky"} for text in dangerous] + [
+        {"text": text, "label": "benign"} for text in kind
+    ]
+    caught = raised = 0
+    for fold in range(FOLDS):
+        weigh = learned(rest(dangerous, fold), rest(kind, fold))
+        caught += sum(sum(weigh(set(stems(text))).values()) > 0 for text in dangerous[fold::FOLDS])
+        raised += sum(sum(weigh(set(stems(text))).values()) > 0 for text in kind[fold::FOLDS])
+    title(f"Risk: the learned doubt alone, {FOLDS}-fold over its own examples")
+    print(f"dangerous {wilson(caught, len(dangerous))}\nharmless  {wilson(raised, len(kind))}")
+    for name, given in (("corpus", rows), ("the examples that rules and doubt were made with (too kind)", own)):
         if not given:
             continue
         title(f"Risk: {name}")

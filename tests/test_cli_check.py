@@ -266,7 +266,7 @@ def test_diff_says_which_decisions_would_change(project: Path) -> None:
 
 def test_packs_are_listed_and_shown(project: Path) -> None:
     listed = run(project, "policy", "list").stdout
-    assert "database-protection (3 rules), security-protection (3 rules)" in listed
+    assert "database-protection (3 rules), security-protection (3 rules)" in " ".join(listed.split())
     assert "DELETE FROM .* WHERE" in run(project, "policy", "show", "defaults").stdout
     missing = run(project, "policy", "show", "default")
     assert (missing.returncode, 'did you mean "defaults"' in missing.stderr) == (2, True)

@@ -54,9 +54,9 @@ def service(project: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def failing(service: Service) -> Service:
-    """A project whose writer has failed three times, and whose evaluator has looked."""
+    """A project whose writer has failed five times, and whose evaluator has looked."""
     with service._means.database.write() as conn:
-        for number in range(3):
+        for number in range(5):
             facts: dict[str, Any] = {"agent": "writer", "attempt": f"a{number}"}
             service._means.ledger.append(conn, "run_1", "attempt.started", facts, actor="interlock")
             facts |= {"duration_ms": 40_000, "error": "crashed", "message": "it broke"}
@@ -78,9 +78,9 @@ def said(*words: str) -> Any:
 def test_metrics_are_shown_to_people_and_programs(failing: Service) -> None:
     assert "writer" in run("metrics").output
     assert "it broke" in run("metrics", "--window", "1h").output
-    assert said("metrics", "--window", "15m")["agents"][0]["failures"] == 3
+    assert said("metrics", "--window", "15m")["agents"][0]["failures"] == 5
     assert (
-        'interlock_agent_executions_total{agent="writer",result="failure"} 3.0' in run("metrics", "--prometheus").output
+        'interlock_agent_executions_total{agent="writer",result="failure"} 5.0' in run("metrics", "--prometheus").output
     )
 
 

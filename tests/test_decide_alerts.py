@@ -93,13 +93,13 @@ def metrics(**values: Any) -> Metrics:
     return Metrics(at=NOON, since=None, seq=1, agents=(agent,), system=SystemMetrics())
 
 
-SICK = {"successes": 2, "failures": 1, "error_rate": 1 / 3}
+SICK = {"successes": 4, "failures": 2, "error_rate": 1 / 3}
 
 
 @pytest.mark.parametrize(
     ("name", "well", "sick", "severity", "actions"),
     [
-        ("error-rate", {"successes": 3, "failures": 1, "error_rate": 0.25}, SICK, "critical", ["escalate", "circuit-break"]),
+        ("error-rate", {"successes": 6, "failures": 2, "error_rate": 0.25}, SICK, "critical", ["escalate", "circuit-break"]),
         ("consecutive-failures", {"consecutive_failures": 2}, {"consecutive_failures": 3}, "warning",
          ["notify", "increase-monitoring"]),
         ("execution-time", {"duration": Spread(max_ms=30000)}, {"duration": Spread(max_ms=30001)}, "info",

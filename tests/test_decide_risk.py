@@ -104,6 +104,15 @@ def test_a_harmless_phrase_does_not_hide_the_deed_done_to_it() -> None:
     assert assess("Wipe all data tables").level >= MEDIUM
 
 
+def test_words_that_sound_dangerous_raise_a_doubt_and_never_more() -> None:
+    assessed = assess("Overrun the whole fleet of tills without anybody watching")
+    assert assessed.level >= MEDIUM
+    alone = assess("Dump everybody's remaining wages on strangers")
+    assert alone.level >= MEDIUM
+    doubts = [factor for factor in (*assessed.factors, *alone.factors) if factor.name == "doubt"]
+    assert all(factor.level is MEDIUM and factor.evidence for factor in doubts)
+
+
 sentences = st.sampled_from([*HARMLESS, *(task for task, _ in DANGEROUS), "Fix the chart", "Improve the wording"])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 
 import pytest
 
@@ -642,3 +644,19 @@ def test_the_shipped_rules_are_sound() -> None:
         for rule in (*book.always, *(one for some in book.by_word.values() for one in some)):
             assert rule.why.endswith("."), rule
             assert rule.kind.startswith("shell."), rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["echo {\U000fc0bc", "\x00\u026b{\U000a2c0b{", "[\u0446/\U0004b5cb{\U000f3d9b", "ls {\udc80,\U0010ffff}"],
+    ids=ascii,
+)
+def test_characters_that_crash_the_grammar_do_not_reach_it(text: str) -> None:
+    program = f"from interlock.model.action import Scope\nfrom interlock.reading.shell import read_shell\nread_shell({text!a}, Scope())"
+    assert subprocess.run([sys.executable, "-c", program], check=False, capture_output=True).returncode == 0
+
+
+def test_letters_of_other_languages_do_not_hide_a_danger() -> None:
+    assert read_shell("echo größe; rm -rf /", Scope()).severity is RiskLevel.CRITICAL
+    assert read_shell("echo 大小 && ls 'größe'", Scope()).severity is RiskLevel.LOW
+    assert "größe.txt" in read_shell("cat größe.txt", Scope()).paths

@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -1121,3 +1122,11 @@ def test_copies_hold_no_version_control_and_take_none(tmp_path: Path) -> None:
     write("nested/.git/hooks/post-checkout", "#!/bin/sh\nevil\n")(place)
     write("x", "1")(place)
     assert spaces.integrate(RUN, "a1", author=AUTHOR, message="m").changed == ("x",)
+
+
+def test_runs_begin_side_by_side(spaces: UndoableWorkspaces) -> None:
+    names = [f"beside-{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(spaces.begin, names))) == 1
+    for name in names:
+        spaces.end(name, keep=False)

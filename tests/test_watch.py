@@ -111,7 +111,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
 def test_an_agent_that_keeps_failing_is_cut_off_watched_and_somebody_is_called_once(opened: Opened) -> None:
     desk = opened()
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     found = desk.look()
     assert {rule: alert.state.value for rule, alert in found.items()} == {
         "error-rate": "firing", "consecutive-failures": "firing",
@@ -135,7 +135,7 @@ def test_an_agent_that_keeps_failing_is_cut_off_watched_and_somebody_is_called_o
 
 def test_when_it_is_over_those_who_were_told_hear_of_it_and_nobody_else(opened: Opened) -> None:
     desk = opened()
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     desk.look()
     desk.ends(ok=True, times=20)
     found = desk.look()
@@ -147,7 +147,7 @@ def test_when_it_is_over_those_who_were_told_hear_of_it_and_nobody_else(opened: 
 
 def test_an_agent_that_is_no_longer_asked_has_not_recovered(opened: Opened) -> None:
     desk = opened()
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     desk.look()
     assert desk.look(hours=5)["error-rate"].state is AlertState.FIRING
 
@@ -162,7 +162,7 @@ ESCALATION = {
 
 def test_an_escalation_climbs_until_somebody_acknowledges(opened: Opened) -> None:
     desk = opened(ESCALATION)
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     alert = desk.look()["error-rate"]
     desk.look(minutes=9)
     assert [targets for targets, _, _ in desk.pager.told] == [("chat",)]
@@ -181,7 +181,7 @@ def test_an_escalation_climbs_until_somebody_acknowledges(opened: Opened) -> Non
 def test_a_silence_keeps_people_quiet_and_the_breaker_working_and_ends_by_itself(opened: Opened) -> None:
     desk = opened()
     desk.alarms.silence("anna", timedelta(hours=1), agent="writer", reason="migration")
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     desk.look()
     assert (desk.pager.told, desk.breaker()) == ([], "open")
     desk.look(hours=1)
@@ -202,7 +202,7 @@ def test_a_silence_can_be_ended_by_hand_and_none_lasts_for_ever(opened: Opened) 
 
 def test_a_dry_run_writes_down_what_it_would_do_and_does_nothing(opened: Opened) -> None:
     desk = opened({"alerts": {"dry_run": True}})
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     desk.look()
     assert (desk.pager.told, desk.breaker()) == ([], "closed")
     assert {entry.data["result"] for entry in desk.recorded("alert.action")} == {"dry run: nothing was done"}
@@ -211,7 +211,7 @@ def test_a_dry_run_writes_down_what_it_would_do_and_does_nothing(opened: Opened)
 def test_who_could_not_be_told_is_told_at_the_next_look(opened: Opened) -> None:
     desk = opened()
     desk.pager.problem = "chat: it was not taken"
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     acts = desk.look()["error-rate"].acts
     assert [(act.action.value, act.ok) for act in acts] == [("circuit-break", True), ("escalate", False)]
     desk.pager.problem = ""
@@ -233,7 +233,7 @@ def test_a_slow_agent_gets_a_suggestion_with_its_evidence_in_health(opened: Open
 
 def test_a_rule_that_was_taken_away_takes_its_alert_with_it(opened: Opened) -> None:
     desk = opened()
-    desk.ends(ok=False, times=3)
+    desk.ends(ok=False, times=5)
     desk.look()
     desk = opened({"alerts": {"rules": {"error-rate": {"enabled": False}}}})
     desk.clock.pass_(minutes=5)
@@ -252,7 +252,7 @@ def test_one_evaluator_works_at_a_time_and_another_takes_over_when_it_is_gone(op
 
 def test_a_short_process_looks_a_last_time_and_gives_the_lease_back(opened: Opened) -> None:
     first, second = opened(), opened()
-    first.ends(ok=False, times=3)
+    first.ends(ok=False, times=5)
     first.watch.stop()
     assert first.breaker() == "open"
     assert second.watch.once()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing has it; importing typing would slow down every agent that imports interlock.agent
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from interlock.errors import InterlockError
     from interlock.model.action import Action, Finding, Labels, Surface
     from interlock.model.agent import AgentResult, AgentSpec, Priority
@@ -65,6 +66,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is asked for: the engine takes half a second to import, help should not."""
+    import importlib  # noqa: PLC0415 - for the same reason
+
     if name not in _HOMES:
         raise AttributeError(f"interlock has no {name!r}")
     return getattr(importlib.import_module(f"interlock.{_HOMES[name]}"), name)

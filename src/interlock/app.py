@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import interlock
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
 from interlock.config import Settings
@@ -17,13 +18,14 @@ from interlock.decide.alerts import load_rules
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
-from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
 from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
+from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import AgentSpec
@@ -36,7 +38,7 @@ from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
-_RUNNERS = ("command", "function")
+_RUNNERS = ("command", "function", "llm", "claude")
 
 
 def build(
@@ -56,7 +58,7 @@ def build(
     _make_state_dir(settings.state_dir)
     database = Database(settings.store_url)
     database.migrate()
-    ledger = Ledger(database, clock, settings.state_dir / "ledger.anchor")
+    ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
     durable = Durable(database)
     rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings))
     governor = Governor(
@@ -77,6 +79,7 @@ def build(
             chooser=Chooser(settings, catalogue),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),
+            contain=_validating(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
             meter=Meter(database, ledger, clock, tuple(catalogue)),
             rollouts=rollouts,
@@ -112,6 +115,15 @@ def _observers(settings: Settings, ledger: Ledger) -> Mapping[str, Observer]:
     return {"otel": over_otlp(lambda run_id: ledger.stream(run_id=run_id), contents=settings.telemetry.contents)}
 
 
+def anchor_of(state_dir: Path, database: Database) -> Path:
+    """The file that vouches for the ledger outside the database: one for each store that this project has used."""
+    if database.is_sqlite:
+        return state_dir / "ledger.anchor"
+    where = database.engine.url
+    name = hashlib.sha256(f"{where.host} {where.port} {where.database} {dict(where.query)}".encode()).hexdigest()[:8]
+    return state_dir / f"ledger-{name}.anchor"
+
+
 def _make_state_dir(place: Path) -> None:
     """A private directory that git does not see: the user's repository looks the same with and without Interlock."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,6 +148,7 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
 
     Raises:
         ConfigError: when it has none, or an unknown one.
+        MissingExtraError: when it needs an extra that is not installed.
     """
     if spec.name in functions:
         return FunctionRunner(functions[spec.name])
@@ -144,11 +157,47 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
         return CommandRunner(spec.runner.options, wrap=_contained(settings))
+    if spec.runner.kind == "llm":
+        from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
+
+        return LlmRunner(spec, spec.runner.options)
+    if spec.runner.kind == "claude":
+        from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
+
+        return ClaudeRunner(spec, spec.runner.options)
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
 
 
+def _validating(settings: Settings) -> Contain:
+    """The same walls for a validator: it reads the project, writes the workspace, and has no gate to talk to."""
+    inside = _boxed(settings)
+
+    def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
+        return inside(argv, {}, workspace=workspace, scratch=scratch, read=(settings.project,))
+
+    return contain
+
+
 def _contained(settings: Settings) -> Wrap:
+    """This machine's best sandbox in front of an agent's program."""
+    inside = _boxed(settings)
+
+    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[Sequence[str], Mapping[str, str]]:
+        return inside(
+            argv,
+            env,
+            workspace=places.workspace,
+            scratch=places.scratch,
+            write=places.writes,
+            read=(places.project, Path(__file__).parent),
+            sockets=(places.gate,),
+        )
+
+    return wrap
+
+
+def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str, str]]]:
     """Puts this machine's best sandbox in front of a program."""
     limits = Limits()
     if settings.sandbox.memory_mb:
@@ -157,18 +206,10 @@ def _contained(settings: Settings) -> Wrap:
         limits = replace(limits, processes=settings.sandbox.processes)
     passed = {name: os.environ[name] for name in settings.sandbox.pass_env if name in os.environ}
 
-    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[Sequence[str], Mapping[str, str]]:
+    def inside(argv: Sequence[str], env: Mapping[str, str], **places: Any) -> tuple[Sequence[str], Mapping[str, str]]:
         box = open_sandbox(SandboxLevel(settings.sandbox.minimum)).wrap(
-            argv,
-            workspace=places.workspace,
-            scratch=places.scratch,
-            write=places.writes,
-            read=(places.project, Path(interlock.__file__).parent),
-            sockets=(places.gate,),
-            network=settings.sandbox.network,
-            env={**passed, **env},
-            limits=limits,
+            argv, network=settings.sandbox.network, env={**passed, **env}, limits=limits, **places
         )
         return box.argv, box.env
 
-    return wrap
+    return inside

@@ -74,7 +74,15 @@ class ConflictError(WorkspaceError):
 
 
 class StoreError(InterlockError):
-    """Raised when the store cannot be read or written; nothing was half done."""
+    """Raised when the store cannot be read or written; nothing was half done.
+
+    ``passing``: it may work in a moment. ``unsure``: the connection broke during the commit, nobody knows whether it was done.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False, unsure: bool = False) -> None:
+        self.passing = passing
+        self.unsure = unsure
+        super().__init__(message)
 
 
 class LedgerError(InterlockError):
@@ -111,5 +119,8 @@ class MissingExtraError(InterlockError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean "x"?`` for the nearest known word, empty when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    longer = [each for each in words if len(word) > 1 and each.startswith(word)]
+    near = near or (longer if len(longer) == 1 else [])
     return f'did you mean "{near[0]}"?' if near else ""

@@ -35,6 +35,8 @@ class LimitSettings(Section):
     """Agents at work at once in all, over all processes."""
     per_agent: Count = 2
     """Executions of one agent at once, where the agent itself says nothing."""
+    tags: Mapping[Word, Count] = Field(default_factory=dict)
+    """Executions at once of all agents that have a tag (``agents.NAME.tags``): a database, a test system, a licence."""
     per_minute: Count = 10
     """Agent starts in any 60 seconds."""
     timeout_s: Seconds = 300
@@ -48,16 +50,51 @@ class LimitSettings(Section):
 
 
 class BudgetSettings(Section):
-    """What may be spent. Nothing written: no limit. 0: nothing may be spent."""
+    """What may be spent. Nothing written: no limit. 0: nothing may be spent. Days are UTC days."""
 
     tokens_per_run: Tokens | None = None
     """Input and output tokens of all agents of one run."""
     tokens_per_day: Tokens | None = None
-    """The same for all runs of one UTC day."""
+    """The same for all runs of one day."""
+    tokens_per_agent_day: Tokens | None = None
+    """The same for one agent."""
+    tokens_per_submitter_day: Tokens | None = None
+    """The same for all runs of one submitter."""
     cost_per_run_usd: Money | None = None
     """Dollars for one run, to a millionth."""
     cost_per_day_usd: Money | None = None
-    """Dollars for one UTC day."""
+    """Dollars for one day."""
+    cost_per_agent_day_usd: Money | None = None
+    """Dollars for one agent and day."""
+    cost_per_submitter_day_usd: Money | None = None
+    """Dollars for one submitter and day."""
+    calls_per_run: Tokens | None = None
+    """Tool calls of all agents of one run."""
+    calls_per_day: Tokens | None = None
+    """Tool calls of one day."""
+    calls_per_agent_day: Tokens | None = None
+    """Tool calls of one agent and day."""
+    calls_per_submitter_day: Tokens | None = None
+    """Tool calls of one submitter and day."""
+    work_per_run_s: Seconds | None = None
+    """Seconds that agents work for one run, added up."""
+    work_per_day_s: Seconds | None = None
+    """Seconds that agents work in one day."""
+    work_per_agent_day_s: Seconds | None = None
+    """Seconds that one agent works in one day."""
+    work_per_submitter_day_s: Seconds | None = None
+    """Seconds that agents work for one submitter in one day."""
+
+    def caps(self, period: str) -> dict[str, int]:
+        """The limits of one period (``run``, ``day``, ``agent_day``, ``submitter_day``) by kind, in whole units."""
+        work = getattr(self, f"work_per_{period}_s")
+        found = {
+            "tokens": getattr(self, f"tokens_per_{period}"),
+            "cost_micros": _micros(getattr(self, f"cost_per_{period}_usd")),
+            "calls": getattr(self, f"calls_per_{period}"),
+            "millis": None if work is None else work * 1000,
+        }
+        return {kind: most for kind, most in found.items() if most is not None}
 
     @property
     def cost_per_run_micros(self) -> int | None:
@@ -182,12 +219,14 @@ class RecoverySettings(Section):
     """A person said no. Only ``rollback`` or ``manual``."""
     cancelled: RecoveryRule = _rule(Strategy.ROLLBACK)
     """Somebody cancelled. Only ``rollback`` or ``manual``."""
+    budget: RecoveryRule = _rule(Strategy.MANUAL)
+    """A budget is used up: a person decides. Only ``rollback`` or ``manual``: trying again would spend more."""
     unknown_effect: RecoveryRule = _rule(Strategy.MANUAL)
     """Nobody knows whether an effect happened. Always ``manual``."""
     unknown: RecoveryRule = _rule(Strategy.MANUAL)
     """Everything else goes to a person (spec 6)."""
 
-    @field_validator("security_violation", "blocked", "denied", "cancelled", "unknown_effect")
+    @field_validator("security_violation", "blocked", "denied", "cancelled", "budget", "unknown_effect")
     @classmethod
     def _never_again(cls, rule: RecoveryRule) -> RecoveryRule:
         if {rule.strategy, rule.then} & {Strategy.RETRY, Strategy.FALLBACK}:
@@ -258,6 +297,8 @@ class AgentSettings(Section):
     """Agents that replace it when it fails, in this order."""
     exclusions: tuple[Word, ...] = ()
     """Agents that must not run at the same time."""
+    tags: tuple[Word, ...] = ()
+    """Scarce things that it uses; ``limits.tags`` says how many agents may use each at once."""
     priority: Priority = Priority.MEDIUM
     """``low``, ``medium``, ``high`` or ``critical``."""
     max_concurrent: Count | None = None
@@ -363,6 +404,10 @@ class WorkerSettings(Section):
     """Seconds after which a silent worker's work goes to another one."""
     heartbeat_s: Annotated[Seconds, Field(ge=1)] = 5
     """Seconds between signs of life; at most half the lease."""
+    place: str = ""
+    """Workers of one place share the project's directory and so take over from each other; empty: this host and directory."""
+    drain_s: Seconds = 30
+    """Seconds that a worker which is told to stop gives its agents to finish; what is left then goes to another worker."""
 
     @model_validator(mode="after")
     def _fits(self, info: ValidationInfo) -> Self:

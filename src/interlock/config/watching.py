@@ -50,8 +50,8 @@ class AlertRuleSettings(Section):
     """``notify``, ``escalate``, ``circuit-break``, ``increase-monitoring``, ``log``, ``optimize-suggestion``."""
     window_s: Annotated[Seconds, Field(ge=60)] = 3600
     """How far back the metrics reach, in seconds."""
-    at_least: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 3
-    """Fewest finished executions in the window before a rate counts: one of one is no rate."""
+    at_least: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 5
+    """Fewest finished executions in the window before a rate counts, as for the breaker: one of three is no rate."""
     for_s: Seconds = 0
     """How long the condition must hold before it fires, in seconds."""
     keep_firing_for_s: Seconds = 0

@@ -23,6 +23,7 @@ _NOT_THE_AGENTS_FAULT = frozenset(
         ErrorKind.CANCELLED,
         ErrorKind.CONFLICT,
         ErrorKind.CIRCUIT_OPEN,
+        ErrorKind.BUDGET,
         ErrorKind.UNKNOWN_EFFECT,
     }
 )

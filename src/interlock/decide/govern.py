@@ -1,7 +1,8 @@
 """Admission: which waiting attempt starts next, why do the others wait, and how long will it take?
 
 The order: waiting counts for each attempt, and each class of priority is worth ``ageing_s`` seconds of it; so everything
-gets to the head in the end. An attempt that only waits for others to end keeps later ones of its own agent and of agents
+gets to the head in the end. Inside a class of priority submitters take turns: the class keeps its places in the queue, and
+who was served longest ago gets the first of them. An attempt that only waits for others to end keeps later ones of its own agent and of agents
 that it excludes back, or they could take turns for ever. Together: nothing starves.
 """
 
@@ -10,14 +11,18 @@ from __future__ import annotations
 import hashlib
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from interlock.config import LimitSettings
 from interlock.model.agent import Priority
 
 _MINUTE = timedelta(seconds=60)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _TRIALS = 64
+
+NAMES = ("max_concurrent", "per_agent", "per_minute")
+"""Limits that operators can change while everything runs, besides those of single agents and tags."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,9 @@ class Waiting:
     """A back-off's end."""
     excludes: frozenset[str] = frozenset()
     """Agents that must not run at the same time, in any run; it counts both ways."""
+    tags: frozenset[str] = frozenset()
+    """What the agent uses that is scarce: each tag may have a limit of its own."""
+    submitter: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +50,7 @@ class Running:
     agent: str
     started_at: datetime
     excludes: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +61,8 @@ class Limits:
     per_agent: int = 2
     agents: Mapping[str, int] = field(default_factory=dict)
     """Agents with a limit of their own."""
+    tags: Mapping[str, int] = field(default_factory=dict)
+    """Executions at once of all agents with that tag."""
     per_minute: int = 10
     ageing: timedelta = timedelta(seconds=60)
 
@@ -62,6 +73,7 @@ class Limits:
             max_concurrent=settings.max_concurrent,
             per_agent=settings.per_agent,
             agents={name: cap for name, cap in agents.items() if cap is not None},
+            tags=dict(settings.tags),
             per_minute=settings.per_minute,
             ageing=timedelta(seconds=settings.ageing_s),
         )
@@ -69,6 +81,22 @@ class Limits:
     def cap(self, agent: str) -> int:
         """How many executions of this agent may run at once."""
         return self.agents.get(agent, self.per_agent)
+
+
+def changed(limits: Limits, set_by_hand: Mapping[str, int]) -> Limits:
+    """The limits with those on top that operators have set by name: see :data:`NAMES`; ``agent:NAME`` and ``tag:NAME``."""
+    named = {
+        kind: {name.removeprefix(f"{kind}:"): most for name, most in set_by_hand.items() if name.startswith(f"{kind}:")}
+        for kind in ("agent", "tag")
+    }
+    return replace(
+        limits,
+        max_concurrent=set_by_hand.get("max_concurrent", limits.max_concurrent),
+        per_agent=set_by_hand.get("per_agent", limits.per_agent),
+        per_minute=set_by_hand.get("per_minute", limits.per_minute),
+        agents={**limits.agents, **named["agent"]},
+        tags={**limits.tags, **named["tag"]},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,9 +116,23 @@ def rank(queued_at: datetime, priority: Priority, ageing: timedelta) -> datetime
     return queued_at - priority.rank * ageing
 
 
-def ordered(waiting: Sequence[Waiting], limits: Limits) -> list[Waiting]:
-    """The queue's order."""
-    return sorted(waiting, key=lambda item: (rank(item.queued_at, item.priority, limits.ageing), item.attempt_id))
+def ordered(waiting: Sequence[Waiting], limits: Limits, served: Mapping[str, datetime] | None = None) -> list[Waiting]:
+    """The queue's order. ``served``: when each submitter's last attempt started; who is not in it has the first turn."""
+    by_rank = sorted(waiting, key=lambda item: (rank(item.queued_at, item.priority, limits.ageing), item.attempt_id))
+    turns = {priority: iter(_in_turn(by_rank, priority, served or {})) for priority in Priority}
+    return [next(turns[item.priority]) for item in by_rank]
+
+
+def _in_turn(by_rank: Sequence[Waiting], priority: Priority, served: Mapping[str, datetime]) -> list[Waiting]:
+    """The attempts of one class: first the head of each submitter's line, then the second ones, and so on."""
+    seen: dict[str, int] = {}
+    rounds: list[tuple[int, datetime, int, Waiting]] = []
+    for place, item in enumerate(by_rank):
+        if item.priority is priority:
+            number = seen.get(item.submitter, 0)
+            seen[item.submitter] = number + 1
+            rounds.append((number, served.get(item.submitter, _NEVER), place, item))
+    return [item for *_, item in sorted(rounds, key=lambda turn: turn[:3])]
 
 
 def pick(
@@ -101,6 +143,7 @@ def pick(
     recent_starts: Sequence[datetime] = (),
     refused: Mapping[str, str] | None = None,
     held: Mapping[str, str] | None = None,
+    served: Mapping[str, datetime] | None = None,
     now: datetime,
 ) -> Pick:
     """The next attempt that may start. Start it, add it to ``running`` and ``recent_starts``, and ask again.
@@ -112,21 +155,22 @@ def pick(
         recent_starts: when attempts started lately.
         refused: agents whose breaker does not admit, with the reason.
         held: attempts that may not start for another reason (budget, cancelled run), with the reason.
+        served: when each submitter's last attempt started.
         now: the time.
     """
     chosen: Waiting | None = None
     reasons: dict[str, str] = {}
-    ahead: dict[tuple[str, frozenset[str]], Waiting] = {}
+    ahead: dict[tuple[str, frozenset[str], frozenset[str]], Waiting] = {}
     full = _full(running, limits, recent_starts, now)
-    for item in ordered(waiting, limits):
+    for item in ordered(waiting, limits, served):
         own = _own_reason(item, limits, refused or {}, held or {}, now)
         if own:
             reasons[item.attempt_id] = own
             continue
         others = _waits_for_others(item, running, limits)
-        before = next((other for other in ahead.values() if other.agent == item.agent or _exclude(item, other)), None)
+        before = next((other for other in ahead.values() if _stands_back(item, other, limits)), None)
         if others:
-            ahead.setdefault((item.agent, item.excludes), item)
+            ahead.setdefault((item.agent, item.excludes, item.tags), item)
             reasons[item.attempt_id] = others
         elif full:
             reasons[item.attempt_id] = full
@@ -149,6 +193,9 @@ def _own_reason(
         return "nothing may start: limits.max_concurrent or limits.per_minute is 0"
     if limits.cap(item.agent) <= 0:
         return f"{item.agent} may never start: its limit is 0"
+    closed = next((tag for tag in sorted(item.tags) if limits.tags.get(tag, 1) <= 0), None)
+    if closed:
+        return f"{item.agent} may never start: the limit of {closed} is 0"
     if item.agent in refused:
         return refused[item.agent]
     if item.not_before is not None and now < item.not_before:
@@ -174,7 +221,16 @@ def _waits_for_others(item: Waiting, running: Sequence[Running], limits: Limits)
     busy = sum(other.agent == item.agent for other in running)
     if busy >= limits.cap(item.agent):
         return f"{item.agent} is at its limit: {busy} of {limits.cap(item.agent)} at work"
+    for tag in sorted(item.tags & limits.tags.keys()):
+        busy = sum(tag in other.tags for other in running)
+        if busy >= limits.tags[tag]:
+            return f"{tag} is at its limit: {busy} of {limits.tags[tag]} at work"
     return ""
+
+
+def _stands_back(item: Waiting, other: Waiting, limits: Limits) -> bool:
+    """Whether ``item`` must not overtake ``other``, which waits for somebody to end."""
+    return other.agent == item.agent or _exclude(item, other) or bool(item.tags & other.tags & limits.tags.keys())
 
 
 def _exclude(one: Waiting, other: Waiting | Running) -> bool:
@@ -204,7 +260,9 @@ def estimate(
     observed durations in an order fixed by the attempts' ids: the same facts give the same estimate.
     """
     agents = {item.agent for item in queue}
-    if not queue or min(limits.max_concurrent, limits.per_minute, *(limits.cap(agent) for agent in agents)) <= 0:
+    caps = [limits.cap(agent) for agent in agents]
+    caps += [limits.tags[tag] for item in queue for tag in item.tags & limits.tags.keys()]
+    if not queue or min(limits.max_concurrent, limits.per_minute, *caps) <= 0:
         return None
     pool = [span for spans in durations.values() for span in spans]
     if not pool:
@@ -222,6 +280,8 @@ class _Ahead:
     """Attempts at work: id, agent, how much longer they may take."""
     queue: tuple[tuple[str, str, Sequence[int], int], ...]
     """Attempts in order: id, agent, how long they may take, earliest start."""
+    tags: Mapping[str, frozenset[str]]
+    """The limited tags of each agent."""
     foes: Mapping[str, frozenset[str]]
     began: tuple[int, ...]
     limits: Limits
@@ -259,6 +319,7 @@ class _Ahead:
                 (item.attempt_id, item.agent, spans[item.agent], max(0, _ms((item.not_before or now) - now)))
                 for item in queue
             ),
+            tags={item.agent: item.tags & limits.tags.keys() for item in everyone},
             foes={agent: frozenset(others) for agent, others in foes.items()},
             began=tuple(sorted(-_ms(now - start) for start in recent_starts if abs(now - start) < _MINUTE)),
             limits=limits,
@@ -269,26 +330,30 @@ def _trial(number: int, ahead: _Ahead) -> int:
     """One possible future: when the last of the queue starts."""
     limits = ahead.limits
     ends: list[int] = []
-    by_agent: dict[str, list[int]] = {}
+    by_name: dict[str, list[int]] = {}
     began = list(ahead.began)
     for attempt_id, agent, spans in ahead.busy:
-        _take(ends, by_agent, agent, _draw(spans, number, attempt_id))
+        _take(ends, by_name, (agent, *ahead.tags[agent]), _draw(spans, number, attempt_id))
     start = 0
     for attempt_id, agent, spans, earliest in ahead.queue:
-        mine = by_agent.get(agent, [])
+        mine = by_name.get(agent, [])
         start = max(earliest, _place_free(ends, limits.max_concurrent), _place_free(mine, limits.cap(agent)))
+        for tag in ahead.tags[agent]:
+            start = max(start, _place_free(by_name.get(tag, []), limits.tags[tag]))
         for foe in ahead.foes.get(agent, ()):
-            start = max(start, by_agent[foe][-1] if by_agent.get(foe) else 0)
+            start = max(start, by_name[foe][-1] if by_name.get(foe) else 0)
         if len(began) >= limits.per_minute:
             start = max(start, began[-limits.per_minute] + _ms(_MINUTE))
         insort(began, start)
-        _take(ends, by_agent, agent, start + _draw(spans, number, attempt_id))
+        _take(ends, by_name, (agent, *ahead.tags[agent]), start + _draw(spans, number, attempt_id))
     return start
 
 
-def _take(ends: list[int], by_agent: dict[str, list[int]], agent: str, end: int) -> None:
+def _take(ends: list[int], by_name: dict[str, list[int]], names: Sequence[str], end: int) -> None:
+    """Hold a place until ``end``: one of all places, one of the agent's and one of each of its tags'."""
     insort(ends, end)
-    insort(by_agent.setdefault(agent, []), end)
+    for name in names:
+        insort(by_name.setdefault(name, []), end)
 
 
 def _place_free(ends: Sequence[int], places: int) -> int:

@@ -63,7 +63,9 @@ def make_plan(
             )
         assigned.append(Phase(assignments=tuple(line)))
     pairs = tuple(sorted((first, second) for first, second in (sorted(pair) for pair in apart)))
-    return Plan(task=task.text, phases=tuple(assigned), exclusions=pairs)
+    involved = [name for line in assigned for each in line.assignments for name in (each.agent, *each.fallbacks)]
+    definitions = {name: by_name[name].digest for name in involved if name in by_name}
+    return Plan(task=task.text, phases=tuple(assigned), exclusions=pairs, definitions=definitions)
 
 
 def _known(selection: Selection, by_name: Mapping[str, AgentSpec]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from interlock.decide import danger, globs, words
+from interlock.decide import danger, doubt, globs, words
 from interlock.decide.clause import LONGEST, Clause, clauses
 from interlock.model.choosing import AgentFacts, RiskFacts
 from interlock.model.risk import Factor, RiskAssessment, RiskLevel
@@ -69,7 +69,9 @@ def _from_words(text: str) -> Iterable[Factor]:
             name="length", level=_MEDIUM, evidence=f"{len(text)} characters", reason="Too long to be read whole."
         )
     for said in clauses(text):
-        yield from danger.factors(Clause(said))
+        clause = Clause(said)
+        found = danger.factors(clause)
+        yield from found or doubt.doubt(clause)
 
 
 # --- facts

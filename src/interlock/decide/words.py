@@ -6,12 +6,15 @@ Stems are Snowball's English ones. Identifiers are split (camelCase, snake_case,
 from __future__ import annotations
 
 import re
+import threading
 from functools import lru_cache
 from typing import Any
 
 import snowballstemmer
 
 _stemmer: Any = snowballstemmer.stemmer("english")
+_one_at_a_time = threading.Lock()
+"""The stemmer keeps the word that it works on in itself: two threads at once would get each other's letters."""
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_\-./][A-Za-z0-9]+)*|[0-9]+[A-Za-z]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
@@ -72,7 +75,10 @@ def stem(word: str) -> str:
     lowered = word.lower()
     if lowered in _APART:
         return _APART[lowered]
-    return str(_stemmer.stemWord(lowered)) if len(lowered) > 2 else lowered  # noqa: PLR2004 - nothing to strip
+    if len(lowered) <= 2:  # noqa: PLR2004 - nothing to strip
+        return lowered
+    with _one_at_a_time:
+        return str(_stemmer.stemWord(lowered))
 
 
 _WEAK = frozenset(stem(word) for word in FUNCTION_WORDS | WORK_WORDS) | FUNCTION_WORDS | WORK_WORDS

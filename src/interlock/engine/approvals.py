@@ -14,6 +14,7 @@ from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError, NotFoundError
 from interlock.model.approval import Approval, ApprovalState, Vote
 from interlock.model.ids import new_id
+from interlock.model.run import RunState
 from interlock.ports import Clock
 from interlock.store import rows
 from interlock.store.database import Database
@@ -89,7 +90,9 @@ class Approvals:
             rows.save_approval(conn, approval)
             kind = "approval.approved" if approve else "approval.denied"
             self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
-            if state is not ApprovalState.PENDING:
+            run = rows.find_run(conn, approval.run_id)
+            executed = run is not None and run.state is not RunState.SESSION  # a session polls, and has no body to wake
+            if executed and state is not ApprovalState.PENDING:
                 self._durable.wake(conn, approval.run_id)
         return approval
 
@@ -103,6 +106,11 @@ class Approvals:
                 self._record(conn, used, "approval.used", actor="interlock")
                 return used
         return None
+
+    def is_open(self, conn: sa.Connection, approval_id: str) -> bool:
+        """Whether the question still waits for an answer; reads only."""
+        approval = self.find(conn, approval_id)
+        return approval.state is ApprovalState.PENDING and self._clock.now() < approval.expires_at
 
     def state(self, conn: sa.Connection, approval_id: str) -> ApprovalState:
         """Where the question stands now; an old one has expired, whoever looks first."""

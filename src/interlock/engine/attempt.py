@@ -7,7 +7,6 @@ the workspace happens a second time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,7 +18,7 @@ from interlock.engine.gate import AttemptGate
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.validate import failed_validator
-from interlock.errors import ConflictError
+from interlock.errors import ConfigError, ConflictError, StoreError
 from interlock.model.action import Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
@@ -34,6 +33,7 @@ MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
 
 _TICK_S = 0.1
+_WITHOUT_PERMIT = frozenset({AttemptState.WAITING, AttemptState.READY})
 _GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
 """What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
 
@@ -54,9 +54,14 @@ class Failure(Exception):  # noqa: N818 - it carries the error, it is not one
 class Switch:
     """How the worker and the gate reach an attempt under way. ``why`` is set once; pauses do not count as its time."""
 
+    fence: int = 0
+    """The permit's, as this worker holds it; it rises when the permit was given back for a person's answer."""
     cancelled: str = ""
     lost: bool = False
     stopped: str = ""
+    overspent: str = ""
+    paid_for: timedelta | None = None
+    """How long the agent may work before a budget is used up."""
     paused_since: float | None = None
     paused: float = 0.0
     _started: float = field(default_factory=time.monotonic)
@@ -97,22 +102,49 @@ class AttemptLine:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
             walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
             flag = await asyncio.to_thread(self._means.rollouts.flag, attempt) if attempt else None
-            claimed = await self._means.write(lambda conn: self._claim(conn, attempt_id, walls, flag))
+            claimed = await self._claimed(attempt_id, walls, flag, switch)
             if claimed is not None:
-                await self._go(*claimed, switch)
+                attempt, switch.fence = claimed
+                await self._go(attempt, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    def _claim(self, conn: sa.Connection, attempt_id: str, walls: str, flag: int | None) -> tuple[Attempt, int] | None:
-        """Make the permit this worker's. The record is written here, not in a DBOS step: it must be done again on resume."""
+    async def _claimed(
+        self, attempt_id: str, walls: str, flag: int | None, switch: Switch
+    ) -> tuple[Attempt, int] | None:
+        """The attempt with its permit; None when it has ended.
+
+        One that gave its permit back to wait for a person, and whose worker died meanwhile, gets in line again first.
+        """
+        while True:
+            claimed, ended = await self._means.write(
+                lambda conn: self._claim(conn, attempt_id, walls, flag, switch.cancelled)
+            )
+            if claimed is not None or ended:
+                return claimed
+            if switch.lost:
+                raise Lost
+            await asyncio.sleep(_TICK_S)
+
+    def _claim(
+        self, conn: sa.Connection, attempt_id: str, walls: str, flag: int | None, cancelled: str
+    ) -> tuple[tuple[Attempt, int] | None, bool]:
+        """(the attempt with its permit now this worker's, or None; whether it has ended).
+
+        This is no DBOS step: it must be done again on resume.
+        """
         attempt = rows.find_attempt(conn, attempt_id)
         if attempt is None or attempt.state is AttemptState.ENDED:
-            return None
-        permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        if permit is None:  # it died while it waited for a person: it needs a place again before it may go on
-            queue.grant(conn, attempt_id, attempt.agent, generation=rows.find_breaker(conn, attempt.agent).generation)
-            permit = queue.claim_permit(conn, attempt_id, self._means.worker_id)
-        fence = permit.fence if permit else 0
+            return None, True
+        permit = queue.claim_permit(conn, attempt.id, self._means.worker_id)
+        if permit is None and cancelled:
+            self._means.governor.end(conn, attempt, AgentError(kind=ErrorKind.CANCELLED, message=cancelled))
+            return None, True
+        if permit is None:
+            if attempt.state is not AttemptState.READY:
+                self._means.governor.step_back(conn, attempt)
+            return None, False
+        fence = permit.fence
         began = attempt.started_at or self._means.clock.now()
         attempt = self._means.rollouts.pick(conn, attempt, flag)
         attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
@@ -120,23 +152,42 @@ class AttemptLine:
         self._means.record(
             conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
             {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
-             "times": fence, **({"version": attempt.version} if attempt.version else {})},
+             "times": fence, "sandbox": walls, **({"version": attempt.version} if attempt.version else {})},
         )  # fmt: skip
-        return attempt, fence
+        return (attempt, fence), False
 
-    async def _go(self, attempt: Attempt, fence: int, switch: Switch) -> None:
+    async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
         try:
-            attempt = await self._work(attempt, fence, switch)
+            attempt = await self._work(attempt, switch)
         except Failure as failure:
             error = await self._undone(attempt, failure.error)
-        except Lost:
+        except (Lost, StoreError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
             error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
-        await self._means.write(lambda conn: self._means.governor.end(conn, attempt, error, worked=switch.worked()))
+        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
         await asyncio.to_thread(self._means.governor.admit)
+
+    def _end_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None) -> None:
+        self._check_held(conn, attempt, switch)
+        self._means.governor.end(conn, attempt, error, worked=switch.worked())
+
+    def _check_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
+        """A worker that was silent too long may find its attempt in other hands: then nothing it says counts.
+
+        Raises:
+            Lost: when that is so.
+        """
+        permit = queue.find_permit(conn, attempt.id)
+        if permit is None:
+            stored = rows.find_attempt(conn, attempt.id)
+            held = stored is not None and stored.state in _WITHOUT_PERMIT
+        else:
+            held = (permit.worker, permit.fence) == (self._means.worker_id, switch.fence)
+        if not held:
+            raise Lost
 
     async def _undone(self, attempt: Attempt, error: AgentError) -> AgentError:
         """A failed attempt leaves nothing behind that can be undone; where undoing fails, a person is needed at once."""
@@ -148,24 +199,34 @@ class AttemptLine:
         message = f"{error.message}; then the roll-back failed: {report.problem}"
         return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
-    async def _work(self, attempt: Attempt, fence: int, switch: Switch) -> Attempt:
+    async def _work(self, attempt: Attempt, switch: Switch) -> Attempt:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
-        spec = self._means.rollouts.spec(self._means.spec(attempt.agent), attempt.version)
+        spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
             return attempt
+        agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
+        if agreed != spec.digest:
+            raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
+        try:
+            spec = self._means.rollouts.spec(spec, attempt)
+        except ConfigError as problem:
+            raise Failure(ErrorKind.BLOCKED, str(problem)) from problem
         attempt = replace(attempt, result=None)
-        await self._after_a_crash(attempt, spec, fence)
+        await self._after_a_crash(attempt, spec, switch.fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
+        budgets = self._means.governor.budgets
+        switch.paid_for = await self._means.read(lambda conn: budgets.time_left(conn, attempt.id))
         gate = AttemptGate(
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
-            worker=self._means.worker_id, fence=fence, scope=self._means.scope(str(job.workspace)),
-            environment=run.environment, requester=run.task.submitter, clock=self._means.clock, stop=switch.stop, pause=switch.pause, go_on=switch.go_on,
+            worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
+            environment=run.environment, requester=run.task.submitter, clock=self._means.clock,
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
-        await self._means.write(lambda conn: self._returned(conn, attempt))
+        await self._means.write(lambda conn: self._returned(conn, attempt, switch))
         await self._check(attempt, job, gate, spec)
+        await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
         await self._integrate(attempt, run)
         return attempt
 
@@ -245,7 +306,8 @@ class AttemptLine:
             name = f"{type(error).__module__}.{type(error).__qualname__}"
             raise Failure(classify(exception=name, text=str(error), declared=declared), str(error)) from error
 
-    def _returned(self, conn: sa.Connection, attempt: Attempt) -> None:
+    def _returned(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
+        self._check_held(conn, attempt, switch)
         rows.save_attempt(conn, attempt)
         result = attempt.result or AgentResult()
         self._means.record(
@@ -268,7 +330,9 @@ class AttemptLine:
             await self._validate(attempt, job, validator)
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
-        problem = await failed_validator(validator, workspace=job.workspace, project=job.project)
+        problem = await failed_validator(
+            validator, workspace=job.workspace, project=job.project, contain=self._means.contain
+        )
         await self._means.write(
             lambda conn: self._means.record(
                 conn, attempt.run_id, "validator.failed" if problem else "validator.passed",
@@ -301,18 +365,25 @@ def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:
         return Lost()
     if switch.cancelled:
         return Failure(ErrorKind.CANCELLED, switch.cancelled)
+    if switch.overspent:
+        return Failure(ErrorKind.BUDGET, switch.overspent)
     if switch.stopped:
         return Failure(ErrorKind.SECURITY_VIOLATION, f"stopped by the gate: {switch.stopped}")
+    if switch.paid_for is not None and switch.paid_for < min(timeout, switch.worked()):
+        return Failure(ErrorKind.BUDGET, f"the budget of work is used up after {switch.paid_for.total_seconds():g} s")
     if switch.worked() > timeout:
         return Failure(ErrorKind.TIMEOUT, f"not finished after {timeout.total_seconds():g} s")
     return None
 
 
 async def _end(agent: asyncio.Task[AgentResult]) -> None:
-    """Cancel the agent and wait until everything it started has ended."""
-    agent.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await agent
+    """Cancel the agent and wait until everything it started has ended.
+
+    Again and again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes just as it has its result.
+    """
+    while not agent.done():
+        agent.cancel()
+        await asyncio.wait({agent}, timeout=1)
 
 
 def _assignment(run: Run, attempt: Attempt) -> Assignment:

@@ -10,13 +10,14 @@ that changed what the body waits for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig
 
+from interlock.errors import StoreError
 from interlock.store.database import Database
 
 APPLICATION_VERSION = "interlock-1"
@@ -26,7 +27,11 @@ the order of waits in a body changes."""
 _QUEUE_POLL_S = 0.05
 _NOTIFY_POLL_S = 0.05
 _WAKE = "wake"
+_FEW = 50
 _LIVE = ("PENDING", "ENQUEUED", "DELAYED")
+
+SHARED = "shared"
+"""The queue of runs that any ``interlock worker`` may take, wherever it is."""
 
 Body = Callable[[str], Awaitable[None]]
 
@@ -56,39 +61,55 @@ class Durable:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._client: DBOSClient | None = None
+        self._worker_id = ""
         self.queue = ""
+        self.place_queue = ""
 
-    def launch(self, worker_id: str, *, run: Body, attempt: Body) -> None:
-        """Execute bodies in this process from now on, those of its own queue only."""
-        _quiet()
+    def launch(self, worker_id: str, *, run: Body, attempt: Body, place: str = "") -> None:
+        """Execute bodies in this process from now on: those of its own queue; with ``place``, shared ones, too.
+
+        A run that came from the shared queue stays at the place that took it, where its workspace is: its attempts go
+        to the place's queue, which all workers of that place serve.
+        """
+        self.prepare()
         Bodies.run, Bodies.attempt = run, attempt
-        config: DBOSConfig = {
+        self._worker_id = worker_id
+        self.queue = own_queue(worker_id)
+        self.place_queue = f"place-{place}" if place else ""
+        queues = [self.queue, *([SHARED, self.place_queue] if place else [])]
+        # DBOS looks for new queues once a second: one that is there before the launch is served at once
+        for name in queues:
+            self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
+        DBOS(config=self._config(worker_id))
+        DBOS.listen_queues(queues)
+        DBOS.launch()
+
+    def prepare(self) -> None:
+        """Make DBOS's own tables where they are missing: enqueueing needs them as well."""
+        _quiet()
+        if not self.is_ready():
+            DBOS(config=self._config("prepare"))
+            DBOS.launch()
+            DBOS.destroy()
+
+    def _config(self, executor_id: str) -> DBOSConfig:
+        return {
             "name": "interlock",
             "system_database_engine": self._database.engine,
-            "executor_id": worker_id,
+            "executor_id": executor_id,
             "application_version": APPLICATION_VERSION,
             "notification_listener_polling_interval_sec": _NOTIFY_POLL_S,
             "use_listen_notify": not self._database.is_sqlite,
             "log_level": "ERROR",
             "console_log_level": "ERROR",
         }
-        self.queue = f"worker-{worker_id}"
-        known = self.is_ready()
-        if known:  # DBOS looks for new queues once a second: one that is there before the launch is served at once
-            self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
-        DBOS(config=config)
-        DBOS.listen_queues([self.queue])
-        DBOS.launch()
-        if not known:
-            self.client.register_queue(self.queue, polling_interval_sec=_QUEUE_POLL_S)
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""
         if self.queue:
-            self.client.delete_queue(self.queue)
             DBOS.destroy()
             Bodies.run = Bodies.attempt = None
-            self.queue = ""
+            self.queue = self.place_queue = ""
         if self._client is not None:
             self._client.destroy()
             self._client = None
@@ -131,22 +152,88 @@ class Durable:
             self.client.send_in_transaction(conn, run_id, "", topic=_WAKE)
 
     async def wait(self, at_most: timedelta) -> None:
-        """Inside a run's body: wait for a wake-up, or until the time is over."""
-        await DBOS.recv_async(_WAKE, timeout_seconds=max(at_most.total_seconds(), 0.0))
+        """Inside a run's body: wait for a wake-up, or until the time is over.
 
-    def adopt(self, worker_id: str) -> list[str]:
-        """Take over what a dead worker was executing or had in its queue; returns the ids."""
+        Raises:
+            StoreError: when the store went away meanwhile; DBOS would count it as the body's own failure.
+        """
+        try:
+            await DBOS.recv_async(_WAKE, timeout_seconds=max(at_most.total_seconds(), 0.0))
+        except sa.exc.DBAPIError as error:
+            raise StoreError(f"the store could not be read: {error.orig}", passing=True) from error
+
+    @property
+    def heir_queue(self) -> str:
+        """Where this process puts what it takes over: to all workers of its place, where it serves them."""
+        return self.place_queue or self.queue
+
+    def attempts_queue(self, conn: sa.Connection, run_id: str) -> str:
+        """Where the attempts of a run go whose body this process executes."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.queue_name).where(status.c.workflow_uuid == run_id)
+        return self.queue if conn.execute(query).scalar() == self.queue else self.heir_queue
+
+    def left_by(self, conn: sa.Connection, worker_id: str) -> list[str]:
+        """What a dead worker was executing or had in its own queue."""
         status = self._table("workflow_status")
         query = sa.select(status.c.workflow_uuid).where(
             status.c.status.in_(_LIVE),
-            sa.or_(status.c.executor_id == worker_id, status.c.queue_name == f"worker-{worker_id}"),
+            sa.or_(
+                sa.and_(status.c.executor_id == worker_id, status.c.status == "PENDING"),
+                status.c.queue_name == own_queue(worker_id),
+            ),
         )
-        with self._database.read() as conn:
-            ids = list(conn.execute(query).scalars())
+        return list(conn.execute(query).scalars())
+
+    def resume(self, ids: Sequence[str], queue: str = "") -> None:
+        """Have these bodies executed again; what has ended meanwhile stays as it is."""
+        if ids:
+            self.client.resume_workflows(list(ids), queue_name=queue or self.heir_queue)
+
+    def broken(self, conn: sa.Connection, ids: Sequence[str]) -> list[str]:
+        """Which of these bodies DBOS has given up, though our tables say that they have not ended."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.workflow_uuid).where(
+            status.c.workflow_uuid.in_(ids), status.c.status.not_in([*_LIVE, "SUCCESS"])
+        )
+        return list(conn.execute(query).scalars()) if ids else []
+
+    def begin_again(self, ids: Sequence[str]) -> None:
+        """Have these bodies executed once more from their beginning."""
         for workflow_id in ids:
-            self.client.resume_workflow(workflow_id, queue_name=self.queue)
-        self.client.delete_queue(f"worker-{worker_id}")
-        return ids
+            self.client.rewind_workflow(workflow_id, queue_name=self.heir_queue)
+
+    def forget(self, worker_id: str) -> None:
+        """Remove a dead worker's own queue."""
+        self.client.delete_queue(own_queue(worker_id))
+
+    def forget_bodies(self, ids: Sequence[str]) -> None:
+        """Remove what DBOS keeps of runs that have ended, and of their attempts."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.workflow_uuid).where(status.c.status.not_in(_LIVE))
+        for start in range(0, len(ids), _FEW):
+            few = list(ids[start : start + _FEW])
+            mine = sa.or_(
+                status.c.workflow_uuid.in_(few),
+                *(status.c.workflow_uuid.startswith(f"{run_id}-", autoescape=True) for run_id in few),
+            )
+            with self._database.read() as conn:
+                found = list(conn.execute(query.where(mine)).scalars())
+            self.client.delete_workflows(found)
+
+    def is_mine(self, conn: sa.Connection, workflow_id: str) -> bool:
+        """Whether the body is this process's to execute, as far as DBOS knows."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.executor_id).where(
+            status.c.workflow_uuid == workflow_id, status.c.status == "PENDING"
+        )
+        return conn.execute(query).scalar() == self._worker_id
+
+    def waits_for_anybody(self, conn: sa.Connection, run_id: str) -> bool:
+        """Whether the run is in the shared queue and nobody has taken it yet."""
+        status = self._table("workflow_status")
+        query = sa.select(status.c.queue_name).where(status.c.workflow_uuid == run_id, status.c.status == "ENQUEUED")
+        return conn.execute(query).scalar() == SHARED
 
     def is_live(self, conn: sa.Connection, workflow_id: str) -> bool:
         """Whether DBOS still has the body to execute or to finish."""
@@ -162,6 +249,11 @@ class Durable:
     def _table(self, name: str) -> Any:
         columns: list[Any] = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
         return sa.table(name, *columns, schema=None if self._database.is_sqlite else "dbos")
+
+
+def own_queue(worker_id: str) -> str:
+    """The queue that only this worker serves."""
+    return f"worker-{worker_id}"
 
 
 def _quiet() -> None:

@@ -8,32 +8,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from interlock.config import ToolSettings, Undo
-from interlock.decide.chain import noted_block, sequence, should_stop
+from interlock.decide.chain import noted_block, should_stop
 from interlock.decide.closer import closer
-from interlock.decide.judge import judge
-from interlock.decide.policy import PolicySet
 from interlock.decide.reach import Reach, reach
-from interlock.decide.taint import after_call, flow, label_result
+from interlock.decide.taint import after_call
+from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError
-from interlock.model.action import Action, Finding, Labels, Reading, Scope, Surface
+from interlock.model.action import Action, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
-from interlock.model.risk import RiskLevel
-from interlock.model.run import AgentError, Attempt, Compensation, Effect, EffectState, ErrorKind
+from interlock.model.run import AgentError, Attempt, AttemptState, Compensation, Effect, EffectState, ErrorKind
 from interlock.ports import CallVerdict, Clock
-from interlock.reading.read import read
-from interlock.reading.secrets import redact
 from interlock.store import queue, rows, watching
 from interlock.store.database import Database, micros
 
@@ -43,70 +39,40 @@ _DEADLINE_S = 5.0
 """For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
 
 _POLL_S = 0.2
-_ASKED = "a person was asked and the answer is: "
-_SUMMARY = 200
+_STOPPED_S = 1.0
+ASKED = "a person was asked and the answer is: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
-    """A decision with what was read on the way to it."""
+class _Call:
+    """A call that has been made, with what came of it."""
 
-    decision: Decision
+    effect_id: str
+    action: Action
     reading: Reading
+    ok: bool
+    output: str
+    labels: Labels
 
 
-class Gate:
-    """Judges actions. Knows the policies and the environment, keeps nothing."""
+class Held(Protocol):
+    """What the gate needs of the attempt under way: the permit's fence, its clock, its end."""
 
-    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings]) -> None:
-        self._policies = policies
-        self._environment = environment
-        self._tools = tools
+    fence: int
+    stopped: str
+    overspent: str
 
-    def judge(
-        self, action: Action, scope: Scope, *, history: History | None = None, floor: RiskLevel = RiskLevel.LOW
-    ) -> Judged:
-        """The decision on one action. Never raises: an error is a block."""
-        try:
-            reading = read(action, scope)
-            flowing = self._declared(action)
-            if history is not None:
-                flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
-            decision = judge(action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment)
-        except Exception as error:  # noqa: BLE001 - closed on failure: whatever broke, the answer is block
-            return Judged(decision=_failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
-        return Judged(decision=decision, reading=reading)
+    def pause(self) -> None:
+        """The gate waits for a person."""
+        ...
 
-    def undo(self, tool: str) -> Undo | None:
-        """How the tool's effects are undone, as people have declared it."""
-        declared = self._tools.get(tool)
-        return declared.undo if declared else None
+    def go_on(self) -> None:
+        """The person has answered."""
+        ...
 
-    def _declared(self, action: Action) -> tuple[Finding, ...]:
-        if action.kind is not Surface.TOOL_CALL or self.undo(action.tool) is not Undo.IRREVERSIBLE:
-            return ()
-        reason = f"What {action.tool} does cannot be undone."
-        return (
-            Finding(
-                detector="reach",
-                kind="reach.irreversible",
-                severity=RiskLevel.HIGH,
-                evidence=action.tool,
-                reason=reason,
-            ),
-        )
-
-
-def _shown_finding(finding: Finding) -> str:
-    return f"{finding.kind}: {finding.evidence}"
-
-
-def _failed(action: Action, why: str) -> Decision:
-    reason = f"the gate could not judge this and therefore blocks it ({redact(why)[:_SUMMARY]})"
-    return Decision(
-        verdict=Verdict.BLOCK, reasons=(reason,), rule_ids=("gate.failed",), risk=RiskLevel.CRITICAL,
-        action_digest=action.digest,
-    )  # fmt: skip
+    def stop(self, why: str) -> None:
+        """The gate has seen enough of this agent."""
+        ...
 
 
 class AttemptGate:
@@ -122,14 +88,11 @@ class AttemptGate:
         governor: Governor,
         attempt: Attempt,
         worker: str,
-        fence: int,
+        switch: Held,
         scope: Scope,
         environment: str,
         requester: str,
         clock: Clock,
-        stop: Callable[[str], None],
-        pause: Callable[[], None],
-        go_on: Callable[[], None],
     ) -> None:
         self._gate = gate
         self._database = database
@@ -138,14 +101,11 @@ class AttemptGate:
         self._governor = governor
         self._attempt = attempt
         self._worker = worker
-        self._fence = fence
+        self._switch = switch
         self._scope = scope
         self._environment = environment
         self._requester = requester
         self._clock = clock
-        self._stop = stop
-        self._pause = pause
-        self._go_on = go_on
         self._calls: dict[str, tuple[Action, Reading]] = {}
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
@@ -162,17 +122,19 @@ class AttemptGate:
     ) -> CallVerdict:
         """See :meth:`interlock.ports.Gate.before`."""
         async with self._one_at_a_time:
+            if self._switch.stopped or self._switch.overspent:
+                await asyncio.sleep(_STOPPED_S)  # it is being ended, and gets no more answers until then
             action = Action(
                 kind=Surface.TOOL_CALL, tool=tool, args=dict(args), actor=self._attempt.agent,
                 agent=self._attempt.agent, environment=self._environment, labels=labels or Labels(),
             )  # fmt: skip
             try:
-                judged = await asyncio.wait_for(asyncio.to_thread(self._judge_call, action), _DEADLINE_S)
+                judged = await self._judged(action, compensation)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
                 return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
             except Exception as error:  # noqa: BLE001 - closed on failure
-                return CallVerdict(decision=_failed(action, f"{type(error).__name__}: {error}"), effect_id="")
+                return CallVerdict(decision=failed(action, f"{type(error).__name__}: {error}"), effect_id="")
 
     async def review(self, surface: Surface, args: Mapping[str, Any]) -> Decision:
         """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm."""
@@ -180,7 +142,7 @@ class AttemptGate:
             kind=surface, args=dict(args), actor=self._attempt.agent, agent=self._attempt.agent,
             environment=self._environment,
         )  # fmt: skip
-        judged = await asyncio.to_thread(self._judge_call, action)
+        judged = await self._judged(action)
         if judged.decision.verdict is Verdict.CONFIRM:
             judged = await self._ask(action, judged)
         await asyncio.to_thread(self._write, lambda conn: self._record(
@@ -188,30 +150,47 @@ class AttemptGate:
                                               "warnings": list(judged.decision.warnings)}))  # fmt: skip
         return judged.decision
 
-    def _judge_call(self, action: Action) -> Judged:
-        with self._database.read() as conn:
-            history = _history(conn, self._attempt.run_id)
-            why = watching.heightened(conn, self._attempt.agent, micros(self._clock.now()))
-        judged = self._gate.judge(action, self._scope, history=history)
+    async def _judged(self, action: Action, compensation: Compensation | None = None) -> Judged:
+        """The call, and the commands that would undo it: those are run later without asking, so they are judged now.
+
+        The deadline is for the judgement: a store that restarts is waited for longer.
+        """
+        history, why = await asyncio.to_thread(self._database.look, self._known)
+        judging = asyncio.to_thread(self._judge_both, action, compensation, history)
+        judged = await asyncio.wait_for(judging, _DEADLINE_S)
         return replace(judged, decision=closer(judged.decision, why)) if why else judged
+
+    def _known(self, conn: sa.Connection) -> tuple[History, str]:
+        """The run's history, and why the agent is watched more closely now."""
+        now = micros(self._clock.now())
+        return _history(conn, self._attempt.run_id), watching.heightened(conn, self._attempt.agent, now)
+
+    def _judge_both(self, action: Action, compensation: Compensation | None, history: History) -> Judged:
+        judged = self._gate.judge(action, self._scope, history=history)
+        for command in (compensation.command, compensation.validate) if compensation else ():
+            if command:
+                undo = replace(action, tool="shell", args={"argv": list(command)})
+                other = self._gate.judge(undo, self._scope).decision
+                judged = replace(judged, decision=strictest(judged.decision, other))
+        return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
 
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""
         if await asyncio.to_thread(self._write, lambda conn: self._use(conn, action)):
-            return _granted(judged)
+            return granted(judged)
         approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged.decision))
-        self._pause()
+        self._switch.pause()
         try:
             state = await self._answer(approval_id)
         finally:
-            self._go_on()
+            self._switch.go_on()
         if state is not ApprovalState.APPROVED:
-            return _refused(judged, f"{_ASKED}{state}")
-        again = await asyncio.to_thread(self._judge_call, action)
+            return refused(judged, f"{ASKED}{state}")
+        again = await self._judged(action)
         if again.decision.verdict is Verdict.BLOCK:
             return again
         used = await asyncio.to_thread(self._write, lambda conn: self._use(conn, action))
-        return _granted(again) if used else _refused(again, "the yes was no longer valid at the moment of use")
+        return granted(again) if used else refused(again, "the yes was no longer valid at the moment of use")
 
     def _put(self, conn: sa.Connection, action: Action, decision: Decision) -> str:
         approval = self._approvals.ask(
@@ -220,9 +199,7 @@ class AttemptGate:
                 run_id=self._attempt.run_id,
                 subject=action.kind.value,
                 digest=action.digest,
-                shown={"agent": action.agent, "tool": action.tool, "call": summary_of(action), "args": dict(action.args),
-                       "reasons": list(decision.reasons), "risk": decision.risk,
-                       "findings": [_shown_finding(finding) for finding in decision.findings]},
+                shown=shown_of(action, decision),
                 reason=decision.reason,
                 requester=self._requester,
                 quorum=decision.quorum,
@@ -234,25 +211,41 @@ class AttemptGate:
 
     async def _answer(self, approval_id: str) -> ApprovalState:
         """Poll the store (the answer comes from another process), then until the attempt has a permit again."""
-        state = ApprovalState.PENDING
-        while state is ApprovalState.PENDING:
-            await asyncio.sleep(_POLL_S)
-            state = await asyncio.to_thread(self._write, lambda conn: self._approvals.state(conn, approval_id))
+        await self._until(lambda conn: not self._approvals.is_open(conn, approval_id))
+        state = await asyncio.to_thread(self._write, lambda conn: self._approvals.state(conn, approval_id))
         await asyncio.to_thread(self._write, lambda conn: self._governor.step_back(conn, self._attempt))
         back = False
         while not back:
-            await asyncio.sleep(_POLL_S)
+            await self._until(self._may_go_on)
             back = await asyncio.to_thread(self._take_permit)
         return state
 
-    def _take_permit(self) -> bool:
-        with self._database.write() as conn:
-            permit = queue.claim_permit(conn, self._attempt.id, self._worker)
-            if permit is None:
-                return False
-            self._fence = permit.fence
-            rows.save_attempt(conn, self._attempt)
+    def _may_go_on(self, conn: sa.Connection) -> bool:
+        if queue.find_permit(conn, self._attempt.id) is not None:
             return True
+        stored = rows.find_attempt(conn, self._attempt.id)
+        if stored is None or stored.state is AttemptState.ENDED:
+            message = "the attempt was ended while it waited for a place"
+            raise ApprovalError(message)
+        return False
+
+    async def _until(self, is_so: Callable[[sa.Connection], bool]) -> None:
+        """Look again and again, by reading only; a store that does not answer is looked at later."""
+        while True:
+            await asyncio.sleep(_POLL_S)
+            if await asyncio.to_thread(self._database.look, is_so):
+                return
+
+    def _take_permit(self) -> bool:
+        return self._database.transact(self._claim)
+
+    def _claim(self, conn: sa.Connection) -> bool:
+        permit = queue.claim_permit(conn, self._attempt.id, self._worker)
+        if permit is None:
+            return False
+        self._switch.fence = permit.fence
+        rows.save_attempt(conn, self._attempt)
+        return True
 
     def _use(self, conn: sa.Connection, action: Action) -> bool:
         return self._approvals.use(conn, self._attempt.run_id, action.digest) is not None
@@ -260,28 +253,36 @@ class AttemptGate:
     def _admit_call(
         self, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
     ) -> CallVerdict:
+        return self._write(lambda conn: self._intend(conn, action, judged, idempotent, compensation))
+
+    def _intend(
+        self, conn: sa.Connection, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
+    ) -> CallVerdict:
         decision = judged.decision
-        with self._database.write() as conn:
-            self._check_fence(conn)
-            if decision.verdict is not Verdict.ALLOW:
-                return self._block(conn, action, decision)
-            effect = Effect(
-                id=new_id("eff"),
-                run_id=self._attempt.run_id,
-                attempt_id=self._attempt.id,
-                number=rows.next_effect_number(conn, self._attempt.run_id),
-                tool=action.tool,
-                summary=summary_of(action),
-                action_digest=action.digest,
-                idempotent=idempotent,
-                compensation=compensation,
-            )
-            outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
-            rows.insert_effect(conn, effect, outside=outside)
-            self._record(
-                conn, "effect.intended",
-                {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **_facts(action, decision)},
-            )  # fmt: skip
+        self._check_fence(conn)
+        if decision.verdict is not Verdict.ALLOW:
+            return self._block(conn, action, decision)
+        if why := self._governor.budgets.charge_call(conn, self._attempt.id):
+            self._record(conn, "budget.exceeded", {**facts_of(action, decision), "why": why})
+            self._switch.overspent = self._switch.overspent or why
+            return CallVerdict(decision=replace(decision, verdict=Verdict.BLOCK, reasons=(why,)), effect_id="")
+        effect = Effect(
+            id=new_id("eff"),
+            run_id=self._attempt.run_id,
+            attempt_id=self._attempt.id,
+            number=rows.next_effect_number(conn, self._attempt.run_id),
+            tool=action.tool,
+            summary=summary_of(action),
+            action_digest=action.digest,
+            idempotent=idempotent,
+            compensation=compensation,
+        )
+        outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
+        rows.insert_effect(conn, effect, outside=outside)
+        self._record(
+            conn, "effect.intended",
+            {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
+        )  # fmt: skip
         self._calls[effect.id] = (action, judged.reading)
         return CallVerdict(
             decision=decision, effect_id=effect.id, idempotency_key=f"{self._attempt.run_id}:{action.digest[7:23]}"
@@ -290,15 +291,15 @@ class AttemptGate:
     def _block(self, conn: sa.Connection, action: Action, decision: Decision) -> CallVerdict:
         history = noted_block(_history(conn, self._attempt.run_id))
         rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
-        denied = any(reason.startswith(_ASKED) for reason in decision.reasons)
+        denied = any(reason.startswith(ASKED) for reason in decision.reasons)
         self.refusal = AgentError(
             kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
         )
-        self._record(conn, "call.blocked", _facts(action, decision))
+        self._record(conn, "call.blocked", facts_of(action, decision))
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})
-            self._stop(why)
+            self._switch.stop(why)
         return CallVerdict(decision=replace(decision, verdict=Verdict.BLOCK), effect_id="")
 
     async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:
@@ -306,42 +307,32 @@ class AttemptGate:
         action, reading = self._calls.pop(effect_id, (None, Reading()))
         if action is None:
             unknown = Action(kind=Surface.TOOL_RESULT, args={"text": ""})
-            return _failed(unknown, "there is no open call of that id")
+            return failed(unknown, "there is no open call of that id")
         try:
-            return await asyncio.wait_for(
-                asyncio.to_thread(self._settle_call, effect_id, action, reading, ok, output, labels), _DEADLINE_S
-            )
+            judging = asyncio.to_thread(self._gate.judge_result, action, reading, self._scope, output, labels)
+            decision, joined = await asyncio.wait_for(judging, _DEADLINE_S)
+            call = _Call(effect_id=effect_id, action=action, reading=reading, ok=ok, output=output, labels=joined)
+            await asyncio.to_thread(self._write, lambda conn: self._settle(conn, call, decision))
         except Exception as error:  # noqa: BLE001 - closed on failure
-            return _failed(action, f"{type(error).__name__}: {error}")
-
-    def _settle_call(
-        self, effect_id: str, action: Action, reading: Reading, ok: bool, output: str, labels: Labels | None
-    ) -> Decision:
-        origin = label_result(action.tool, action.args, reading)
-        labels = origin.join(labels) if labels else origin
-        result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
-        decision = self._gate.judge(result, self._scope).decision
-        if decision.verdict is Verdict.CONFIRM:
-            # Nobody is asked about every odd web page: the result may be read, as untrusted, and flow decides later.
-            labels = labels.join(Labels(integrity=labels.integrity.__class__.UNTRUSTED))
-            decision = replace(decision, verdict=Verdict.ALLOW, warnings=(*decision.warnings, *decision.reasons))
-        with self._database.write() as conn:
-            effect = rows.find_effect(conn, effect_id)
-            if effect is not None and effect.state is EffectState.INTENDED:
-                state = EffectState.DONE if ok else EffectState.FAILED
-                rows.save_effect(conn, replace(effect, state=state))
-            history = after_call(_history(conn, self._attempt.run_id), action, reading, output, labels)
-            rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
-            self._record(
-                conn, "effect.done" if ok else "effect.failed",
-                {"effect": effect_id, "tool": action.tool, "result": decision.verdict, "labels": dump(labels),
-                 **({"reasons": list(decision.reasons)} if decision.reasons else {})},
-            )  # fmt: skip
+            return failed(action, f"{type(error).__name__}: {error}")
         return decision
+
+    def _settle(self, conn: sa.Connection, call: _Call, decision: Decision) -> None:
+        effect = rows.find_effect(conn, call.effect_id)
+        if effect is not None and effect.state is EffectState.INTENDED:
+            rows.save_effect(conn, replace(effect, state=EffectState.DONE if call.ok else EffectState.FAILED))
+        history = _history(conn, self._attempt.run_id)
+        history = after_call(history, call.action, call.reading, call.output, call.labels)
+        rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
+        self._record(
+            conn, "effect.done" if call.ok else "effect.failed",
+            {"effect": call.effect_id, "tool": call.action.tool, "result": decision.verdict, "labels": dump(call.labels),
+             **({"reasons": list(decision.reasons)} if decision.reasons else {})},
+        )  # fmt: skip
 
     def _check_fence(self, conn: sa.Connection) -> None:
         permit = queue.find_permit(conn, self._attempt.id)
-        if permit is None or permit.worker != self._worker or permit.fence != self._fence:
+        if permit is None or permit.worker != self._worker or permit.fence != self._switch.fence:
             message = "this attempt has lost its permit: another worker has taken it over"
             raise ApprovalError(message)
 
@@ -350,38 +341,16 @@ class AttemptGate:
         self._ledger.append(conn, self._attempt.run_id, kind, facts, actor=self._attempt.agent)
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._database.write() as conn:
-            return work(conn)
+        return self._database.transact(work)
 
 
-def summary_of(action: Action) -> str:
-    """One redacted line for people: the tool and what it is about, else the main thing that it gets."""
-    named = next((str(action.args[name]) for name in ("path", "file_path", "url") if action.args.get(name)), "")
-    main = named or action.text
-    if not main and action.args:
-        main = ", ".join(f"{name}={value}" for name, value in action.args.items())
-    line = " ".join(redact(main).split())
-    return f"{action.tool}: {line[:_SUMMARY]}" + ("…" if len(line) > _SUMMARY else "")
-
-
-def _facts(action: Action, decision: Decision) -> dict[str, Any]:
-    return {
-        "tool": action.tool,
-        "call": summary_of(action),
-        "digest": action.digest,
-        "verdict": decision.verdict,
-        "risk": decision.risk,
-        "rules": list(decision.rule_ids),
-        "reasons": list(decision.reasons),
-        "warnings": list(decision.warnings),
-    }
-
-
-def _granted(judged: Judged) -> Judged:
+def granted(judged: Judged) -> Judged:
+    """The same, now that people have said yes."""
     return replace(judged, decision=replace(judged.decision, verdict=Verdict.ALLOW))
 
 
-def _refused(judged: Judged, why: str) -> Judged:
+def refused(judged: Judged, why: str) -> Judged:
+    """The same as a block, for one more reason."""
     reasons = (why, *judged.decision.reasons)
     return replace(judged, decision=replace(judged.decision, verdict=Verdict.BLOCK, reasons=reasons))
 

@@ -5,7 +5,7 @@ A permit is held only while an agent works: waiting for a person, a back-off or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from interlock.config import Settings
 from interlock.decide import breaker as breakers
 from interlock.decide import govern
-from interlock.engine.durable import Durable
+from interlock.decide.budget import Short
+from interlock.engine.budgets import Budgets
+from interlock.engine.durable import SHARED, Durable
 from interlock.engine.ledger import Ledger
 from interlock.engine.rollouts import Rollouts
 from interlock.model.agent import AgentSpec, Priority
@@ -47,9 +49,16 @@ class Governor:
         self._settings = settings
         self._spec_of = spec_of
         self._rollouts = rollouts
+        self.budgets = Budgets(settings, clock)
 
     def request(
-        self, conn: sa.Connection, attempt: Attempt, *, priority: Priority, delay: timedelta = timedelta()
+        self,
+        conn: sa.Connection,
+        attempt: Attempt,
+        *,
+        priority: Priority,
+        delay: timedelta = timedelta(),
+        submitter: str = "",
     ) -> None:
         """Queue an attempt, durably. It starts by itself when there is room."""
         now = self._clock.now()
@@ -60,6 +69,8 @@ class Governor:
             rank=micros(govern.rank(attempt.queued_at, priority, timedelta(seconds=self._settings.limits.ageing_s))),
             not_before=micros(now + delay),
             excludes=self._spec_of(attempt.agent).exclusions,
+            tags=self._spec_of(attempt.agent).tags,
+            submitter=submitter,
         )
         self._ledger.append(
             conn,
@@ -74,45 +85,47 @@ class Governor:
     def admit(self) -> list[str]:
         """Give permits to whoever may start now; returns the admitted attempts' ids."""
         with self._database.read() as conn:
-            if not queue.waiting_agents(conn):
+            if self._next(conn, {}) is None:
                 return []
+        return self._database.transact(self._admit_all)
+
+    def _admit_all(self, conn: sa.Connection) -> list[str]:
         admitted: list[str] = []
-        with self._database.write() as conn:
-            passed_over: set[str] = set()
-            while (waiting := self._next(conn, passed_over)) is not None:
-                if self._admit_one(conn, waiting):
-                    admitted.append(waiting.attempt_id)
-                else:
-                    passed_over.add(waiting.attempt_id)
+        held: dict[str, str] = {}
+        while (waiting := self._next(conn, held)) is not None:
+            if self._admit_one(conn, waiting, held):
+                admitted.append(waiting.attempt_id)
         return admitted
 
-    def _next(self, conn: sa.Connection, passed_over: set[str]) -> queue.Waiting | None:
-        """The first waiting attempt of each agent is enough for the rule to choose from: the others are behind it."""
+    def _next(self, conn: sa.Connection, held: Mapping[str, str]) -> queue.Waiting | None:
+        """The head of each line is enough for the rule to choose from: the others are behind it."""
         now = self._clock.now()
-        heads = {
-            head.attempt_id: head
-            for agent in queue.waiting_agents(conn)
-            if (head := queue.first_waiting(conn, agent, micros(now), passed_over)) is not None
-        }
+        running = self._running(conn)
+        if len(running) >= self.limits(conn, ()).max_concurrent:
+            return None
+        heads = {head.attempt_id: head for head in queue.heads(conn, micros(now))}
         if not heads:
             return None
+        served = queue.served(conn, {head.submitter for head in heads.values()})
         picked = govern.pick(
-            [_waiting(head) for head in heads.values()], self._running(conn), self.limits(heads.values()),
-            recent_starts=self._recent_starts(conn), now=now,
+            [_waiting(head) for head in heads.values()], running, self.limits(conn, heads.values()),
+            recent_starts=self._recent_starts(conn), served={who: moment(at) for who, at in served.items()},
+            held=held, now=now,
         )  # fmt: skip
         return heads[picked.next.attempt_id] if picked.next else None
 
-    def limits(self, heads: Iterable[queue.Waiting]) -> govern.Limits:
-        """The limits that count for these agents."""
-        return govern.Limits.of(
-            self._settings.limits, {head.agent: self._spec_of(head.agent).max_concurrent for head in heads}
+    def limits(self, conn: sa.Connection, waiting: Iterable[queue.Waiting]) -> govern.Limits:
+        """The limits that count for these agents: the configured ones, and what operators have set on top."""
+        configured = govern.Limits.of(
+            self._settings.limits, {item.agent: self._spec_of(item.agent).max_concurrent for item in waiting}
         )
+        return govern.changed(configured, queue.limits(conn))
 
     def _running(self, conn: sa.Connection) -> list[govern.Running]:
         return [
             govern.Running(
                 attempt_id=row.attempt_id, agent=row.agent, started_at=moment(row.admitted_at),
-                excludes=frozenset(row.excludes),
+                excludes=frozenset(row.excludes), tags=frozenset(row.tags),
             )
             for row in queue.running(conn)
         ]  # fmt: skip
@@ -120,25 +133,36 @@ class Governor:
     def _recent_starts(self, conn: sa.Connection) -> list[datetime]:
         return [moment(at) for at in queue.admitted_since(conn, micros(self._clock.now() - _MINUTE))]
 
-    def _admit_one(self, conn: sa.Connection, waiting: queue.Waiting) -> bool:
+    def _short(self, conn: sa.Connection, attempt: Attempt, short: Short, held: dict[str, str]) -> bool:
+        """No budget: for good ends the attempt; otherwise it waits until those at work have given some back."""
+        if short.for_good:
+            self.end(conn, attempt, AgentError(kind=ErrorKind.BUDGET, message=short.reason))
+        else:
+            held[attempt.id] = short.reason
+        return False
+
+    def _admit_one(self, conn: sa.Connection, waiting: queue.Waiting, held: dict[str, str]) -> bool:
         attempt = _known(rows.find_attempt(conn, waiting.attempt_id))
         now = self._clock.now()
         before = rows.find_breaker(conn, attempt.agent)
+        short = self.budgets.reserve(conn, attempt, self._spec_of(attempt.agent), waiting.submitter)
+        if isinstance(short, Short):
+            return self._short(conn, attempt, short, held)
         after, refusal = breakers.admit(before, attempt.id, now, self._settings.breaker)
         self._save_breaker(conn, attempt.run_id, before, after)
         if refusal is not None:
             self.end(conn, attempt, AgentError(kind=ErrorKind.CIRCUIT_OPEN, message=refusal.reason))
             return False
         resumed = self._durable.is_live(conn, attempt.id)
-        home = queue.home_of(conn, attempt.run_id)
-        queue.grant(conn, attempt.id, attempt.agent, generation=after.generation, worker=home if resumed else "")
+        place = queue.home_of(conn, attempt.run_id)[1]
+        queue.grant(conn, attempt.id, attempt.agent, generation=after.generation)
         rows.save_attempt(conn, replace(attempt, state=AttemptState.ADMITTED, admitted_at=now))
         self._ledger.append(
             conn, attempt.run_id, "attempt.admitted",
             {"attempt": attempt.id, "agent": attempt.agent, **_waited(attempt, waiting, now)}, actor="interlock",
         )  # fmt: skip
         if not resumed:
-            self._durable.start_attempt(conn, attempt.id, f"worker-{home}" if home else self._durable.queue)
+            self._durable.start_attempt(conn, attempt.id, place or self._durable.queue or SHARED)
         return True
 
     def step_aside(self, conn: sa.Connection, attempt: Attempt, *, why: str) -> None:
@@ -163,7 +187,7 @@ class Governor:
     ) -> Attempt:
         """The attempt is over: permit back, breaker told, run woken. A second call changes nothing.
 
-        ``worked`` is how long its agent has worked, without waiting for people; None: it never did.
+        ``worked``: how long its agent has worked, without waiting for people.
         """
         current = _known(rows.find_attempt(conn, attempt.id))
         if current.state is AttemptState.ENDED:
@@ -178,8 +202,11 @@ class Governor:
             result = breakers.result_of(error)
             after = breakers.record(before, attempt.id, permit.generation, result, now, self._settings.breaker)
             self._save_breaker(conn, attempt.run_id, before, after)
+        if worked is None:
+            worked = now - attempt.started_at if attempt.started_at else timedelta()
+        self.budgets.settle(conn, ended, worked)
         self._rollouts.ended(conn, attempt, error, worked)
-        took = (worked or timedelta()) // timedelta(milliseconds=1)
+        took = worked // timedelta(milliseconds=1)
         self._ledger.append(
             conn,
             attempt.run_id,
@@ -211,11 +238,14 @@ class Governor:
             waiting = queue.all_waiting(conn)
             running, recent = self._running(conn), self._recent_starts(conn)
             durations = rows.recent_durations(conn)
-        limits = self.limits(waiting)
-        line = [_waiting(item) for item in waiting]
-        picked = govern.pick(line, running, limits, recent_starts=recent, now=now)
+            limits = self.limits(conn, waiting)
+            served = queue.served(conn, {item.submitter for item in waiting})
+        turns = {who: moment(at) for who, at in served.items()}
+        line = govern.ordered([_waiting(item) for item in waiting], limits, turns)
+        by_id = {item.attempt_id: item for item in waiting}
+        picked = govern.pick(line, running, limits, recent_starts=recent, served=turns, now=now)
         places = []
-        for position, item in enumerate(waiting, start=1):
+        for position, item in enumerate((by_id[each.attempt_id] for each in line), start=1):
             ahead = line[:position]
             guess = govern.estimate(ahead, running, limits, durations, recent_starts=recent, now=now)
             places.append(
@@ -238,7 +268,8 @@ def _waited(attempt: Attempt, waiting: queue.Waiting, now: datetime) -> dict[str
 def _waiting(item: queue.Waiting) -> govern.Waiting:
     return govern.Waiting(
         attempt_id=item.attempt_id, agent=item.agent, priority=Priority(item.priority), queued_at=moment(item.queued_at),
-        not_before=moment(item.not_before), excludes=frozenset(item.excludes),
+        not_before=moment(item.not_before), excludes=frozenset(item.excludes), tags=frozenset(item.tags),
+        submitter=item.submitter,
     )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from interlock.decide.alerts import AlertRule
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
-from interlock.engine.gate import Gate
 from interlock.engine.governor import Governor
+from interlock.engine.judging import Gate, scope_of
 from interlock.engine.ledger import Ledger
 from interlock.engine.meter import Meter
 from interlock.engine.rollouts import Rollouts
+from interlock.engine.validate import Contain
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
@@ -45,6 +46,8 @@ class Means:
     chooser: Chooser
     workspaces: Workspaces
     runner_of: Callable[[AgentSpec], Runner]
+    contain: Contain
+    """Puts this machine's sandbox in front of a validator."""
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
     meter: Meter
@@ -66,8 +69,7 @@ class Means:
         Raises:
             NotFoundError: when there is none of that id.
         """
-        with self.database.read() as conn:
-            run = rows.find_run(conn, run_id)
+        run = self.database.look(lambda conn: rows.find_run(conn, run_id))
         if run is None:
             message = f"there is no run {run_id}"
             raise NotFoundError(message)
@@ -78,29 +80,13 @@ class Means:
         self.ledger.append(conn, run_id, kind, data, actor="interlock", once=once)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Do ``work`` in one transaction, off the event loop."""
-
-        def in_transaction() -> T:
-            with self.database.write() as conn:
-                return work(conn)
-
-        return await asyncio.to_thread(in_transaction)
+        """Do ``work`` in one transaction, off the event loop; see :meth:`Database.transact`."""
+        return await asyncio.to_thread(self.database.transact, work)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Read, off the event loop."""
-
-        def with_connection() -> T:
-            with self.database.read() as conn:
-                return work(conn)
-
-        return await asyncio.to_thread(with_connection)
+        """Read, off the event loop; see :meth:`Database.look`."""
+        return await asyncio.to_thread(self.database.look, work)
 
     def scope(self, workspace: str = "") -> Scope:
         """Where an action would take effect."""
-        return Scope(
-            workspace=workspace,
-            granted=tuple(f"{self.settings.project}/{glob}" for glob in self.settings.scope.paths),
-            protected=self.settings.workspace.protected,
-            hosts=self.settings.scope.hosts,
-            dialect=self.settings.scope.dialect,
-        )
+        return scope_of(self.settings, workspace)

@@ -14,8 +14,9 @@ from interlock.decide import rollout as rules
 from interlock.decide.breaker import Result, result_of
 from interlock.decide.rollout import What
 from interlock.engine.ledger import Ledger
-from interlock.errors import NotFoundError, UsageError, did_you_mean
+from interlock.errors import ConfigError, NotFoundError, UsageError, did_you_mean
 from interlock.model.agent import AgentSpec, RunnerSpec
+from interlock.model.canon import digest
 from interlock.model.ids import new_id
 from interlock.model.rollout import Comparison, Outing, Rollout, RolloutState
 from interlock.model.run import AgentError, Attempt, ErrorKind
@@ -80,12 +81,15 @@ class Rollouts:
             if before is not None and before.state in {RolloutState.RUNNING, RolloutState.PAUSED}:
                 message = f"{agent} has a rollout of {before.canary} under way: promote or abort it first"
                 raise UsageError(message)
-            stable = ""
+            stable = stable_digest = ""
             if before is not None:
-                stable = before.canary if before.state is RolloutState.PROMOTED else before.stable
+                promoted = before.state is RolloutState.PROMOTED
+                stable = before.canary if promoted else before.stable
+                stable_digest = before.canary_digest if promoted else before.stable_digest
                 watching.save_rollout(conn, before, current=False)
             rollout = Rollout(
-                id=new_id("rol"), agent=agent, canary=version, stable=stable, steps=steps, started_by=by, started_at=now,
+                id=new_id("rol"), agent=agent, canary=version, stable=stable, steps=steps,
+                canary_digest=self._digest(agent, version), stable_digest=stable_digest, started_by=by, started_at=now,
                 changed_at=now, reason="started",
             )  # fmt: skip
             watching.save_rollout(conn, rollout)
@@ -199,13 +203,19 @@ class Rollouts:
         else:
             canary = rollout.state is RolloutState.PROMOTED
         version = rollout.canary if canary else rollout.stable
-        if version and version not in self._settings.versions.get(attempt.agent, {}):
+        begun = rollout.canary_digest if canary else rollout.stable_digest
+        if self._digest(attempt.agent, version) != begun:
             _log.warning(
-                "%s: this machine's configuration has no version %r; it runs as defined", attempt.agent, version
+                "%s: version %r is not here as the rollout began it; it runs as defined", attempt.agent, version
             )
             return attempt
         compared = rollout.id if rollout.state is RolloutState.RUNNING else ""
-        return replace(attempt, version=version or _DEFINED, rollout=compared)
+        return replace(attempt, version=version or _DEFINED, version_digest=begun, rollout=compared)
+
+    def _digest(self, agent: str, version: str) -> str:
+        """What a version is here; empty when there is none of that name."""
+        said = self._settings.versions.get(agent, {}).get(version)
+        return digest(said.model_dump_json()) if said else ""
 
     def _key(self, conn: sa.Connection, attempt: Attempt) -> str:
         if self._settings.rollouts.sticky_by == "run":
@@ -241,9 +251,16 @@ class Rollouts:
             ),
         )  # fmt: skip
 
-    def spec(self, spec: AgentSpec, version: str) -> AgentSpec:
-        """The agent as that version is; what the version does not name stays as defined."""
-        said = self._settings.versions.get(spec.name, {}).get(version)
+    def spec(self, spec: AgentSpec, attempt: Attempt) -> AgentSpec:
+        """The agent as the attempt's version is; what the version does not name stays as defined.
+
+        Raises:
+            ConfigError: when the version is not what it was when the rollout began.
+        """
+        if self._digest(spec.name, attempt.version) != attempt.version_digest:
+            message = f"its version {attempt.version} is not what it was when the rollout began"
+            raise ConfigError(message, suggestion="start another rollout with it")
+        said = self._settings.versions.get(spec.name, {}).get(attempt.version)
         if said is None:
             return spec
         runner = RunnerSpec(kind=said.runner.kind, options=said.runner.options) if said.runner else spec.runner

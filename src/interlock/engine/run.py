@@ -20,7 +20,7 @@ from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Question
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga, Undoing
-from interlock.errors import InterlockError, PlanError
+from interlock.errors import InterlockError, PlanError, StoreError
 from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentResult
 from interlock.model.approval import Approval, ApprovalState
@@ -65,7 +65,7 @@ class RunLine:
         run = await asyncio.to_thread(self._means.run, run_id)
         if run.state is RunState.ENDED:
             return
-        await self._means.write(lambda conn: queue.set_home(conn, run_id, self._means.worker_id))
+        await self._means.write(lambda conn: self._move_in(conn, run_id))
         try:
             risk = await self._assess(run)
             judged = await self._gate_task(run, risk)
@@ -77,9 +77,14 @@ class RunLine:
             ended = Ended(OutcomeKind.SUCCEEDED, "")
         except Ended as early:
             ended = early
+        except StoreError:  # not the run's failure: the line is walked again when the store is back
+            raise
         except InterlockError as problem:
             ended = Ended(OutcomeKind.FAILED, str(problem))
         await self._end(run_id, ended)
+
+    def _move_in(self, conn: sa.Connection, run_id: str) -> None:
+        queue.set_home(conn, run_id, self._means.worker_id, self._means.durable.attempts_queue(conn, run_id))
 
     async def _assess(self, run: Run) -> RiskAssessment:
         if run.risk is not None:
@@ -110,7 +115,8 @@ class RunLine:
             lambda conn: self._means.record(
                 conn, run.id, kind,
                 {"verdict": decision.verdict, "risk": decision.risk, "reasons": list(decision.reasons),
-                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids)},
+                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids),
+                 "policy": decision.policy_digest},
                 once=f"{kind}:{action.digest}",
             )
         )  # fmt: skip
@@ -142,6 +148,13 @@ class RunLine:
                 agent=assignment.agent, environment=run.environment,
             )  # fmt: skip
             decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "prompt.judged"))
+        for name in plan.definitions:
+            text = self._means.spec(name).instructions
+            if text:
+                action = Action(
+                    kind=Surface.PROMPT, args={"text": text}, actor=name, agent=name, environment=run.environment
+                )
+                decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "definition.judged"))
         if decision.verdict is Verdict.BLOCK:
             raise Ended(OutcomeKind.BLOCKED, decision.reason)
         if decision.verdict is Verdict.CONFIRM:
@@ -265,7 +278,7 @@ class RunLine:
             assigned=assignment.agent, agent=agent, number=nth, queued_at=self._means.clock.now(),
         )  # fmt: skip
         priority = run.task.priority or assignment.priority
-        self._means.governor.request(conn, attempt, priority=priority, delay=delay)
+        self._means.governor.request(conn, attempt, priority=priority, delay=delay, submitter=run.task.submitter)
 
     async def _stop_if_cancelled(self, run_id: str) -> None:
         by = await self._means.read(lambda conn: rows.cancelled_by(conn, run_id))
@@ -324,6 +337,8 @@ class RunLine:
             place = await asyncio.to_thread(
                 self._means.workspaces.deliver, run_id, how=how, target=self._means.settings.workspace.target
             )
+        except StoreError:
+            raise
         except InterlockError as problem:
             kind, how = OutcomeKind.ESCALATED, "review"
             reason = f"the work is done, but it could not be delivered: {problem}"

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
+from interlock.decide.govern import NAMES
 from interlock.decide.taint import begin
 from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
 from interlock.engine.checkup import agents_health, system_facts, system_health
+from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
+from interlock.engine.sessions import Sessions
+from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.watch import Watch, verify
 from interlock.engine.worker import Worker
 from interlock.errors import NotFoundError, UsageError, did_you_mean
+from interlock.model.action import Action, Surface
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.health import Health, SystemFacts
+from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.metrics import Metrics
 from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
+from interlock.model.session import Session, SessionVerdict, Spooled
 from interlock.store import queue, rows, watching
 from interlock.store.database import micros
 
@@ -52,18 +61,37 @@ class Service:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._worker: Worker | None = None
+        self._sessions = Sessions(means)
+        self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self.settings = means.settings
         self.alarms = Alarms(means)
         self.rollouts = means.rollouts
         self._watch: Watch | None = None
         self.catalogue = means.catalogue
 
-    def start(self) -> None:
-        """Execute in this process too, and take over what dead processes have left."""
-        self._worker = Worker(self._means)
+    def start(self, *, shared: bool = False) -> None:
+        """Execute in this process too, and take over what dead processes have left.
+
+        With ``shared`` it also executes the runs that were submitted for anybody (``interlock worker``).
+        """
+        self._worker = Worker(self._means, shared=shared)
         self._worker.start()
         self._watch = Watch(self._means, self.alarms, self.rollouts)
         self._watch.start()
+
+    def drain(self, hurry: threading.Event | None = None) -> None:
+        """Take nothing new and let the agents at work finish, until ``hurry`` or as long as ``worker.drain_s`` allows."""
+        if self._worker is not None:
+            self._worker.drain(self.settings.worker.drain_s, hurry or threading.Event())
+
+    @property
+    def worker_id(self) -> str:
+        """The name of this process in the store."""
+        return self._means.worker_id
+
+    def at_work(self) -> int:
+        """How many attempts this process executes."""
+        return self._worker.at_work() if self._worker is not None else 0
 
     def close(self) -> None:
         """Stop executing; what is under way is resumed by the next process."""
@@ -91,12 +119,13 @@ class Service:
         """
         return self._means.chooser.plan(task)
 
-    def submit(self, task: Task) -> Run:
-        """Take a task on, durably. The same idempotency key gives the same run.
+    def submit(self, task: Task, *, detach: bool = False) -> Run:
+        """Take a task on, durably. The same idempotency key gives the same run. ``detach`` leaves it to any worker.
 
         Raises:
             UsageError: when the task is empty or far too long.
             PlanError: when nobody suits, before anything is stored.
+            ConfigError: when an agent of the plan cannot be run as configured; nothing is stored either.
         """
         if not task.text.strip():
             message = 'the task is empty; say what is to be done: interlock run "…"'
@@ -104,6 +133,10 @@ class Service:
         if len(task.text) > _LONGEST_TASK:
             message = f"the task has {len(task.text)} characters; {_LONGEST_TASK} are the most"
             raise UsageError(message)
+        for agent in self.plan(task).agents:
+            self._means.runner_of(self._means.spec(agent))
+        if not self._means.durable.queue:
+            self._means.durable.prepare()
         now = self._means.clock.now()
         run = Run(
             id=new_id("run"),
@@ -122,17 +155,27 @@ class Service:
                 {"task": task.text, "environment": run.environment, "agents": list(task.agents)}, actor=task.submitter,
             )  # fmt: skip
             checkpoint = self._means.ledger.checkpoint(conn)
-            self._means.durable.start_run(conn, run.id, self._home(conn))
+            self._means.durable.start_run(conn, run.id, SHARED if detach else self._home(conn))
         self._means.ledger.anchor(checkpoint)
         return run
 
     def _home(self, conn: sa.Connection) -> str:
-        """The queue of this process's worker; without one, that of a living worker, or of nobody: the next will take it."""
+        """The queue of this process's worker; without one, that of a living worker, or of anybody who comes."""
         if self._means.durable.queue:
             return self._means.durable.queue
-        now = micros(self._means.clock.now())
-        living = [row.id for row in queue.list_workers(conn) if not is_dead(row, now)]
-        return f"worker-{living[0] if living else self._means.worker_id}"
+        now = micros(self._means.database.time(conn, self._means.clock.now()))
+        living = [row for row in queue.list_workers(conn) if not is_dead(row, now)]
+        alone = [row for row in living if row.queue == own_queue(row.id)]
+        return SHARED if len(alone) < len(living) or not alone else alone[0].queue
+
+    def claim(self, run_id: str) -> Run:
+        """Have a run that waits for any worker executed by this process."""
+        run = self.find_run(run_id)
+        with self._means.database.read() as conn:
+            waits = self._means.durable.queue and self._means.durable.waits_for_anybody(conn, run.id)
+        if waits:
+            self._means.durable.resume([run.id], self._means.durable.queue)
+        return run
 
     def find_run(self, run_id: str) -> Run:
         """The run of that id, or the only one that begins or ends with it; ``last`` is the newest.
@@ -194,6 +237,9 @@ class Service:
         if run.state is RunState.ENDED:
             message = f"{run.id} has already ended: {run.outcome.kind if run.outcome else ''}"
             raise UsageError(message)
+        if run.state is RunState.SESSION:
+            message = f"{run.id} is a session of {run.task.submitter}'s own: end it where it runs"
+            raise UsageError(message)
         with self._means.database.write() as conn:
             rows.request_cancel(conn, run.id, actor)
             self._means.ledger.append(conn, run.id, "run.cancel_requested", {}, actor=actor, once="cancel")
@@ -240,6 +286,37 @@ class Service:
     def queue(self) -> list[QueuePlace]:
         """What waits for a place, next one first."""
         return self._means.governor.places()
+
+    def limits(self) -> dict[str, tuple[int, str]]:
+        """Every limit by name, with where it comes from: the configuration's, or what an operator has set on top."""
+        with self._means.database.read() as conn:
+            by_hand = queue.limits(conn)
+        settings = self.settings.limits
+        known = {name: getattr(settings, name) for name in NAMES}
+        known |= {f"agent:{name}": spec.max_concurrent for name, spec in self.catalogue.items()
+                  if spec.max_concurrent is not None}  # fmt: skip
+        known |= {f"tag:{name}": most for name, most in settings.tags.items()}
+        found = {name: (most, "configured") for name, most in known.items()}
+        return found | {name: (most, "set by hand") for name, most in by_hand.items()}
+
+    def set_limit(self, name: str, most: int | None, *, actor: str) -> None:
+        """Change a limit for all processes of this store, at once; None goes back to the configured one. 0 means never.
+
+        Raises:
+            UsageError: when there is no such limit, or the number is negative.
+        """
+        kind, _, which = name.partition(":")
+        fits = name in NAMES or (kind == "tag" and which) or (kind == "agent" and which in self.catalogue)
+        if not fits:
+            hint = did_you_mean(name, self.limits()) or f"known: {', '.join(NAMES)}, agent:NAME, tag:NAME"
+            message = f"there is no limit {name!r}; {hint}"
+            raise UsageError(message)
+        if most is not None and most < 0:
+            message = "a limit is 0 (never) or more"
+            raise UsageError(message)
+        with self._means.database.write() as conn:
+            queue.set_limit(conn, name, most)
+            self._means.ledger.append(conn, "operator:limits", "limit.set", {"name": name, "most": most}, actor=actor)
 
     def breakers(self) -> list[Breaker]:
         """Every agent's breaker."""
@@ -301,9 +378,51 @@ class Service:
             head = watching.ledger_head(conn)
         return next(iter(self.entries(after=head - 1, limit=1)), None)
 
+    def judge_call(
+        self, session: Session, tool: str, args: Mapping[str, Any], *, wait: timedelta, elsewhere: bool = False
+    ) -> SessionVerdict:
+        """Judge a call of an agent that somebody runs by hand, and record it; people are waited for as long as ``wait``.
+
+        With ``elsewhere`` a confirm is answered as such: the agent's own program asks the person in front of it.
+        Never raises: whatever goes wrong is a block.
+        """
+        return self._sessions.before(session, tool, args, wait=wait, elsewhere=elsewhere)
+
+    def settle_call(
+        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool, output: str
+    ) -> SessionVerdict:
+        """Record how such a call came out and judge its result. Never raises."""
+        return self._sessions.after(session, tool, args, ok=ok, output=output)
+
+    def warm_up(self) -> None:
+        """Load now what judging would load at the first call of its kind: parsers, mostly."""
+        for tool, args in (("shell", {"command": "git diff | psql -c 'select 1'"}), ("sql", {"query": "select 1"})):
+            action = Action(kind=Surface.TOOL_CALL, tool=tool, args=args)
+            self._means.gate.judge(action, self._means.scope(str(self.settings.project)), history=History())
+
+    def take_in(self, calls: Sequence[Spooled]) -> None:
+        """Record calls that were judged before the store was open. The same one twice is recorded once."""
+        self._sessions.take_in(calls)
+
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
         return verify(self._means)
+
+    def migrate(self) -> int:
+        """Bring the store up to date; returns its version."""
+        return self._upkeep.migrate()
+
+    def collect(self, days: int | None = None, *, actor: str, dry: bool = False) -> Sealed:
+        """Archive and remove runs that ended more than ``days`` ago (``retention_days`` where nothing is said)."""
+        older = timedelta(days=self.settings.retention_days if days is None else days)
+        sealed = self._upkeep.collect(older, actor=actor, dry=dry)
+        if sealed.runs and not dry:
+            self._means.ledger.anchor(self._means.database.transact(self._means.ledger.checkpoint))
+        return sealed
+
+    def problems(self) -> list[str]:
+        """What is wrong with the store; empty when all is well."""
+        return self._upkeep.problems()
 
     def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
         """Records in order."""
@@ -315,13 +434,20 @@ class Service:
 
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""
-        states = [state for state in RunState if state is not RunState.ENDED]
+        states = [state for state in RunState if state not in {RunState.ENDED, RunState.SESSION}]
         return list(reversed(self.runs(states=states, limit=1000)))
+
+    def has_shared_worker(self) -> bool:
+        """Whether any process executes runs that were submitted for anybody."""
+        with self._means.database.read() as conn:
+            now = micros(self._means.database.time(conn, self._means.clock.now()))
+            return any(row.queue != own_queue(row.id) and not is_dead(row, now) for row in queue.list_workers(conn))
 
     def has_living_worker(self, now: datetime) -> bool:
         """Whether any process executes."""
         with self._means.database.read() as conn:
-            return any(not is_dead(row, micros(now)) for row in queue.list_workers(conn))
+            shared = micros(self._means.database.time(conn, now))
+            return any(not is_dead(row, shared) for row in queue.list_workers(conn))
 
 
 _LONGEST_TASK = 100_000

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from interlock.model.canon import digest
 from interlock.model.order import OrderedWord
 
 
@@ -69,6 +71,8 @@ class AgentSpec:
     fallbacks: tuple[str, ...] = ()
     exclusions: tuple[str, ...] = ()
     """Agents that must not run at the same time as this one."""
+    tags: tuple[str, ...] = ()
+    """Scarce things that it uses; each may have a limit over all agents."""
     priority: Priority = Priority.MEDIUM
     max_concurrent: int | None = None
     """None: the system's default per agent. 0: never."""
@@ -85,6 +89,22 @@ class AgentSpec:
     """Chosen only to replace another agent, never as a primary one."""
     source: str = ""
     """The file that defines it."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of what the agent is and how it is run and checked: an approval of a plan covers it."""
+        runner = self.runner or RunnerSpec(kind="")
+        return digest(
+            {
+                "instructions": self.instructions,
+                "tools": self.tools,
+                "model": self.model,
+                "runner": runner.kind,
+                "options": json.dumps(runner.options, sort_keys=True, default=str),
+                "validators": [[check.name, check.command, check.on_failure] for check in self.validators],
+                "rollback": self.rollback,
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,6 +76,8 @@ class Plan:
     task: str
     phases: tuple[Phase, ...]
     exclusions: tuple[tuple[str, str], ...] = ()
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    """The digest of every agent's definition, fallbacks included: one that is changed later is not what was agreed to."""
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -102,5 +104,6 @@ class Plan:
                     for phase in self.phases
                 ],
                 "exclusions": self.exclusions,
+                "definitions": self.definitions,
             }
         )

@@ -29,6 +29,9 @@ class Rollout:
     """The new version's name in the configuration."""
     stable: str = ""
     """The version of all others; empty: the agent as it is defined."""
+    canary_digest: str = ""
+    """What the new version was when the rollout began: whoever changes it later begins another one."""
+    stable_digest: str = ""
     steps: tuple[int, ...]
     """Percentages on the way, rising."""
     step: int = 0

@@ -21,6 +21,8 @@ class RunState(StrEnum):
     RUNNING = "running"
     ROLLING_BACK = "rolling_back"
     ENDED = "ended"
+    SESSION = "session"
+    """Nothing to execute: an agent that somebody runs by hand asks the gate about its calls (``interlock hook``)."""
 
 
 class OutcomeKind(StrEnum):
@@ -109,6 +111,8 @@ class ErrorKind(StrEnum):
     BLOCKED = "blocked"
     DENIED = "denied"
     CANCELLED = "cancelled"
+    BUDGET = "budget"
+    """A budget is used up."""
     UNKNOWN_EFFECT = "unknown_effect"
     UNKNOWN = "unknown"
 
@@ -134,6 +138,8 @@ class Attempt:
     number: int
     version: str = ""
     """The version of the agent that it got from a rollout; empty when the agent had none."""
+    version_digest: str = ""
+    """What that version was when the rollout began."""
     rollout: str = ""
     """The rollout whose evidence it is part of."""
     state: AttemptState = AttemptState.READY

@@ -182,6 +182,7 @@ WRITTEN = (
         HIGH,
         "decides what agents or editors may do or run",
         r"(?:^|/)\.(?:claude|codex|gemini|cursor)/(?:settings[\w.]*\.json|config\.toml|mcp\.json|hooks(?:/|$)|hooks\.json)",
+        r"(?:^|/)\.?opencode/(?:plugins?(?:/|$)|opencode\.jsonc?$)",
         r"(?:^|/)\.mcp\.json$",
         r"(?:^|/)\.vscode/(?:tasks|settings|launch)\.json$",
         r"(?:^|/)\.(?:envrc|devcontainer(?:/|\.json$))",

@@ -261,18 +261,22 @@ def _ender(me: int) -> Callable[[int, Any], None]:
 
 
 def _end_descendants(root: int) -> None:
-    """Stop them all before killing, so that none can fork away; again until none is left."""
+    """Stop them all before killing, so that none can fork away; again until none is left.
+
+    A look through /proc may miss one whose parent dies meanwhile: only that we have no child any more says that all are gone.
+    """
     for _ in range(1000):
         found = _descendants(root)
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for process in found:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process, number)
-        with contextlib.suppress(ChildProcessError):
+        try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if not found:
-            return
+        except ChildProcessError:
+            if not found:
+                return
 
 
 def _descendants(root: int) -> list[int]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,7 @@ class GitWorkspaces:
         }
 
     def _uncommitted(self, top: Path) -> list[str]:
-        index = self.state / "status.index"
+        index = self.state / f"status-{secrets.token_hex(8)}.index"  # of its own: runs begin side by side
         if (self.git.own / "index").exists():
             shutil.copy2(self.git.own / "index", index)
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -18,6 +19,19 @@ _WRITER = 778001
 """The advisory lock that makes Postgres have one writer of our tables, as SQLite has."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_POSTGRES = "-c lock_timeout=30000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000 -c jit=off"
+"""Milliseconds. A paused process that holds the writer's lock loses its session after 5 s, so that nobody waits for it
+for ever; a wait for the lock is given up after 30 s, as on SQLite."""
+
+_POSTGRES_NETWORK = {
+    "connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15000,
+}  # fmt: skip
+"""Seconds (the last one: milliseconds): a host that has gone silent is noticed long before a lease of 30 s is over."""
+
+_PATIENCE_S = 20.0
+"""How long :meth:`Database.transact` tries a store that is busy or restarting; less than a lease."""
+
+T = TypeVar("T")
 
 
 class Database:
@@ -35,11 +49,18 @@ class Database:
     def migrate(self) -> None:
         """Create what is missing.
 
+        Tables, columns and indexes are only ever added, with defaults: an older program that runs meanwhile does not notice.
+
         Raises:
             StoreError: when the store was written by a newer Interlock, or cannot be opened.
         """
+        with self.read() as conn:
+            if not _missing(conn) and conn.execute(sa.select(schema.version.c.version)).scalar() == schema.VERSION:
+                return
         with self.write() as conn:
             schema.metadata.create_all(conn)
+            for part in _missing(conn):
+                conn.execute(part)
             found = conn.execute(sa.select(schema.version.c.version)).scalar()
             if found is None:
                 conn.execute(schema.version.insert().values(version=schema.VERSION))
@@ -52,8 +73,10 @@ class Database:
         """One transaction of the only writer: all of it is committed at the end, or nothing.
 
         Raises:
-            StoreError: when the store is full, locked for more than 30 s, or unreachable; nothing was changed.
+            StoreError: when the store is full, locked for more than 30 s, or unreachable. Nothing was changed, unless the
+                connection broke during the commit itself: then nobody knows (``unsure``).
         """
+        committing = False
         try:
             with self.engine.begin() as conn:
                 if self.is_sqlite:
@@ -61,9 +84,35 @@ class Database:
                 else:
                     conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
                 yield conn
+                committing = True
         except sa.exc.DBAPIError as error:
-            message = f"the store could not be written, nothing was changed: {error.orig}"
-            raise StoreError(message) from error
+            unsure = committing and not self.is_sqlite
+            what = "nobody knows whether the last change was made" if unsure else "nothing was changed"
+            message = f"the store could not be written, {what}: {_first_line(error)}"
+            raise StoreError(message, passing=_passes(error), unsure=unsure) from error
+
+    def transact(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do ``work`` in one transaction, again while the store is restarting or busy.
+
+        Raises:
+            StoreError: after 20 s, or at once when waiting cannot help or nobody knows whether it was done.
+        """
+        return _patiently(self.write, work)
+
+    def look(self, work: Callable[[sa.Connection], T]) -> T:
+        """Read with ``work``, again while the store is restarting.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+        return _patiently(self.read, work)
+
+    def time(self, conn: sa.Connection, here: datetime) -> datetime:
+        """The one time that all workers share: the server's; with SQLite they are on one host, and ``here`` is it."""
+        if self.is_sqlite:
+            return here
+        found: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return found.astimezone(UTC)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -76,12 +125,28 @@ class Database:
             with self.engine.connect() as conn:
                 yield conn
         except sa.exc.DBAPIError as error:
-            message = f"the store could not be read: {error.orig}"
-            raise StoreError(message) from error
+            message = f"the store could not be read: {_first_line(error)}"
+            raise StoreError(message, passing=_passes(error)) from error
 
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+def _patiently(
+    connect: Callable[[], contextlib.AbstractContextManager[sa.Connection]], work: Callable[[sa.Connection], T]
+) -> T:
+    until = time.monotonic() + _PATIENCE_S
+    pause = 0.05
+    while True:
+        try:
+            with connect() as conn:
+                return work(conn)
+        except StoreError as problem:
+            if not problem.passing or problem.unsure or time.monotonic() > until:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 1.0)
 
 
 def micros(at: datetime) -> int:
@@ -99,12 +164,48 @@ def _engine(url: str) -> sa.Engine:
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True)
+        options = {"options": _POSTGRES, **_POSTGRES_NETWORK}
+        return sa.create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args=options)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, pool_size=10, max_overflow=20)
     event.listen(engine, "connect", _tune_sqlite)
     return engine
+
+
+def _missing(conn: sa.Connection) -> list[sa.Executable]:
+    """What an older version of the store lacks."""
+    inspector = sa.inspect(conn)
+    there = set(inspector.get_table_names())
+    lacks: list[sa.Executable] = []
+    for table in schema.metadata.sorted_tables:
+        if table.name not in there:
+            lacks.append(sa.schema.CreateTable(table))
+            continue
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in columns:
+                what = sa.schema.CreateColumn(column).compile(dialect=conn.dialect)
+                lacks.append(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {what}"))
+        indexes = {index["name"] for index in inspector.get_indexes(table.name)}
+        lacks += [sa.schema.CreateIndex(index) for index in table.indexes if index.name not in indexes]
+    return lacks
+
+
+def _first_line(error: sa.exc.DBAPIError) -> str:
+    said = str(error.orig).partition("\n")[0]
+    return f"{said}: make room, then everything goes on by itself" if _is_full(said) else said
+
+
+def _is_full(said: str) -> bool:
+    return "disk is full" in said or "No space left" in said
+
+
+def _passes(error: sa.exc.DBAPIError) -> bool:
+    """Whether waiting may help: the server restarts, the file is locked. A full disk needs a person."""
+    if _is_full(str(error.orig)):
+        return False
+    return isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or error.connection_invalidated
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from interlock.model.run import AttemptState
+from interlock.model.run import AttemptState, RunState
 from interlock.store import schema as t
 
 
@@ -24,6 +24,8 @@ class Waiting:
     queued_at: int
     not_before: int
     excludes: tuple[str, ...]
+    tags: tuple[str, ...]
+    submitter: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,7 @@ class RunningRow:
     agent: str
     admitted_at: int
     excludes: tuple[str, ...]
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,51 +58,95 @@ class WorkerRow:
     host: str
     pid: int
     born: str
+    place: str
+    queue: str
     lease_until: int
     heir: str
 
 
 def running(conn: sa.Connection) -> list[RunningRow]:
     """Every attempt that holds a permit."""
-    query = sa.select(t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes).join(
-        t.attempts, t.permits.c.attempt_id == t.attempts.c.id
-    )
+    query = sa.select(
+        t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes, t.attempts.c.tags
+    ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
     return [
-        RunningRow(attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])))
+        RunningRow(
+            attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])),
+            tags=tuple(orjson.loads(row[4])),
+        )
         for row in conn.execute(query)
-    ]
+    ]  # fmt: skip
 
 
-def waiting_agents(conn: sa.Connection) -> list[str]:
-    """Agents that somebody waits for."""
-    query = sa.select(t.attempts.c.agent).where(t.attempts.c.state == AttemptState.READY).distinct()
-    return list(conn.execute(query).scalars())
-
+_READY = t.attempts.c.state == sa.literal_column(f"'{AttemptState.READY}'")
+"""Written out, not bound: only then do both databases see that the index over the waiting attempts fits."""
 
 _WAITING = sa.select(
     t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.priority, t.attempts.c.queued_at,
-    t.attempts.c.not_before, t.attempts.c.excludes,
-).where(t.attempts.c.state == AttemptState.READY).order_by(t.attempts.c.rank, t.attempts.c.id)  # fmt: skip
+    t.attempts.c.not_before, t.attempts.c.excludes, t.attempts.c.tags, t.attempts.c.submitter,
+).where(_READY)  # fmt: skip
+_HEADS = sa.text("""
+    WITH RECURSIVE line (id) AS (
+        SELECT (SELECT id FROM il_attempt WHERE state = 'ready' ORDER BY agent, submitter, priority, rank LIMIT 1)
+        UNION ALL
+        SELECT COALESCE(
+            (SELECT id FROM il_attempt
+             WHERE state = 'ready' AND agent = here.agent AND submitter = here.submitter AND priority > here.priority
+             ORDER BY priority, rank LIMIT 1),
+            (SELECT id FROM il_attempt
+             WHERE state = 'ready' AND agent = here.agent AND submitter > here.submitter
+             ORDER BY submitter, priority, rank LIMIT 1),
+            (SELECT id FROM il_attempt
+             WHERE state = 'ready' AND agent > here.agent
+             ORDER BY agent, submitter, priority, rank LIMIT 1))
+        FROM line JOIN il_attempt AS here ON here.id = line.id)
+    SELECT id FROM line WHERE id IS NOT NULL
+""")
+"""Jumps from line to line through the index, by three steps because SQLite uses only the first column of a row comparison:
+the time grows with the number of lines, not with the length of the queue."""
 
 
-def first_waiting(conn: sa.Connection, agent: str, now: int, passed_over: Collection[str] = ()) -> Waiting | None:
-    """The agent's next attempt whose time has come."""
-    query = _WAITING.where(t.attempts.c.agent == agent, t.attempts.c.not_before <= now).limit(1)
-    if passed_over:
-        query = query.where(t.attempts.c.id.not_in(list(passed_over)))
-    row = conn.execute(query).first()
-    return _waiting(row) if row else None
+def heads(conn: sa.Connection, now: int) -> list[Waiting]:
+    """The first attempt, whose time has come, of each line: an agent's, for one submitter, of one priority."""
+    ids = list(conn.execute(_HEADS).scalars())
+    found = []
+    for row in conn.execute(_WAITING.where(t.attempts.c.id.in_(ids))).all() if ids else ():
+        due = row if row.not_before <= now else _first_due(conn, row, now)
+        if due is not None:
+            found.append(_waiting(due))
+    return found
+
+
+def _first_due(conn: sa.Connection, head: Any, now: int) -> Any:
+    """The first attempt of the head's line that does not have to wait for its back-off's end."""
+    line = _WAITING.where(
+        t.attempts.c.agent == head.agent, t.attempts.c.submitter == head.submitter,
+        t.attempts.c.priority == head.priority, t.attempts.c.not_before <= now,
+    )  # fmt: skip
+    return conn.execute(line.order_by(t.attempts.c.rank).limit(1)).first()
+
+
+def served(conn: sa.Connection, submitters: Collection[str]) -> dict[str, int]:
+    """When each submitter's last attempt was admitted."""
+    last = {}
+    for submitter in submitters:
+        query = sa.select(sa.func.max(t.attempts.c.admitted_at)).where(t.attempts.c.submitter == submitter)
+        at = conn.execute(query).scalar()
+        if at is not None:
+            last[submitter] = at
+    return last
 
 
 def all_waiting(conn: sa.Connection) -> list[Waiting]:
-    """The whole queue, next one first."""
-    return [_waiting(row) for row in conn.execute(_WAITING)]
+    """The whole queue, longest waiting first within its priority."""
+    return [_waiting(row) for row in conn.execute(_WAITING.order_by(t.attempts.c.rank, t.attempts.c.id))]
 
 
 def _waiting(row: Any) -> Waiting:
     return Waiting(
         attempt_id=row.id, run_id=row.run_id, agent=row.agent, priority=row.priority, queued_at=row.queued_at,
-        not_before=row.not_before, excludes=tuple(orjson.loads(row.excludes)),
+        not_before=row.not_before, excludes=tuple(orjson.loads(row.excludes)), tags=tuple(orjson.loads(row.tags)),
+        submitter=row.submitter,
     )  # fmt: skip
 
 
@@ -145,14 +192,15 @@ def set_not_before(conn: sa.Connection, attempt_id: str, not_before: int) -> Non
     conn.execute(t.attempts.update().where(t.attempts.c.id == attempt_id).values(not_before=not_before))
 
 
-def home_of(conn: sa.Connection, run_id: str) -> str:
-    """The worker that executes the run's body."""
-    return conn.execute(sa.select(t.runs.c.worker).where(t.runs.c.id == run_id)).scalar() or ""
+def home_of(conn: sa.Connection, run_id: str) -> tuple[str, str]:
+    """The worker that executes the run's body, and the queue that its attempts go to."""
+    row = conn.execute(sa.select(t.runs.c.worker, t.runs.c.queue).where(t.runs.c.id == run_id)).first()
+    return (row.worker, row.queue) if row else ("", "")
 
 
-def set_home(conn: sa.Connection, run_id: str, worker: str) -> None:
-    """Note which worker executes the run's body."""
-    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker))
+def set_home(conn: sa.Connection, run_id: str, worker: str, queue: str) -> None:
+    """Note which worker executes the run's body, and where its attempts go."""
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker, queue=queue))
 
 
 def beat(conn: sa.Connection, worker: WorkerRow) -> None:
@@ -161,7 +209,13 @@ def beat(conn: sa.Connection, worker: WorkerRow) -> None:
     if not changed.rowcount:
         conn.execute(
             t.workers.insert().values(
-                id=worker.id, host=worker.host, pid=worker.pid, born=worker.born, lease_until=worker.lease_until
+                id=worker.id,
+                host=worker.host,
+                pid=worker.pid,
+                born=worker.born,
+                place=worker.place,
+                queue=worker.queue,
+                lease_until=worker.lease_until,
             )
         )
 
@@ -171,11 +225,28 @@ def list_workers(conn: sa.Connection) -> list[WorkerRow]:
     return [WorkerRow(**row) for row in conn.execute(sa.select(t.workers)).mappings()]
 
 
-def inherit(conn: sa.Connection, worker_id: str, heir: str) -> None:
-    """Note who takes over from a dead worker."""
+def inherit(conn: sa.Connection, worker_id: str, heir: str, heir_queue: str) -> None:
+    """Note who takes over from a dead worker: from now on its runs' attempts go to the heir's queue."""
     conn.execute(t.workers.update().where(t.workers.c.id == worker_id).values(heir=heir))
+    conn.execute(
+        t.runs.update()
+        .where(t.runs.c.worker == worker_id, t.runs.c.state != RunState.ENDED)
+        .values(worker=heir, queue=heir_queue)
+    )
 
 
 def forget_worker(conn: sa.Connection, worker_id: str) -> None:
     """Remove a worker that has signed off or was taken over."""
     conn.execute(t.workers.delete().where(t.workers.c.id == worker_id))
+
+
+def limits(conn: sa.Connection) -> dict[str, int]:
+    """Limits that operators have set by name; they count instead of the configured ones."""
+    return {row.name: row.most for row in conn.execute(sa.select(t.limits))}
+
+
+def set_limit(conn: sa.Connection, name: str, most: int | None) -> None:
+    """Set a limit, or with None go back to the configured one."""
+    conn.execute(t.limits.delete().where(t.limits.c.name == name))
+    if most is not None:
+        conn.execute(t.limits.insert().values(name=name, most=most))

@@ -99,6 +99,23 @@ def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
     return {row.id: f"cancelled by {row.cancel}" if row.cancel else "the run ends" for row in conn.execute(query)}
 
 
+def runs_of_worker(conn: sa.Connection, worker_id: str, *, idle_only: bool) -> list[str]:
+    """Runs that have not ended and whose bodies that worker executes; ``idle_only``: at work without any open attempt."""
+    query = sa.select(t.runs.c.id).where(t.runs.c.worker == worker_id, t.runs.c.state != RunState.ENDED)
+    if idle_only:
+        open_one = sa.exists().where(t.attempts.c.run_id == t.runs.c.id, t.attempts.c.state != AttemptState.ENDED)
+        query = query.where(t.runs.c.state.in_([RunState.RUNNING, RunState.ROLLING_BACK]), ~open_one)
+    return list(conn.execute(query).scalars())
+
+
+def open_bodies(conn: sa.Connection, worker_id: str) -> list[str]:
+    """The ids of that worker's runs that have not ended, and of their attempts that hold a permit."""
+    runs = sa.select(t.runs.c.id).where(t.runs.c.worker.in_([worker_id, ""]), t.runs.c.state != RunState.ENDED)
+    attempts = sa.select(t.permits.c.attempt_id).join(t.attempts, t.attempts.c.id == t.permits.c.attempt_id)
+    held = attempts.where(t.attempts.c.run_id.in_(runs))
+    return [*conn.execute(runs).scalars(), *conn.execute(held).scalars()]
+
+
 def history_of(conn: sa.Connection, run_id: str) -> str:
     """The run's flow history as JSON text, empty at first."""
     return conn.execute(sa.select(t.runs.c.history).where(t.runs.c.id == run_id)).scalar() or ""
@@ -113,7 +130,15 @@ def save_history(conn: sa.Connection, run_id: str, history: str) -> None:
 
 
 def insert_attempt(
-    conn: sa.Connection, attempt: Attempt, *, priority: str, rank: int, not_before: int, excludes: Sequence[str]
+    conn: sa.Connection,
+    attempt: Attempt,
+    *,
+    priority: str,
+    rank: int,
+    not_before: int,
+    excludes: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    submitter: str = "",
 ) -> None:
     """Queue a new attempt."""
     conn.execute(
@@ -131,6 +156,8 @@ def insert_attempt(
             rank=rank,
             not_before=not_before,
             excludes=orjson.dumps(list(excludes)).decode(),
+            tags=orjson.dumps(list(tags)).decode(),
+            submitter=submitter,
         )
     )
 

@@ -21,6 +21,7 @@ runs = sa.Table(
     sa.Column("history", sa.Text, nullable=False, server_default=""),
     sa.Column("cancel", sa.Text, nullable=False, server_default=""),
     sa.Column("worker", sa.Text, nullable=False, server_default="", comment="where its body is executed"),
+    sa.Column("queue", sa.Text, nullable=False, server_default="", comment="where its attempts are executed"),
     sa.Column("idempotency_key", sa.Text, unique=True),
     sa.Column("submitted_at", sa.BigInteger, nullable=False),
 )
@@ -45,16 +46,21 @@ attempts = sa.Table(
     sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("admitted_at", sa.BigInteger),
     sa.Column("excludes", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("tags", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("submitter", sa.Text, nullable=False, server_default=""),
 )
 sa.Index("il_attempt_run", attempts.c.run_id)
 sa.Index(
-    "il_attempt_queue",
+    "il_attempt_line",
     attempts.c.agent,
+    attempts.c.submitter,
+    attempts.c.priority,
     attempts.c.rank,
     sqlite_where=attempts.c.state == "ready",
     postgresql_where=attempts.c.state == "ready",
 )
 sa.Index("il_attempt_admitted", attempts.c.admitted_at)
+sa.Index("il_attempt_served", attempts.c.submitter, attempts.c.admitted_at)
 
 permits = sa.Table(
     "il_permit",
@@ -66,6 +72,35 @@ permits = sa.Table(
     sa.Column("generation", sa.Integer, nullable=False, server_default="0", comment="the breaker's, when admitted"),
 )
 
+limits = sa.Table(
+    "il_limit",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True, comment="max_concurrent, per_minute, per_agent, agent:NAME, tag:NAME"),
+    sa.Column("most", sa.Integer, nullable=False),
+)
+
+budgets = sa.Table(
+    "il_budget",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True, comment="run:ID, day:DATE, agent:NAME:DATE, submitter:NAME:DATE"),
+    sa.Column("tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("cost_micros", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("millis", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+reservations = sa.Table(
+    "il_reservation",
+    metadata,
+    sa.Column("attempt_id", sa.Text, sa.ForeignKey("il_attempt.id"), primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost_micros", sa.BigInteger, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("millis", sa.BigInteger, nullable=False),
+)
+sa.Index("il_reservation_scope", reservations.c.scope)
+
 workers = sa.Table(
     "il_worker",
     metadata,
@@ -73,6 +108,14 @@ workers = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("born", sa.Text, nullable=False, comment="the process's start time: a pid alone may be another process"),
+    sa.Column(
+        "place",
+        sa.Text,
+        nullable=False,
+        server_default="",
+        comment="workers of one place share the project's directory",
+    ),
+    sa.Column("queue", sa.Text, nullable=False, server_default="", comment="where its runs' attempts go"),
     sa.Column("lease_until", sa.BigInteger, nullable=False),
     sa.Column("heir", sa.Text, nullable=False, server_default="", comment="the worker that takes over from a dead one"),
 )

@@ -20,6 +20,9 @@ from interlock.reading.shell.state import MAX_BYTES, Function, SqlReader, State,
 
 LANGUAGE = Language(tree_sitter_bash.language())
 MAX_DEPTH = 8
+_AS_ASCII = bytes(byte if 0 < byte < 0x80 else ord(".") for byte in range(256))  # noqa: PLR2004 - ASCII
+"""What the parser is shown: same length, same places, and every byte beyond ASCII as a plain character of a word, which is
+what bash takes it for. The grammar's scanner asks C's tables about each character and crashes the process on large ones."""
 _MAX_NODES = 120
 _MAX_STEPS = 3000
 _MAX_WORLDS = 16
@@ -61,7 +64,11 @@ class Machine(State):
         if len(data) > MAX_BYTES:
             self.report("shell.unresolved.length", RiskLevel.CRITICAL, text[:80], "The command is too long to be read.")
             return holes.OUTPUT
-        root = Parser(LANGUAGE).parse(data).root_node
+        if b"\0" in data:
+            self.report(
+                "shell.unresolved.nul", RiskLevel.CRITICAL, text[:80], "It holds NUL, which no shell reads as written."
+            )
+        root = Parser(LANGUAGE).parse(data.translate(_AS_ASCII)).root_node
         if root.has_error:
             self.report(
                 "shell.unresolved.syntax",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,14 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from interlock.errors import InterlockError, NotFoundError, did_you_mean
+from interlock.model.agent import RunnerSpec, Validator
 from interlock.surfaces.cli import choosing
+from interlock.surfaces.cli.common import ConfigFile, Env, Json
 
 app = typer.Typer(no_args_is_help=True, help="Look at the agents, and learn who does what from history.")
 
 Agents = Annotated[Path | None, typer.Option(help="Another catalogue: a folder or a file of agents.")]
-Env = Annotated[str | None, typer.Option(help="The environment.")]
-Config = Annotated[Path | None, typer.Option(help="The configuration file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _said(function: Callable[..., None]) -> Callable[..., None]:
@@ -36,7 +37,7 @@ def _said(function: Callable[..., None]) -> Callable[..., None]:
 
 @app.command("list")
 @_said
-def list_(agents: Agents = None, env: Env = None, config: Config = None, *, as_json: AsJson = False) -> None:
+def list_(agents: Agents = None, env: Env = None, config: ConfigFile = None, *, as_json: Json = False) -> None:
     """List the agents of the catalogue."""
     project = choosing.load_project(agents=agents, env=env, config=config)
     if as_json:
@@ -52,7 +53,9 @@ def list_(agents: Agents = None, env: Env = None, config: Config = None, *, as_j
 
 @app.command()
 @_said
-def show(name: str, agents: Agents = None, env: Env = None, config: Config = None, *, as_json: AsJson = False) -> None:
+def show(
+    name: str, agents: Agents = None, env: Env = None, config: ConfigFile = None, *, as_json: Json = False
+) -> None:
     """Show everything about one agent."""
     from interlock.model.plain import dump  # noqa: PLC0415 - help stays fast
 
@@ -68,12 +71,24 @@ def show(name: str, agents: Agents = None, env: Env = None, config: Config = Non
         return
     for key, value in plain.items():
         if value not in ("", [], None, False):
-            said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            shown = said.splitlines()[0] + " …" if "\n" in said else said
-            for line in choosing.wrapped(f"{key:<15}", " " * 15, shown):
+            for line in choosing.wrapped(f"{key:<15}", " " * 15, _said_of(getattr(spec, key))):
                 typer.echo(line)
     taught = project.memory.lessons.get(name, 0) if project.memory else 0
     typer.echo(f"{'learned from':<15}{taught} past tasks")
+
+
+def _said_of(value: Any) -> str:
+    """A part of a definition in a person's words."""
+    if isinstance(value, Validator):
+        return f"{value.name}: {shlex.join(value.command)}, else {value.on_failure}"
+    if isinstance(value, RunnerSpec):
+        return f"{value.kind}  " + "  ".join(f"{name}={_said_of(it)}" for name, it in value.options.items())
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g} s"
+    if isinstance(value, (list, tuple)):
+        return ("; " if value and isinstance(value[0], (Validator, tuple)) else ", ").join(map(_said_of, value))
+    said = str(value)
+    return said.splitlines()[0] + " …" if "\n" in said else said
 
 
 @app.command()
@@ -82,10 +97,10 @@ def learn(
     repo: Annotated[Path | None, typer.Argument(help="The repository; this project's by default.")] = None,
     agents: Agents = None,
     env: Env = None,
-    config: Config = None,
+    config: ConfigFile = None,
     *,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read the whole history again.")] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Learn who does what from the git history, through the files that agents own."""
     from dataclasses import replace  # noqa: PLC0415 - help stays fast
@@ -120,9 +135,9 @@ def why(
     name: Annotated[str | None, typer.Argument(help="An agent; the best ones by default.")] = None,
     agents: Agents = None,
     env: Env = None,
-    config: Config = None,
+    config: ConfigFile = None,
     *,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Say why an agent would be chosen or not: which words, which past tasks."""
     from interlock.decide.learn import alike  # noqa: PLC0415 - help stays fast
@@ -132,7 +147,12 @@ def why(
     selection = select(text, project.agents, memory=project.memory, matrix=project.matrices)
     wanted = [match for match in selection.matches if name in {None, match.agent}]
     if not wanted:
-        raise NotFoundError(f"no word of this task speaks for {name}")
+        known = [one.name for one in project.agents]
+        if name is not None and name not in known:
+            raise NotFoundError(
+                f"there is no agent {name!r}: {did_you_mean(name, known) or 'known: ' + ', '.join(known)}"
+            )
+        raise NotFoundError(f"no word of this task speaks for {name or 'any agent'}")
     report: list[dict[str, Any]] = [
         {
             "agent": match.agent,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, ago, console, me, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, ago, console, hanging, me, opened, say_json
 
 app = typer.Typer(no_args_is_help=True, help="See and answer what waits for a person.")
 
@@ -30,13 +30,15 @@ def list_(
     if as_json:
         say_json(found)
         return
+    from interlock.surfaces.cli.question import what_of  # noqa: PLC0415
+
     out = console()
     if not found:
         out.print("nothing waits for a person")
     for approval in found:
-        what = str(approval.shown.get("task") or approval.shown.get("call") or approval.subject)
-        out.print(f"[bold]{approval.id}[/]  {approval.state}  {ago(approval.asked_at)}\n  {what}", markup=True)
-        out.print(f"  {approval.reason}", style="yellow", markup=False)
+        hanging(out, "", f"{approval.id}  {approval.state}  {ago(approval.asked_at)}", style="bold")
+        hanging(out, "  ", " ".join(what_of(approval).split()))
+        hanging(out, "  ", approval.reason, style="yellow")
 
 
 @app.command()
@@ -78,7 +80,7 @@ def _vote(approval_id: str, *, approve: bool, note: str, env: Env, config: Confi
     out = console()
     missing = after.quorum - len(after.votes)
     if approve and missing > 0:
-        out.print(f"your yes counts; {missing} more person(s) must agree")
+        out.print(f"your yes counts; {missing} more must agree")
     else:
         out.print(f"{after.state}: {after.id}")
     if not alive:

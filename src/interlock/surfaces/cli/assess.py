@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from interlock.errors import InterlockError, UsageError
 from interlock.surfaces.cli import choosing
+from interlock.surfaces.cli.common import ConfigFile, Env, Json
 
 if TYPE_CHECKING:
     from interlock.model.choosing import RiskFacts
@@ -23,11 +23,11 @@ def assess(
         str | None, typer.Option(help='Assess each {"text": …} line of this file; - reads standard input.')
     ] = None,
     classifier: Annotated[str | None, typer.Option(help="contextual, or lexical: the literal rules.")] = None,
-    env: Annotated[str | None, typer.Option(help="The environment to assess for.")] = None,
-    config: Annotated[Path | None, typer.Option(help="The configuration file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
 ) -> None:
-    """Say what a task risks: the level, each factor with its evidence, and whether a person must confirm."""
+    """Say what a task risks, and why."""
     try:
         facts = _facts(classifier, env, config)
         if jsonl is not None:
@@ -36,7 +36,7 @@ def assess(
             raise UsageError("give a TEXT, or --jsonl with a file")
         from interlock.decide import risk  # noqa: PLC0415 - help stays fast
 
-        said = sys.stdin.read() if text == "-" else text
+        said = choosing.task_text(text)
         if as_json:
             choosing.print_json(answer(said, facts))
         else:

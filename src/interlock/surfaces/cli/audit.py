@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened, say_json
 
 app = typer.Typer(no_args_is_help=True, help="Read, export and verify the ledger.")
 
@@ -48,15 +48,26 @@ def show(
                 say_json(entry)
                 continue
             facts = ", ".join(
-                f"{name}={value}" for name, value in entry.data.items() if value not in ("", [], {}, None)
+                f"{name}={_text(value)}" for name, value in entry.data.items() if value not in ("", [], {}, None)
             )
-            out.print(f"{entry.seq:>6} {entry.at:%Y-%m-%d %H:%M:%S} {entry.kind} [{entry.actor}] {facts}", markup=False)
+            hanging(
+                out, f"{entry.seq:>6} ", f"{entry.at:%Y-%m-%d %H:%M:%S} {entry.kind} [{entry.actor}] {facts}".rstrip()
+            )
+
+
+def _text(value: object) -> str:
+    """A value on one line: text as it is, everything else as JSON."""
+    import json  # noqa: PLC0415
+
+    return " ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @app.command()
 def export(
     file: Annotated[Path | None, typer.Option("--out", "-o", help="A file instead of the terminal.")] = None,
-    run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
+    run_id: Annotated[
+        str, typer.Argument(metavar="[RUN]", help='A run\'s id, its end, or "last"; without one, all.')
+    ] = "",
     env: Env = None,
     config: ConfigFile = None,
 ) -> None:

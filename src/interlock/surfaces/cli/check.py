@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.errors import InterlockError, UsageError
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console
 from interlock.surfaces.cli.judging import EXIT_CODES, Bench, action_of, as_json, decide, make_bench, show
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ def check(
     tool: Annotated[str, typer.Option(help="The tool that would be called, such as shell, sql or edit.")] = "",
     args: Annotated[str | None, typer.Option(help="The tool's arguments as a JSON object, instead of TEXT.")] = None,
     jsonl: Annotated[str | None, typer.Option(help="Judge each line of this file; - reads standard input.")] = None,
-    env: Annotated[str | None, typer.Option(help="The environment to judge for.")] = None,
-    config: Annotated[Path | None, typer.Option(help="The configuration file.")] = None,
-    as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json_: Json = False,
 ) -> None:
-    """Judge a text, a tool call or a file of them: allow, confirm or block, and why.
+    """Judge a text or a tool call: allow, confirm or block, and why.
 
     Exit codes: 0 allow, 3 block, 4 confirm; with --jsonl 0, or 1 when a line was malformed.
     """
@@ -66,9 +67,7 @@ def _one(row: dict[str, Any], bench: Bench, *, as_json_: bool) -> int:
     if as_json_:
         sys.stdout.write(_line(as_json(decision)))
     else:
-        from rich.console import Console  # noqa: PLC0415 - slow to import
-
-        show(decision, Console())
+        show(decision, console())
     return EXIT_CODES[decision.verdict]
 
 

@@ -49,12 +49,13 @@ def load_project(*, agents: Path | None = None, env: str | None = None, config: 
     root = Path(getattr(settings, "project", Path.cwd()))
     own = agents is None
     place = agents or root / getattr(settings, "agents_dir", ".claude/agents")
+    there = agents is not None or place.exists() or settings.source("agents_dir") != "default"
     said = getattr(settings, "agents", {}) if own else {}
     extra = {name: one.model_dump(mode="json", exclude_unset=True) for name, one in said.items()}
     memory_file = root / MEMORY_FILE if own else (place if place.is_dir() else place.parent) / MEMORY_FILE
     return Project(
         root=root,
-        agents=load_catalogue(place, extra),
+        agents=load_catalogue(place if there else None, extra),
         matrices=load_matrices(place, getattr(settings, "matrix", None) if own else None),
         memory=load_memory(memory_file),
         memory_file=memory_file,
@@ -69,7 +70,7 @@ def read_settings(*, env: str | None, config: Path | None) -> Any:
     from interlock import config as settings  # noqa: PLC0415 - pydantic takes its time, help needs none
 
     load: Callable[..., Any] | None = getattr(settings, "load_settings", None)
-    return load(config.resolve().parent if config else Path.cwd(), env=env, file=config) if load else None
+    return load(Path.cwd(), env=env, file=config) if load else None
 
 
 def stream(source: str, answer: Callable[[Any], dict[str, Any]]) -> int:
@@ -121,6 +122,18 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
         yield line
         while len(line) > MAX_LINE and not line.endswith(b"\n"):
             line = source.readline(MAX_LINE + 1)
+
+
+def task_text(text: str) -> str:
+    """The task that ``text`` is, or that standard input holds.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    said = sys.stdin.read() if text == "-" else text
+    if not said.strip():
+        raise UsageError("the task is empty; say what is to be done")
+    return said
 
 
 def print_json(value: Any) -> None:

@@ -24,6 +24,9 @@ Env = Annotated[
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Another file than interlock.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value for programs instead of text for people.")]
+_COLUMNS = 80
+"""How wide lines are where nobody says how wide the screen is."""
+_NARROWEST = 20
 RunId = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s id, its end, or "last".')]
 
 
@@ -66,8 +69,22 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 - rich is not needed for --json
 
     target = sys.stderr if stderr else sys.stdout
-    width = None if target.isatty() else max(80, int(os.environ.get("COLUMNS", "100") or 100))
+    columns = os.environ.get("COLUMNS", "")
+    width = None if target.isatty() else max(_COLUMNS, int(columns) if columns.isdigit() else _COLUMNS)
     return Console(stderr=stderr, highlight=False, width=width, soft_wrap=False)
+
+
+def hanging(out: Console, head: str, text: str, *, style: str = "", head_style: str = "") -> None:
+    """``text`` after ``head``, further lines under the first one; no line ends in blanks."""
+    from rich.text import Text  # noqa: PLC0415
+
+    room = max(_NARROWEST, out.width - len(head))
+    for number, part in enumerate(Text(text).wrap(out, room) or [Text()]):
+        part.rstrip()
+        part.stylize(style)
+        whole = Text.assemble((head if number == 0 else " " * len(head), head_style), part)
+        whole.rstrip()
+        out.print(whole, soft_wrap=True)
 
 
 def say_json(value: Any) -> None:

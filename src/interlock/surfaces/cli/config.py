@@ -8,19 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Show and check the configuration.")
+from interlock.surfaces.cli.common import ConfigFile, Env, Json
 
-Env = Annotated[str | None, typer.Option("--env", help="The environment; else INTERLOCK_ENV, else the file's.")]
-File = Annotated[Path | None, typer.Option("--config", help="Another file than the project's interlock.yaml.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+app = typer.Typer(no_args_is_help=True, help="Show and check the configuration.")
 
 
 @app.command()
 def show(
     env: Env = None,
-    config: File = None,
+    config: ConfigFile = None,
     *,
-    as_json: AsJson = False,
+    as_json: Json = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Also what agents and recovery leave at its default.")
     ] = False,
@@ -50,7 +48,7 @@ def schema() -> None:
 
 
 @app.command()
-def check(env: Env = None, config: File = None, *, as_json: AsJson = False) -> None:
+def check(env: Env = None, config: ConfigFile = None, *, as_json: Json = False) -> None:
     """Check the configuration for all environments; exit 2 when it cannot be used."""
     from interlock.config import problems  # noqa: PLC0415 - help stays fast
 
@@ -72,7 +70,7 @@ def check(env: Env = None, config: File = None, *, as_json: AsJson = False) -> N
 def _noise(row: tuple[str, Any, str]) -> bool:
     key, value, source = row
     return source == "default" and (
-        key.startswith("recovery.") or (key.startswith("agents.") and value in (None, [], False))
+        key.startswith("recovery.") or (key.startswith("agents.") and value in (None, "", [], False))
     )
 
 

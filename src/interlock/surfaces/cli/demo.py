@@ -26,7 +26,10 @@ def demo(
     every: Annotated[bool, typer.Option("--all", help="All of its tasks, one after the other.")] = False,
     into: Annotated[Path, typer.Option("--into", help="Where the fresh repository is made.")] = Path(".interlock/demo"),
 ) -> None:
-    """Run the example project's tasks in a fresh copy and show every step; exit 1 when one ends other than expected."""
+    """Run the example project's tasks in a fresh copy.
+
+    Exit code 1 when one ends other than expected, or its ledger is not whole.
+    """
     from interlock.errors import UsageError, did_you_mean  # noqa: PLC0415
 
     tasks = {path.stem: path for path in sorted((project / "tasks").glob("*.yaml"))}
@@ -37,7 +40,8 @@ def demo(
     out = console()
     surprises = [name for name in (tasks if every else [task]) if not _play(out, project, tasks[name], into)]
     if surprises:
-        raise UsageError(f"not as expected: {', '.join(surprises)}")
+        out.print(f"not as expected: {', '.join(surprises)}", style="red", markup=False)
+        raise typer.Exit(1)
 
 
 def _play(out: Console, project: Path, file: Path, into: Path) -> bool:
@@ -50,14 +54,15 @@ def _play(out: Console, project: Path, file: Path, into: Path) -> bool:
         _run([sys.executable if word == "{python}" else word for word in command], place)
     out.rule(f"[bold]{file.stem}[/]: expected to end as [bold]{wanted['expected']}[/]")
     out.print(f"project: {place}\ntask:    {wanted['text'].strip()}", markup=False, style="dim")
-    ended = _execute(place, wanted)
+    ended, problem = _execute(place, wanted)
     good = ended == str(wanted["expected"])
     out.print(f"ended as {ended}, as expected" if good else f"ended as {ended}, expected {wanted['expected']}",
               style="green" if good else "red")  # fmt: skip
-    return good
+    return good and not problem
 
 
-def _execute(place: Path, wanted: dict[str, Any]) -> str:
+def _execute(place: Path, wanted: dict[str, Any]) -> tuple[str, str]:
+    """How the task ended, and what is wrong with the ledger afterwards."""
     from interlock.app import build  # noqa: PLC0415
     from interlock.config import load_settings  # noqa: PLC0415
     from interlock.model.plan import Task  # noqa: PLC0415
@@ -69,7 +74,7 @@ def _execute(place: Path, wanted: dict[str, Any]) -> str:
         run = service.submit(Task(text=wanted["text"], submitter=me()))
         follow(service, run.id, answer=_say_yes if wanted.get("approve") else None)
         ended = service.find_run(run.id)
-        return ended.outcome.kind if ended.outcome else ended.state
+        return (ended.outcome.kind if ended.outcome else ended.state), service.verify().problem
     finally:
         service.close()
 

@@ -18,7 +18,6 @@ _STYLES = {OutcomeKind.SUCCEEDED: "green", OutcomeKind.CANCELLED: "yellow", Outc
 _DIFF_LINES = 40
 _NEXT = {
     OutcomeKind.BLOCKED: 'change the task, or have a person change the policy: interlock policy explain "…"',
-    OutcomeKind.ESCALATED: "a person is needed: see what was and was not undone above",
     OutcomeKind.EXPIRED: "submit it again when somebody can answer",
 }
 
@@ -80,13 +79,21 @@ def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome)
     out.rule(style="dim")
 
 
+def _next(outcome: Outcome) -> str:
+    if outcome.kind is not OutcomeKind.ESCALATED:
+        return _NEXT.get(outcome.kind, "")
+    left = outcome.undone or outcome.not_undone or outcome.unknown
+    what = "above is what was and was not undone" if left else "the reason is above"
+    return f"a person is needed: {what}, the effects are in `interlock show`"
+
+
 def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
     if outcome.branch:
         line(out, "review", f"git diff HEAD...{outcome.branch}" if "/" in outcome.branch else outcome.branch, "bold")
         line(out, "take", f"git merge {outcome.branch}")
     if outcome.patch:
         line(out, "patch", outcome.patch, "bold")
-    line(out, "next", _NEXT.get(outcome.kind, ""))
+    line(out, "next", _next(outcome))
     check = service.verify()
     whole = f"whole: {check.records} records of {check.runs} runs, {check.checkpoints} checkpoints"
     line(out, "ledger", f"NOT whole: {check.problem}" if check.problem else whole, "red" if check.problem else "green")

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from interlock.surfaces.cli.common import Json
+
 _PLACES = (".claude/agents", ".github/agents", ".codex/agents", ".gemini/agents", ".codex", ".gemini")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 _SUFFIXES = (".agent.md", ".md")
@@ -31,9 +33,9 @@ class Found:
 def init(
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace an interlock.yaml that is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Write a commented interlock.yaml for this project and its agents."""
+    """Write a first, commented interlock.yaml for this project."""
     from interlock.config import find_project  # noqa: PLC0415 - help stays fast
 
     root = find_project(Path.cwd())
@@ -166,7 +168,7 @@ def template(agents: list[Found]) -> str:
     """The text of a first ``interlock.yaml``. Of the definitions only checked names get into it."""
     places = list(dict.fromkeys(agent.place for agent in agents))
     main = places[0] if places else _PLACES[0]
-    lines = [f"agents_dir: {main}"]
+    lines = [f"agents_dir: {main}" if agents else f"# agents_dir: {main}"]
     lines += [f"# More definitions are in {place}; agents_dir names one directory." for place in places[1:]]
     lines += ["", *_AGENTS_HEAD, "agents:"]
     for agent in agents:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.errors import UsageError, did_you_mean
 from interlock.model.action import Action, Scope, Surface
+from interlock.surfaces.cli.common import hanging
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +45,7 @@ def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
     from interlock.config import find_project, load_settings  # noqa: PLC0415 - slow to import, and help needs none
     from interlock.policies import load_policies  # noqa: PLC0415 - the same
 
-    project = config.resolve().parent if config else find_project(Path.cwd())
+    project = find_project(Path.cwd())
     settings = load_settings(project, env=env, file=config)
     files = [project / name for name in settings.policies.files]
     policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
@@ -143,17 +144,11 @@ def show(decision: Decision, console: Console) -> None:
         head += Text(f", {decision.quorum} people must agree")
     console.print(head)
     for reason in decision.reasons:
-        console.print(Text("  why   ", style=colour) + Text(reason))
+        hanging(console, "  why   ", reason, head_style=colour)
     for finding in decision.findings:
-        line = Text("  saw   ", style="cyan") + Text(f"{finding.kind} ({finding.severity})")
-        console.print(line + Text(f"  {finding.evidence}", style="dim"))
-    _line(console, "rules", decision.rule_ids)
+        said = f"{finding.kind} ({finding.severity})  {finding.evidence}"
+        hanging(console, "  saw   ", said, head_style="cyan")
+    if decision.rule_ids:
+        hanging(console, "  rules ", ", ".join(decision.rule_ids), head_style="cyan")
     for warning in decision.warnings:
-        console.print(Text("  note  ", style="yellow") + Text(warning))
-
-
-def _line(console: Console, name: str, words: Sequence[str]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    if words:
-        console.print(Text(f"  {name:<6}", style="cyan") + Text(", ".join(words)))
+        hanging(console, "  note  ", warning, head_style="yellow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import Attempt, AttemptState, RunState
-from interlock.surfaces.cli.common import at_terminal, console, me
+from interlock.surfaces.cli.common import at_terminal, console, hanging, me
 from interlock.surfaces.cli.question import Answered, put
 from interlock.surfaces.cli.run import QUEUED, WAITING
 from interlock.surfaces.cli.story import sentence
@@ -32,17 +33,28 @@ _MARKS = {
 }  # fmt: skip
 
 
+@dataclass(kw_only=True, slots=True)
+class Told:
+    """How far a run's story has been told here."""
+
+    upto: int = 0
+    """The sequence number of the last record."""
+    began: datetime | None = None
+
+
 class Watcher:
     """Shows one run until it has ended or nobody here can help it on."""
 
-    def __init__(self, service: Service, run_id: str, *, quiet: bool, answer: Answer | None = None) -> None:
+    def __init__(
+        self, service: Service, run_id: str, *, quiet: bool, answer: Answer | None = None, told: Told | None = None
+    ) -> None:
         self._answer = answer
+        self.told = told or Told()
         self._service = service
         self._run_id = run_id
         self._quiet = quiet
         self._out = console(stderr=quiet)
         self._live: Any = None
-        self._began: datetime | None = None
 
     def __enter__(self) -> Self:
         if not self._quiet and self._out.is_terminal:
@@ -60,9 +72,10 @@ class Watcher:
 
     def watch(self, *, no_wait: bool = False, ask: bool = True) -> int:
         """Follow the run. Returns 0 when it has ended, else the exit code for what it waits for."""
-        for entry in self._service.follow(self._run_id):
+        for entry in self._service.follow(self._run_id, after=self.told.upto):
             if entry is not None:
-                self._began = self._began or entry.at
+                self.told.began = self.told.began or entry.at
+                self.told.upto = entry.seq
                 self._tell(entry, *sentence(entry))
                 continue
             view = self._service.view(self._run_id)
@@ -77,12 +90,11 @@ class Watcher:
 
     def _tell(self, entry: LedgerEntry, text: str, style: str) -> None:
         if text and not self._quiet:
-            from rich.text import Text  # noqa: PLC0415
-
-            self._out.print(Text(f"{self._since_start(entry.at):>7}  {text}", style=style))
+            indent = text[: len(text) - len(text.lstrip())]
+            hanging(self._out, f"{self._since_start(entry.at):>7}  {indent}", text.strip(), style=style)
 
     def _since_start(self, at: datetime) -> str:
-        return f"{(at - (self._began or at)).total_seconds():.1f}s"
+        return f"{(at - (self.told.began or at)).total_seconds():.1f}s"
 
     def _help_on(self, view: RunView, *, no_wait: bool, ask: bool) -> int:
         """Ask the person here; 4 when nobody can be asked, 5 when it is queued and must not wait."""
@@ -113,7 +125,7 @@ class Watcher:
             if self._live is not None:
                 self._live.start()
         if after.state is ApprovalState.PENDING:
-            self._out.print(f"{after.quorum - len(after.votes)} more person(s) must agree")
+            self._out.print(f"{after.quorum - len(after.votes)} more must agree")
             return WAITING
         return 0
 

@@ -24,13 +24,17 @@ from interlock.surfaces.cli import (
     demo,
     doctor,
     health,
+    hook,
     init,
+    limits,
     metrics,
     plan,
     policy,
     rollout,
     run,
     show,
+    store,
+    worker,
 )
 
 app = typer.Typer(
@@ -76,11 +80,16 @@ app.add_typer(rollout.app, name="rollout")
 app.command()(metrics.top)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(store.app, name="store")
+app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
+app.add_typer(hook.app, name="hook")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command("follow")(run.follow_run)
+app.command()(worker.worker)
 app.command()(demo.demo)
 
 
@@ -89,7 +98,7 @@ def main() -> None:
     from interlock.errors import InterlockError  # noqa: PLC0415
 
     try:
-        app()
+        app(prog_name="interlock")
     except InterlockError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from interlock.errors import InterlockError, PlanError, UsageError, did_you_mean
 from interlock.surfaces.cli import choosing
+from interlock.surfaces.cli.common import ConfigFile, Env, Json
 
 if TYPE_CHECKING:
     from interlock.model.plan import Plan, Selection
@@ -25,9 +25,9 @@ def plan(
     agent: Annotated[list[str] | None, typer.Option(help="Insist on this agent; may be repeated.")] = None,
     correct: Annotated[str | None, typer.Option(help="Teach: these agents (a,b) were the right ones.")] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="Show each agent's own prompt.")] = False,
-    env: Annotated[str | None, typer.Option(help="The environment to plan for.")] = None,
-    config: Annotated[Path | None, typer.Option(help="The configuration file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
 ) -> None:
     """Show which agents suit a task, in which order, and why."""
     try:
@@ -37,7 +37,7 @@ def plan(
             raise typer.Exit(choosing.stream(jsonl, lambda row: answer(row["text"], project, insist)))
         if text is None:
             raise UsageError("give a TEXT, or --jsonl with a file")
-        said = sys.stdin.read() if text == "-" else text
+        said = choosing.task_text(text)
         if correct is not None:
             _correct(said, correct, project)
             return

@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.errors import InterlockError, UsageError
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging
 from interlock.surfaces.cli.judging import Bench, action_of, as_json, decide, make_bench
 
 if TYPE_CHECKING:
     from interlock.decide.policy_load import PolicyCase, PolicyFile
 
-app = typer.Typer(help="Safety policies: list, show, lint, test, explain and compare them.", no_args_is_help=True)
-
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Env = Annotated[str | None, typer.Option(help="The environment to judge for.")]
-_Config = Annotated[Path | None, typer.Option(help="The configuration file.")]
+app = typer.Typer(help="List, lint, test, explain and compare safety policies.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_(*, json: _Json = False) -> None:
+def list_(*, json: Json = False) -> None:
     """List the packs that ship, and their policies."""
     from interlock.policies import DEFAULT_PACKS, PACKS, read_pack  # noqa: PLC0415 - help needs none
 
@@ -40,7 +37,8 @@ def list_(*, json: _Json = False) -> None:
         return
     for row in rows:
         held = ", ".join(f"{name} ({count} rules)" for name, count in row["policies"].items())
-        typer.echo(f"{row['pack']:<22}{'on by default  ' if row['default'] else '               '}{held}")
+        head = f"{row['pack']:<22}{'on by default  ' if row['default'] else '               '}"
+        hanging(console(), head, held)
 
 
 @app.command()
@@ -56,7 +54,7 @@ def show(pack: Annotated[str, typer.Argument(help="The pack's name.")]) -> None:
 def lint(
     files: Annotated[list[Path], typer.Argument(help="Policy files.")],
     *,
-    json: _Json = False,
+    json: Json = False,
     strict: Annotated[bool, typer.Option(help="Fail on warnings too.")] = False,
 ) -> None:
     """Check policy files: words, types, patterns, conditions, rules that can never change anything."""
@@ -85,15 +83,18 @@ def lint(
             typer.secho(f"error    {line}", fg="red")
         for line in warnings:
             typer.secho(f"warning  {line}", fg="yellow")
-        typer.echo(f"{len(policies)} policies, {len(errors)} errors, {len(warnings)} warnings")
+        typer.echo(
+            ", ".join(
+                _counted(*it)
+                for it in ((len(policies), "policies"), (len(errors), "errors"), (len(warnings), "warnings"))
+            )
+        )
     if errors or (strict and warnings):
         raise typer.Exit(1)
 
 
 @app.command("test")
-def run_cases(
-    file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: _Json = False
-) -> None:
+def run_cases(file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: Json = False) -> None:
     """Run the cases that stand beside a policy; the file's own policies alone are in force."""
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
     from interlock.model.action import Scope  # noqa: PLC0415 - the same
@@ -132,9 +133,9 @@ def explain(
     *,
     surface: Annotated[str, typer.Option(help="The surface of a text.")] = "tool_call",
     tool: Annotated[str, typer.Option(help="The tool of a text.")] = "shell",
-    env: _Env = None,
-    config: _Config = None,
-    json: _Json = False,
+    env: Env = None,
+    config: ConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Show every rule that was considered for an action, and why it matched or did not."""
     with _Errors():
@@ -148,14 +149,13 @@ def explain(
         ]
         _print_json({**as_json(decision), "considered": rules})
         return
-    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from interlock.surfaces.cli.judging import show as show_decision  # noqa: PLC0415 - help needs none
 
-    from interlock.surfaces.cli.judging import show as show_decision  # noqa: PLC0415 - the same
-
-    show_decision(decision, Console())
+    out = console()
+    show_decision(decision, out)
     for it in sorted(considered, key=lambda it: not it.matched):
-        mark = typer.style("matched", fg="yellow") if it.matched else "-      "
-        typer.echo(f"{mark}  {it.rule.id} [{it.rule.action}, {it.enforcement}]: {it.why}")
+        said = f"{it.rule.id} [{it.rule.action}, {it.enforcement}]: {it.why}"
+        hanging(out, "matched  " if it.matched else "-        ", said, head_style="yellow" if it.matched else "dim")
 
 
 @app.command()
@@ -164,7 +164,7 @@ def diff(
     new: Annotated[Path, typer.Argument(help="The policy file to come.")],
     *,
     actions: Annotated[Path, typer.Option(help="Recorded actions, one JSON object a line.")],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Replay recorded actions: which decisions would change with the new policies. Exit code 0 either way."""
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
@@ -216,6 +216,11 @@ def changed_decisions(rows: Sequence[Any], old: Bench, new: Bench) -> list[dict[
             }
         )
     return changes
+
+
+def _counted(number: int, plural: str) -> str:
+    one = {"policies": "policy", "errors": "error", "warnings": "warning"}
+    return f"{number} {one[plural] if number == 1 else plural}"
 
 
 def _explained(row: Any, bench: Bench) -> tuple[Any, Any]:

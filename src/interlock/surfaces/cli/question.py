@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interlock.model.approval import Approval
+from interlock.surfaces.cli.common import hanging
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,7 @@ def show(out: Console, approval: Approval) -> None:
 
     out.rule(f"[yellow]approval {approval.id}[/]", style="yellow")
     shown = approval.shown
-    line(out, "what", str(shown.get("task") or shown.get("call") or shown.get("subject") or ""))
+    line(out, "what", what_of(approval))
     for reason in _texts(shown.get("reasons")) or [approval.reason]:
         line(out, "why", reason, "yellow")
     for finding in _texts(shown.get("findings")):
@@ -45,6 +46,13 @@ def show(out: Console, approval: Approval) -> None:
     out.print(Text())
 
 
+def what_of(approval: Approval) -> str:
+    """What is asked about, in one line."""
+    if approval.subject == "file_change":
+        return f"everything that {approval.shown.get('agent') or 'the agent'} has changed, as a patch"
+    return str(approval.shown.get("task") or approval.shown.get("call") or approval.subject)
+
+
 def _show_plan(out: Console, plan: Any) -> None:
     if not isinstance(plan, Mapping):
         return
@@ -64,17 +72,8 @@ def _show_call(out: Console, shown: Mapping[str, Any]) -> None:
 
 def line(out: Console, label: str, text: str, style: str = "") -> None:
     """One labelled line, wrapped under itself."""
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    if not text:
-        return
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=9, justify="right", style="dim")
-    grid.add_column(overflow="fold")
-    grid.add_row(label, Text(_visible(text), style=style))
-    out.print(Padding(grid, (0, 0)))
+    if text:
+        hanging(out, f"{label:>10} ", _visible(text), style=style, head_style="dim")
 
 
 def _visible(text: str) -> str:
@@ -95,12 +94,21 @@ class Answered:
     note: str = ""
 
 
+def _forget_typed_ahead() -> None:
+    """What was typed before the question was on the screen answers something else."""
+    if sys.stdin.isatty():
+        import termios  # noqa: PLC0415 - only where there is a terminal
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
 def put(out: Console, approval: Approval, voter: str) -> Answered | None:
     """Show the question and read the answer; None when it is left for later."""
     show(out, approval)
     while True:
-        out.print("[bold]y[/]es, go on · [bold]n[/]o, end it · [bold]l[/]ater (default): ", end="")
+        out.print("[bold]y[/] yes, go on · [bold]n[/] no, end it · [bold]l[/] later (default): ", end="")
         sys.stdout.flush()
+        _forget_typed_ahead()
         answer = sys.stdin.readline().strip().lower()
         if answer in {"y", "yes"}:
             return Answered(voter=voter, approve=True)

@@ -11,9 +11,12 @@ import typer
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console, me, opened, say_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from interlock.engine.service import Service
+    from interlock.model.plan import Task
     from interlock.model.run import Run
-    from interlock.surfaces.cli.live import Answer
+    from interlock.surfaces.cli.live import Answer, Told
 
 _CODES = {
     "succeeded": 0, "blocked": 3, "denied": 3, "expired": 3, "failed": 1, "rolled_back": 1, "escalated": 1, "cancelled": 1,
@@ -21,7 +24,7 @@ _CODES = {
 WAITING, QUEUED = 4, 5
 
 
-def run(
+def run(  # noqa: PLR0917 - a command's options
     task: Annotated[str, typer.Argument(help="What is to be done, in words.")],
     agent: Annotated[
         list[str] | None, typer.Option("--agent", "-a", help="Insist on this agent; may be repeated.")
@@ -29,11 +32,14 @@ def run(
     priority: Annotated[str | None, typer.Option("--priority", help="low, medium, high or critical.")] = None,
     key: Annotated[str, typer.Option("--key", help="Idempotency key: the same key is the same run.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for a place in the queue: exit 5.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave it to any `interlock worker`; print its id and return.")
+    ] = False,
     env: Env = None,
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Have a task done safely: assessed, planned, asked about, executed, checked, delivered for review.
+    """Have a task done safely, from the plan to a branch for review.
 
     Exit code 0 done, 1 failed or undone, 3 blocked or denied, 4 waiting for a person, 5 queued.
     """
@@ -41,10 +47,32 @@ def run(
     from interlock.model.plan import Task  # noqa: PLC0415
 
     urgency = Priority(_known(priority, [each.value for each in Priority])) if priority else None
+    made = Task(text=task, submitter=me(), agents=tuple(agent or ()), priority=urgency, idempotency_key=key)
+    if detach:
+        _detached(made, env, config, as_json=as_json)
+        return
     with opened(env, config, execute=True) as service:
-        made = Task(text=task, submitter=me(), agents=tuple(agent or ()), priority=urgency, idempotency_key=key)
         submitted = service.submit(made)
         code = follow(service, submitted.id, as_json=as_json, no_wait=no_wait)
+    raise typer.Exit(code)
+
+
+def _detached(task: Task, env: str | None, config: Path | None, *, as_json: bool) -> None:
+    with opened(env, config) as service:
+        submitted = service.submit(task, detach=True)
+        alone = not service.has_shared_worker()
+    if as_json:
+        say_json({"run": submitted})
+        return
+    typer.echo(submitted.id)
+    if alone:
+        typer.echo("no `interlock worker` is there yet; it starts when one comes", err=True)
+
+
+def follow_run(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Watch a run that other processes execute, until it ends or waits for a person. Exit codes as for `run`."""
+    with opened(env, config) as service:
+        code = follow(service, service.find_run(run_id).id, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -64,19 +92,26 @@ def resume(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with runs that a crash, a closed terminal or a wait for a person has left."""
+    """Go on with runs that a crash or a wait for a person has left."""
     code = 0
     with opened(env, config, execute=True) as service:
         left = [service.find_run(run_id)] if run_id else service.unfinished()
         if not left and not as_json:
             console().print("nothing is left to resume")
+        if run_id and left[0].state == "ended" and not as_json:
+            from interlock.surfaces.cli.ending import print_outcome  # noqa: PLC0415
+
+            console().print(f"{left[0].id} has already ended; nothing is left to do")
+            print_outcome(service, service.view(left[0].id))
+            raise typer.Exit(_CODES[left[0].outcome.kind] if left[0].outcome else 1)
         for each in left:
+            service.claim(each.id)
             code = max(code, follow(service, each.id, as_json=as_json))
     raise typer.Exit(code)
 
 
 def cancel(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """End a run cleanly: agents ended, effects undone, target untouched."""
+    """End a run cleanly: agents ended, effects undone."""
     with opened(env, config, execute=True) as service:
         cancelled = service.cancel(run_id, me())
         code = follow(service, cancelled.id, as_json=as_json)
@@ -94,7 +129,7 @@ def follow(
         with watcher:
             waiting = watcher.watch(no_wait=no_wait)
     except KeyboardInterrupt:
-        waiting = _cancelled(service, run_id, quiet=as_json)
+        waiting = _cancelled(service, run_id, watcher.told, quiet=as_json)
     view = service.view(run_id)
     if as_json:
         say_json({"run": view.run, "attempts": view.attempts, "waits_for": view.waits_for})
@@ -109,16 +144,16 @@ def follow(
     return _CODES[view.run.outcome.kind] if view.run.outcome else 1
 
 
-def _cancelled(service: Service, run_id: str, *, quiet: bool) -> int:
+def _cancelled(service: Service, run_id: str, told: Told, *, quiet: bool) -> int:
     """Ctrl-C: cancel, and wait for the clean end; a second one leaves it to ``interlock resume``."""
     from interlock.errors import UsageError  # noqa: PLC0415
     from interlock.surfaces.cli.live import Watcher  # noqa: PLC0415
 
     if not quiet:
-        sys.stderr.write("\ncancelling: ending agents and undoing what they did (again Ctrl-C: leave at once)\n")
+        sys.stderr.write("\ncancelling: agents end, what they did is undone (Ctrl-C again: leave at once)\n")
     with contextlib.suppress(UsageError):
         service.cancel(run_id, me())
-    with Watcher(service, run_id, quiet=quiet) as watcher:
+    with Watcher(service, run_id, quiet=quiet, told=told) as watcher:
         return watcher.watch(ask=False)
 
 

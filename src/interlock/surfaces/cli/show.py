@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, ago, console, opened, say_json, span
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, ago, console, hanging, opened, say_json, span
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from interlock.engine.service import RunView
 
-_TASK_WIDTH = 44
+_TASK_WIDTH = 20
 
 
 def runs(
@@ -32,19 +32,20 @@ def runs(
     if not found:
         out.print('no runs yet; try: interlock run "…"')
         return
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", "state", "when", "task"):
-        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=_TASK_WIDTH if title == "task" else None)
+    rows = [("run", "state", "when", "task")]
     for run in found:
         state = run.outcome.kind if run.outcome else run.state
-        table.add_row(run.id, state.replace("_", " "), ago(run.submitted_at), " ".join(run.task.text.split()))
-    out.print(table)
+        rows.append((run.id, state.replace("_", " "), ago(run.submitted_at), " ".join(run.task.text.split())))
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(3)]
+    for number, row in enumerate(rows):
+        head = "".join(f"{text:<{width}}" for text, width in zip(row[:3], widths, strict=True))
+        room = max(_TASK_WIDTH, out.width - len(head))
+        task = row[3] if len(row[3]) <= room else f"{row[3][: room - 1]}…"
+        out.print(head + task, markup=False, soft_wrap=True, style="bold" if number == 0 else "")
 
 
 def show(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Show one run: its state, attempts, effects, questions and outcome."""
+    """Show one run: state, attempts, effects, questions, outcome."""
     with opened(env, config) as service:
         view = service.view(run_id)
         if as_json:
@@ -78,7 +79,7 @@ def _show_head(out: Console, view: RunView) -> None:
 
 
 def queue(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Show what waits for a place, why, and when it will probably start."""
+    """Show what waits for a place, why, and for how long."""
     with opened(env, config) as service:
         places = service.queue()
     if as_json:
@@ -93,4 +94,5 @@ def queue(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> 
             if place.estimate_ms is not None
             else "no estimate: nothing has been observed yet"
         )
-        out.print(f"{place.position:>3}  {place.agent}  [dim]{place.run_id}[/]\n     {place.reason}; {when}")
+        hanging(out, f"{place.position:>3}  ", f"{place.agent}  {place.run_id}")
+        hanging(out, "     ", f"{place.reason}; {when}")

@@ -14,7 +14,7 @@ def sentence(entry: LedgerEntry) -> tuple[str, str]:
         return "", ""
     template, style = tell
     facts = {**{name: _short(value) for name, value in entry.data.items()}, "actor": entry.actor}
-    return template.format_map(_Facts(facts)), style
+    return template.format_map(_Facts(facts)).rstrip(), style
 
 
 class _Facts(dict[str, Any]):
@@ -38,7 +38,7 @@ _SENTENCES = {
     "approval.approved": ("{actor} said yes ({votes} of {quorum})", "green"),
     "approval.denied": ("{actor} said no {note}", "red"),
     "approval.expired": ("nobody answered in time", "red"),
-    "run.started": ("started from {base}", ""),
+    "run.started": ("started from {base:.19}", ""),
     "attempt.queued": ("{agent} queued", "dim"),
     "attempt.started": ("{agent} works (attempt {number})", "cyan"),
     "attempt.resumed": ("{agent} taken over by another worker", "yellow"),

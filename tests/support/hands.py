@@ -1,0 +1,60 @@
+"""A worker process for the tests of many at once: four agents that fail at random and leave one line outside each.
+
+usage: hands.py PROJECT        (the store comes from INTERLOCK_STORE_URL or the project's settings)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from interlock.app import build
+from interlock.config import load_settings
+from interlock.errors import RunnerError
+from interlock.model.agent import AgentResult, Usage
+from interlock.ports import AgentFunction, Gate, Job
+from interlock.surfaces.cli.worker import serve
+
+AGENTS = ("anna", "bert", "cleo", "dora")
+WORK_MS = int(os.environ.get("HANDS_WORK_MS", "60"))
+FAIL_PERCENT = int(os.environ.get("HANDS_FAIL_PERCENT", "15"))
+
+
+def chance(*words: object) -> int:
+    """0 to 99, the same for the same words."""
+    return hashlib.sha256(" ".join(map(str, words)).encode()).digest()[0] * 100 // 256
+
+
+async def work(job: Job, gate: Gate) -> AgentResult:
+    """Leaves one line outside, which must never be there twice."""
+    if chance(job.attempt_id, "before") < FAIL_PERCENT:
+        raise RunnerError("bad luck", kind="transient")
+    call = await gate.before("journal", {"line": job.run_id}, idempotent=False)
+    if not call.effect_id:
+        raise RunnerError(f"blocked: {call.decision.reason}", kind="blocked")
+    handle = os.open(job.project.parent / "outside.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(handle, f"{job.run_id}\n".encode())
+    os.close(handle)
+    await asyncio.sleep(chance(job.attempt_id, "work") * WORK_MS / 100_000)
+    await gate.after(call.effect_id, ok=True, output="written")
+    return AgentResult(summary="done", usage=Usage(input_tokens=10, output_tokens=5, cost_micros=100))
+
+
+def functions() -> dict[str, AgentFunction]:
+    return dict.fromkeys(AGENTS, work)
+
+
+def main() -> None:
+    service = build(load_settings(Path(sys.argv[1])), functions=functions())
+    service.start(shared=True)
+    try:
+        serve(service, as_json=True)
+    finally:
+        service.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""The store: opened by one URL, migrated without harm, kept small, and honest when it is full, silent or restarting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from hands import functions
+from postgres import PostgresForTests
+
+from interlock.app import build
+from interlock.config import load_settings
+from interlock.engine.service import Service
+from interlock.errors import NotFoundError, StoreError
+from interlock.model.plan import Task
+from interlock.model.run import OutcomeKind, Run, RunState
+from interlock.store import queue
+from interlock.store import schema as t
+from interlock.store.database import Database
+
+HANDS = Path(__file__).parent / "support" / "hands.py"
+PATIENCE_S = 60
+QUICK = {
+    "limits": {"max_concurrent": 4, "per_agent": 4, "per_minute": 10_000},
+    "worker": {"lease_s": 3, "heartbeat_s": 1, "drain_s": 20},
+    "workspace": {"isolation": "copy"},
+}
+
+
+@pytest.fixture
+def opened(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Service]]:
+    """Makes a project's service on the store; they are closed at the end."""
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.setenv("INTERLOCK_STORE_URL", store_url)
+    monkeypatch.setenv("HANDS_FAIL_PERCENT", "0")
+    services: list[Service] = []
+
+    def make(**sections: Any) -> Service:
+        (project / "interlock.yaml").write_text(yaml.safe_dump({**QUICK, **sections}))
+        services.append(build(load_settings(project), functions=functions()))
+        return services[-1]
+
+    yield make
+    for service in services:
+        service.close()
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    give_up = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        assert time.monotonic() < give_up, "it did not come true in time"
+        time.sleep(0.05)
+    return found
+
+
+def submit(service: Service, *, detach: bool = False) -> Run:
+    return service.submit(Task(text="leave a line", agents=("anna",)), detach=detach)
+
+
+def ended(service: Service, run: Run) -> OutcomeKind:
+    found: Run = until(lambda: (now := service.find_run(run.id)).state is RunState.ENDED and now)
+    assert found.outcome is not None
+    return found.outcome.kind
+
+
+@pytest.fixture
+def hired(opened: Any, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts worker processes on the project; whatever happens they are gone at the end."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    log = (tmp_path / "workers.log").open("wb")
+
+    def hire(**env: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, str(HANDS), str(tmp_path / "project")], env={**os.environ, **env},
+            stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield hire
+    for process in processes:
+        process.kill()
+        process.wait()
+    log.close()
+
+
+def test_a_store_of_an_older_version_gets_what_it_lacks_and_keeps_what_it_has(database: Database) -> None:
+    with database.write() as conn:
+        conn.execute(t.limits.insert().values(name="kept", most=7))
+        conn.execute(sa.text("ALTER TABLE il_worker DROP COLUMN place"))
+        conn.execute(sa.text("DROP INDEX il_attempt_line"))
+        conn.execute(sa.text("DROP TABLE il_budget"))
+    database.migrate()
+    with database.read() as conn:
+        assert queue.limits(conn) == {"kept": 7}
+        assert queue.list_workers(conn) == []
+        assert conn.execute(sa.select(t.budgets)).all() == []
+
+
+def test_a_store_of_a_newer_version_is_refused(database: Database) -> None:
+    with database.write() as conn:
+        conn.execute(t.version.update().values(version=t.VERSION + 1))
+    with pytest.raises(StoreError, match="upgrade Interlock"):
+        database.migrate()
+
+
+def test_an_old_run_is_archived_and_the_ledger_still_verifies_and_finds_tampering(
+    opened: Callable[..., Service], database: Database, tmp_path: Path
+) -> None:
+    service = opened()
+    service.start()
+    old, other = submit(service), submit(service)
+    assert {ended(service, old), ended(service, other)} == {OutcomeKind.SUCCEEDED}
+    waiting = service.submit(Task(text="drop all tables of the production database", agents=("anna",)))
+    until(service.approvals)
+    before = service.verify()
+    assert service.collect(1, actor="otto").runs == 0
+    assert service.collect(0, actor="otto", dry=True).runs == 2
+    sealed = service.collect(0, actor="otto")
+    assert (sealed.runs, len(sealed.files)) == (2, 1)
+    after = service.verify()
+    assert after.problem == ""
+    assert after.records == before.records + 1
+    with pytest.raises(NotFoundError):
+        service.find_run(old.id)
+    assert service.find_run(waiting.id).state is RunState.WAITING
+    assert not [problem for problem in service.problems() if "MiB" not in problem]
+    assert service.collect(0, actor="otto").runs == 0
+    (file,) = (tmp_path / "project" / ".interlock" / "archive").iterdir()
+    file.write_bytes(file.read_bytes().replace(b"anna", b"bert", 1))
+    assert any("archive" in problem for problem in service.problems())
+    with database.write() as conn:
+        conn.execute(t.ledger.update().where(t.ledger.c.run_id == waiting.id).values(body=b""))
+    assert "was changed" in service.verify().problem
+
+
+def test_runs_left_for_anybody_are_executed_by_any_worker_and_what_it_leaves_by_another(
+    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    service = opened()
+    first = submit(service, detach=True)
+    worker = hired()
+    assert ended(service, first) is OutcomeKind.SUCCEEDED
+    runs = [submit(service, detach=True) for _ in range(3)]
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=PATIENCE_S) == 0
+    hired()
+    assert {ended(service, run) for run in runs} == {OutcomeKind.SUCCEEDED}
+    lines = (service.settings.project.parent / "outside.log").read_text().split()
+    assert sorted(lines) == sorted([first.id, *(run.id for run in runs)])
+
+
+def test_a_worker_that_is_told_to_stop_lets_its_agent_finish(
+    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    service = opened()
+    worker = hired(HANDS_WORK_MS="8000")
+    run = submit(service, detach=True)
+    until(lambda: any(entry.kind == "effect.intended" for entry in service.entries(run_id=run.id)))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=PATIENCE_S) == 0
+    kinds = [entry.kind for entry in service.entries(run_id=run.id)]
+    assert "attempt.succeeded" in kinds
+    assert "attempt.resumed" not in kinds
+
+
+def test_a_paused_worker_that_wakes_up_late_changes_nothing_any_more(
+    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    service = opened()
+    slow = hired(HANDS_WORK_MS="4000")
+    run = submit(service, detach=True)
+    until(lambda: any(entry.kind == "effect.intended" for entry in service.entries(run_id=run.id)))
+    slow.send_signal(signal.SIGSTOP)
+    hired()
+    outcome = ended(service, run)
+    before = service.verify().records
+    slow.send_signal(signal.SIGCONT)
+    time.sleep(2)
+    assert outcome is OutcomeKind.ESCALATED  # the line was written, nobody saw its outcome, and it is not repeated
+    assert (service.settings.project.parent / "outside.log").read_text().split() == [run.id]
+    assert service.verify().records == before
+    assert service.verify().problem == ""
+
+
+def test_an_attempt_that_kills_its_workers_is_given_up(opened: Callable[..., Service], monkeypatch: Any) -> None:
+    service = opened(recovery={"crashed": {"strategy": "manual"}})
+    service.start()
+    monkeypatch.setattr("interlock.engine.attempt.MAX_RESUMES", 0)
+
+    claim = queue.claim_permit
+
+    def as_if_resumed(conn: sa.Connection, attempt_id: str, worker: str) -> Any:
+        claim(conn, attempt_id, worker)
+        return claim(conn, attempt_id, worker)
+
+    monkeypatch.setattr(queue, "claim_permit", as_if_resumed)
+    run = submit(service)
+    assert ended(service, run) is OutcomeKind.ESCALATED
+    outcome = service.find_run(run.id).outcome
+    assert outcome is not None
+    assert "died" in outcome.reason
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_a_full_disk_stops_what_is_new_with_a_clear_error_and_loses_nothing(opened: Callable[..., Service]) -> None:
+    service = opened()
+    service.start()
+    engine = service._means.database.engine
+
+    def allow(pages: int) -> None:
+        with engine.connect() as conn:
+            now = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+        def limit(connection: Any, *_: Any) -> None:
+            connection.execute(f"PRAGMA max_page_count={now + pages}")
+
+        sa.event.listen(engine, "checkout", limit)
+        limits.append(limit)
+
+    limits: list[Any] = []
+    allow(3)
+    taken: list[Run] = []
+
+    def submit_many() -> None:
+        for _ in range(500):
+            taken.append(submit(service))  # noqa: PERF401 - what was taken before the error counts
+
+    with pytest.raises(StoreError, match=r"nothing was changed: .*full: make room") as refused:
+        submit_many()
+    assert not refused.value.passing
+    time.sleep(0.5)
+    sa.event.remove(engine, "checkout", limits.pop())
+    allow(100_000)
+    assert {ended(service, run) for run in taken} == {OutcomeKind.SUCCEEDED}
+    assert service.verify().problem == ""
+
+
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+def test_a_run_survives_a_restart_of_postgres(opened: Callable[..., Service], postgres: PostgresForTests) -> None:
+    if not postgres.can_restart:
+        pytest.skip("the server that INTERLOCK_TEST_PG_URL names is not ours to restart")
+    service = opened()
+    service.start()
+    asking = service.submit(Task(text="drop all tables of the production database", agents=("anna",)))
+    until(service.approvals)
+    runs = [submit(service) for _ in range(3)]
+    postgres.restart()
+    assert {ended(service, run) for run in runs} == {OutcomeKind.SUCCEEDED}
+    (question,) = service.approvals()
+    service.vote(question.id, "vera", approve=True)
+    assert ended(service, asking) is OutcomeKind.SUCCEEDED
+    assert service.verify().problem == ""
+
+
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+def test_a_writer_that_is_paused_in_its_transaction_does_not_stop_the_others(database: Database) -> None:
+    entered = threading.Event()
+    failed: list[StoreError] = []
+
+    def sleeper() -> None:
+        try:
+            with database.write() as conn:
+                entered.set()
+                time.sleep(7)
+                conn.execute(sa.select(1))
+        except StoreError as problem:
+            failed.append(problem)
+
+    thread = threading.Thread(target=sleeper)
+    thread.start()
+    entered.wait()
+    database.transact(lambda conn: queue.set_limit(conn, "max_concurrent", 1))
+    thread.join()
+    assert failed
+    assert not failed[0].unsure
+
+
+def test_the_servers_clock_is_the_clock_of_leases(database: Database) -> None:
+    from parts import START
+
+    with database.read() as conn:
+        shared = database.time(conn, START)
+    assert (shared == START) == database.is_sqlite
+    assert shared.utcoffset() == timedelta()
