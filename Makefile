@@ -3,13 +3,28 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: run test test-claude test-clients check lock chaos bench clean setup
+MCP := .cache/mcp
+
+.PHONY: run demo-attacks test test-claude test-clients test-mcp check lock chaos bench clean setup
 
 run: setup
 	$(BIN)/interlock demo
 
+demo-attacks: setup
+	$(BIN)/interlock demo --attacks
+
 test: check
 	$(BIN)/pytest -n 2
+
+# With real MCP servers, each in an environment of its own: they do not go together with each other or with ours.
+test-mcp: setup $(MCP)/.ready
+	$(BIN)/pytest tests/test_mcp_gateway.py
+
+$(MCP)/.ready:
+	$(PYTHON) -m venv $(MCP)/git && $(MCP)/git/bin/python -m pip install --quiet mcp-server-git==2026.10.19
+	$(PYTHON) -m venv $(MCP)/sqlite && $(MCP)/sqlite/bin/python -m pip install --quiet mcp-server-sqlite==2025.4.25 "mcp<2"
+	npm install --silent --no-fund --no-audit --prefix $(MCP)/npm @modelcontextprotocol/server-filesystem@2026.8.31
+	@touch $@
 
 check: setup
 	$(BIN)/ruff check .

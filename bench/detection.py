@@ -65,7 +65,7 @@ def _row(plain: dict[str, Any], *, attack: bool) -> dict[str, str]:
 
 def ours(rows: list[dict[str, str]]) -> list[str]:
     policies = load_policies(DEFAULT_PACKS, [], {})
-    scope = Scope(workspace="/work/project")
+    scope = Scope(workspace="/srv/project")
     found = []
     for row in rows:
         action = _action(row)

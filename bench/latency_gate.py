@@ -1,18 +1,22 @@
-"""How long one decision takes: ``python -m bench.latency_gate [--rounds N]``.
+"""How long one decision takes: ``python -m bench.latency_gate [--rounds N] [--peer PYTHON]``.
 
 Every input is distinct (a repeated text is a lie: RE2's automata, parsers' caches and the branch predictor are warm), every
 figure includes reading the action, matching the policies and building the decision with its digests. Nothing is stored:
-the ledger's commit is measured elsewhere.
+the ledger's commit is measured elsewhere. The peer, when its interpreter is given, gets the same inputs in a process of its
+own, with the checks that ``bench/peer_agt.py`` names; it reads a call as words and knows no policies of the user's.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
@@ -21,7 +25,7 @@ from interlock.model.decision import Policy, Rule, RuleAction
 from interlock.policies import DEFAULT_PACKS, load_policies
 from interlock.reading.read import read
 
-_SCOPE = Scope(workspace="/work/project")
+_SCOPE = Scope(workspace="/srv/project")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -87,10 +91,27 @@ def measured(
     return taken[rounds // 2], taken[int(rounds * 0.99)]
 
 
+def peer(python: str, make: Callable[[random.Random], Action], rounds: int, seed: int) -> tuple[float, float]:
+    """The peer's p50 and p99 in microseconds over the same inputs."""
+    dice = random.Random(seed)  # noqa: S311 - inputs, not secrets
+    actions = [make(dice) for _ in range(rounds)]
+    rows = [
+        {"surface": str(it.kind), "tool": it.tool, "text": it.text or json.dumps(dict(it.args))}
+        for it in [*actions[-50:], *actions]
+    ]
+    script = Path(__file__).with_name("peer_agt.py")
+    lines = "\n".join(json.dumps(row) for row in rows)
+    done = subprocess.run([python, str(script), "--time"], input=lines, capture_output=True, text=True, check=True)
+    half, tail = done.stdout.split()
+    return float(half), float(tail)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.latency_gate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2000, help="distinct inputs a line")
-    rounds = parser.parse_args(arguments).rounds
+    parser.add_argument("--peer", default="", help="a Python that has the peer")
+    options = parser.parse_args(arguments)
+    rounds = options.rounds
     packs = load_policies(DEFAULT_PACKS, [], {})
     dice = random.Random(1)  # noqa: S311 - inputs, not secrets
     few, many = rules(dice, 10), rules(dice, 1000)
@@ -108,6 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed, (name, make, policies) in enumerate(cases):
         half, tail = measured(make, policies, rounds, seed)
         print(f"| {name} | {half:.0f} | {tail:.0f} |")
+    for seed, (name, make, _) in enumerate(cases[:4] if options.peer else []):
+        half, tail = peer(options.peer, make, rounds, seed)
+        print(f"| peer (AGT): {name.partition(',')[0]} | {half:.0f} | {tail:.0f} |")
     return 0
 
 

@@ -350,7 +350,7 @@ def test_a_runner_is_replaced_whole_by_an_environment(write: Write) -> None:
 
 def test_an_agents_gate_and_its_own_definition_are_always_protected(write: Write) -> None:
     settings = load_settings(write("workspace: {protected: []}\n"))
-    assert settings.workspace.protected == ("interlock.yaml", ".interlock/**", ".git/**")
+    assert settings.workspace.protected == ("interlock.yaml", "interlock-pins.json", ".interlock/**", ".git/**")
     assert ".claude/**" in load_settings(write("")).workspace.protected
 
 

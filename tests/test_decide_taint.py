@@ -121,7 +121,7 @@ def test_a_secret_in_the_arguments_is_enough() -> None:
 )
 def test_untrusted_text_makes_consequential_calls_a_question(action: Action) -> None:
     history = after(History(), call("fetch_page", url="https://acme.test"), "hello")
-    scope = Scope(workspace="/work")
+    scope = Scope(workspace="/srv")
     assert kinds(flow(action, history, scope=scope))["flow.untrusted_to_consequence"] is RiskLevel.HIGH
     assert not flow(action, History(), scope=scope)
 
@@ -131,14 +131,14 @@ def test_untrusted_text_makes_consequential_calls_a_question(action: Action) -> 
     [
         call("read", path="src/a.py"),
         shell("pytest -q"),
-        call("edit", path="/work/a.py", content="x = 1"),
+        call("edit", path="/srv/a.py", content="x = 1"),
         shell("git status"),
     ],
     ids=lambda action: action.text or action.tool,
 )
 def test_untrusted_text_does_not_disturb_ordinary_work(action: Action) -> None:
     history = after(History(), call("fetch_page", url="https://acme.test"), "hello world, this is a page")
-    assert not flow(action, history, scope=Scope(workspace="/work"))
+    assert not flow(action, history, scope=Scope(workspace="/srv"))
 
 
 @pytest.mark.parametrize(

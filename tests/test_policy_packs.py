@@ -10,7 +10,7 @@ from interlock.policies import DEFAULT_PACKS, PACKS, examine_text, load_policies
 from interlock.reading.read import read
 from interlock.surfaces.cli.judging import action_of
 
-SCOPE = Scope(workspace="/work/project")
+SCOPE = Scope(workspace="/srv/project")
 SECRET = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vX7zA9cD1fG3hJ5"
 
 

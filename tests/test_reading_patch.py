@@ -12,7 +12,7 @@ from interlock.reading.patch import read_patch
 from interlock.reading.unified import parse_patch
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
-HERE = Scope(workspace="/work/p", protected=("policy/**",))
+HERE = Scope(workspace="/srv/p", protected=("policy/**",))
 
 
 def patch(path: str, *lines: str) -> str:
@@ -168,7 +168,7 @@ def test_the_paths_of_a_change_are_judged_too() -> None:
     assert read_patch(patch("../../x", "+a"), HERE).severity is HIGH
     assert read_patch("diff --git a/x b/policy/y\nrename from x\nrename to policy/y\n", HERE).severity is CRITICAL
     assert read_patch("diff --git a/policy/y b/x\nrename from policy/y\nrename to x\n", HERE).severity is CRITICAL
-    assert read_patch(patch("src/a.py", "+a"), HERE).paths == ("/work/p/src/a.py",)
+    assert read_patch(patch("src/a.py", "+a"), HERE).paths == ("/srv/p/src/a.py",)
 
 
 def test_a_link_is_judged_by_its_target() -> None:

@@ -11,7 +11,7 @@ from interlock.model.risk import RiskLevel
 from interlock.reading.paths import credential, decode, matches, read_path, traversal
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
-HERE = Scope(workspace="/work/p", protected=("migrations/**", "*.sql", "docs/policy.md"))
+HERE = Scope(workspace="/srv/p", protected=("migrations/**", "*.sql", "docs/policy.md"))
 
 ENCODINGS = {
     "%2e%2e%2f": "percent",
@@ -69,7 +69,7 @@ def test_a_plain_way_out_is_asked(path: str) -> None:
     "path",
     [
         "src/a.py",
-        "/work/p/src/a.py",
+        "/srv/p/src/a.py",
         "a/../b",
         "./a/./b",
         ".",
@@ -170,7 +170,7 @@ def test_what_only_sounds_like_a_secret_is_free(path: str) -> None:
         ("migrations/1.py", CRITICAL, "paths.protected"),
         ("./migrations/deep/2.py", CRITICAL, "paths.protected"),
         ("src/../migrations/1.py", CRITICAL, "paths.protected"),
-        ("/work/p/x.sql", CRITICAL, "paths.protected"),
+        ("/srv/p/x.sql", CRITICAL, "paths.protected"),
         ("docs/POLICY.md", CRITICAL, "paths.protected"),
         ("interlock.yaml", CRITICAL, "paths.protected.interlock"),
         (".interlock/ledger.db", CRITICAL, "paths.protected.interlock"),
@@ -204,15 +204,15 @@ def test_reading_outside_is_asked_only_where_people_keep_things() -> None:
     assert read_path("/usr/share/doc/x", HERE, write=False).findings == ()
     assert read_path("/home/u/x", HERE, write=False).severity is HIGH
     assert read_path("/home/u/x", Scope(), write=False).severity is MEDIUM
-    assert read_path("/work/p2/x", HERE, write=False).severity is HIGH
+    assert read_path("/srv/p2/x", HERE, write=False).severity is HIGH
 
 
 def test_a_link_out_of_the_workspace_is_judged_by_where_it_leads() -> None:
     assert read_path("notes", HERE, write=False, resolved="/home/u/notes").severity is HIGH
     assert read_path("notes", HERE, write=True, resolved="/home/u/notes").severity is CRITICAL
     assert read_path("notes", HERE, write=False, resolved="/home/u/.ssh/id_rsa").severity is CRITICAL
-    assert read_path("notes", HERE, write=True, resolved="/work/p/migrations/1.py").severity is CRITICAL
-    assert read_path("notes", HERE, write=True, resolved="/work/p/notes").findings == ()
+    assert read_path("notes", HERE, write=True, resolved="/srv/p/migrations/1.py").severity is CRITICAL
+    assert read_path("notes", HERE, write=True, resolved="/srv/p/notes").findings == ()
 
 
 @pytest.mark.parametrize("path", ["a\0b", "%00", "a%00.png"])
@@ -267,7 +267,7 @@ SEGMENTS = st.lists(
 def test_any_text_gets_a_reading(path: str, write: bool) -> None:
     reading = read_path(path, HERE, write=write)
     assert isinstance(reading, Reading)
-    assert reading.severity >= read_path(path, Scope(workspace="/work/p"), write=write).severity
+    assert reading.severity >= read_path(path, Scope(workspace="/srv/p"), write=write).severity
     traversal(path)
 
 

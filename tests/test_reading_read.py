@@ -14,7 +14,7 @@ from interlock.reading.failed import GATE_FAILED
 from interlock.reading.read import MAX_CHARACTERS, read
 from interlock.reading.tools import Kind, looks_like_path, looks_like_sql, looks_like_url, tool_kind
 
-SCOPE = Scope(workspace="/work/project")
+SCOPE = Scope(workspace="/srv/project")
 
 
 def call(tool: str, args: Any, kind: Surface = Surface.TOOL_CALL) -> Reading:
@@ -192,7 +192,7 @@ def test_orders_in_a_tools_result_are_found() -> None:
 
 
 def test_paths_inside_the_workspace_come_out_relative() -> None:
-    assert call("Read", {"file_path": "/work/project/src/a.py"}).paths == ("src/a.py",)
+    assert call("Read", {"file_path": "/srv/project/src/a.py"}).paths == ("src/a.py",)
     assert call("Read", {"file_path": "src/../src/a.py"}).paths == ("src/a.py",)
     assert "/etc/hosts" in call("Read", {"file_path": "/etc/hosts"}).paths
 

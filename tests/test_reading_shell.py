@@ -502,13 +502,13 @@ def test_paths_and_destinations_are_listed() -> None:
 
 
 def test_the_workspace_decides_what_is_outside() -> None:
-    inside = Scope(workspace="/work/app")
-    assert severity("rm -rf /work/app/build", inside) is RiskLevel.MEDIUM
-    assert severity("rm -rf /work/app/build") is RiskLevel.CRITICAL
-    assert severity("rm -rf /work/app", inside) is RiskLevel.CRITICAL
-    assert severity("rm -rf /work/application/build", inside) is RiskLevel.CRITICAL
+    inside = Scope(workspace="/srv/app")
+    assert severity("rm -rf /srv/app/build", inside) is RiskLevel.MEDIUM
+    assert severity("rm -rf /srv/app/build") is RiskLevel.CRITICAL
+    assert severity("rm -rf /srv/app", inside) is RiskLevel.CRITICAL
+    assert severity("rm -rf /srv/application/build", inside) is RiskLevel.CRITICAL
     assert severity("rm -rf ../app/build", inside) is RiskLevel.MEDIUM
-    assert severity("echo x > /work/app/f", inside) <= RiskLevel.MEDIUM
+    assert severity("echo x > /srv/app/f", inside) <= RiskLevel.MEDIUM
     assert severity("echo x > /srv/f", inside) >= RiskLevel.HIGH
 
 
@@ -646,6 +646,31 @@ def test_the_shipped_rules_are_sound() -> None:
             assert rule.kind.startswith("shell."), rule
 
 
+GRANTED = Scope(workspace="/srv/project", granted=("/srv/club/var/**",))
+
+
+@pytest.mark.parametrize(
+    ("command", "worst"),
+    [
+        ("echo 1 > /srv/club/var/note.txt", RiskLevel.LOW),
+        ("cp a.txt /srv/club/var/a.txt", RiskLevel.LOW),
+        ("cd /srv/club/var && echo 1 > note.txt", RiskLevel.LOW),
+        ("rm /srv/club/var/club.db", RiskLevel.HIGH),
+        ("rm -rf /srv/club/var/old", RiskLevel.HIGH),
+        ("find /srv/club/var/old -delete", RiskLevel.HIGH),
+        ("echo 1 > /srv/club/other.txt", RiskLevel.HIGH),
+        ("echo 1 > /srv/club/var/../other.txt", RiskLevel.HIGH),
+        ("rm -rf /srv/club/var/../", RiskLevel.CRITICAL),
+        ("rm -rf /srv/club", RiskLevel.CRITICAL),
+    ],
+)
+def test_what_the_project_grants_outside_of_the_workspace_may_be_written_and_asks_when_deleted(
+    command: str, worst: RiskLevel
+) -> None:
+    found = read_shell(command, GRANTED).severity
+    assert found.at_least(RiskLevel.MEDIUM) is worst.at_least(RiskLevel.MEDIUM)
+
+
 @pytest.mark.parametrize(
     "text",
     ["echo {\U000fc0bc", "\x00\u026b{\U000a2c0b{", "[\u0446/\U0004b5cb{\U000f3d9b", "ls {\udc80,\U0010ffff}"],
@@ -660,3 +685,20 @@ def test_letters_of_other_languages_do_not_hide_a_danger() -> None:
     assert read_shell("echo größe; rm -rf /", Scope()).severity is RiskLevel.CRITICAL
     assert read_shell("echo 大小 && ls 'größe'", Scope()).severity is RiskLevel.LOW
     assert "größe.txt" in read_shell("cat größe.txt", Scope()).paths
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "interlock approvals approve apr_1",
+        "env X=1 python3 -m interlock approvals approve apr_1",
+        "sh -c 'interlock breakers close writer'",
+        "interlock mcp-gateway pins approve git sha256:0",
+    ],
+)
+def test_an_agent_does_not_answer_for_people(text: str) -> None:
+    assert read_shell(text, Scope()).severity is RiskLevel.CRITICAL
+
+
+def test_an_agent_may_look_at_its_run() -> None:
+    assert read_shell("interlock show last", Scope()).severity < RiskLevel.HIGH

@@ -491,3 +491,10 @@ def test_a_dangerous_compensation_is_refused_before_anything_happens(project: Pa
 
     with running(project, {"sly": sly}) as service:
         assert ended(service, submit(service, "sly")).results["sly"].summary == "block"
+
+
+def test_a_person_can_be_asked_from_a_lower_risk_on(project: Path) -> None:
+    with running(project, {"writer": writer}, {"approvals": {"confirm_at": "low"}}) as service:
+        run = submit(service, "writer")
+        service.vote(asked(service, run).id, "anna", approve=True)
+        assert ended(service, run).kind is OutcomeKind.SUCCEEDED

@@ -32,9 +32,10 @@ from interlock.model.agent import AgentSpec
 from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import load_policies
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
-from interlock.runners.command import CommandRunner, Places, Wrap
+from interlock.runners.command import CommandRunner, Places, Proxy, Wrap
 from interlock.runners.function import FunctionRunner
 from interlock.sandbox.ladder import open_sandbox, probe
+from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
@@ -75,7 +76,7 @@ def build(
             approvals=Approvals(
                 database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
             ),
-            gate=Gate(policies, settings.environment, settings.tools),
+            gate=Gate(policies, settings.environment, settings.tools, clock),
             chooser=Chooser(settings, catalogue),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),
@@ -156,7 +157,7 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
         message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
-        return CommandRunner(spec.runner.options, wrap=_contained(settings))
+        return CommandRunner(spec.runner.options, wrap=_contained(settings), proxy=_proxied(settings))
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
@@ -179,6 +180,14 @@ def _validating(settings: Settings) -> Contain:
     return contain
 
 
+def _proxied(settings: Settings) -> Proxy | None:
+    """The way to the granted hosts for agents that have no network."""
+    hosts = settings.scope.hosts
+    if settings.sandbox.network or not hosts:
+        return None
+    return lambda gate, path: HostProxy(gate, path, hosts)
+
+
 def _contained(settings: Settings) -> Wrap:
     """This machine's best sandbox in front of an agent's program."""
     inside = _boxed(settings)
@@ -192,6 +201,7 @@ def _contained(settings: Settings) -> Wrap:
             write=places.writes,
             read=(places.project, Path(__file__).parent),
             sockets=(places.gate,),
+            proxy=places.proxy,
         )
 
     return wrap

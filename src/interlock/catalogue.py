@@ -31,7 +31,18 @@ _EXAMPLES = re.compile(r"<example>.*?(?:</example>|\Z)", re.DOTALL)
 _KEYWORD_LINE = re.compile(r"^[\W_]*(?:keywords?|triggers?)[\W_]*?:[\W_]*?(\w.{2,400})$", re.IGNORECASE | re.MULTILINE)
 _ROUTER = re.compile(r"(?:^|[-_.])orchestrator(?:$|[-_.])")
 """An agent that hands tasks to others is not chosen for one, unless the project says `fallback_only: false`."""
-_TEXTS = ("keywords", "capabilities", "examples", "owns", "needs", "provides", "fallbacks", "exclusions", "tools", "tags")
+_TEXTS = (
+    "keywords",
+    "capabilities",
+    "examples",
+    "owns",
+    "needs",
+    "provides",
+    "fallbacks",
+    "exclusions",
+    "tools",
+    "tags",
+)
 _WHOLE = ("max_concurrent", "max_retries", "context_tokens")
 _FLAGS = ("idempotent", "fallback_only")
 SETTINGS = frozenset(

@@ -187,6 +187,21 @@ class UndoableWorkspaces(Workspaces, Protocol):
         """Bring the attempt's files back to a snapshot of the same attempt."""
         ...
 
+    def compare(self, run_id: str, old: str, new: str) -> str:
+        """What leads from one snapshot of the run to another, as a unified diff."""
+        ...
+
+    def revert(self, run_id: str, attempt_id: str, *, before: str, after: str, message: str) -> Integration:
+        """Take what led from one snapshot to another out of the run's line again, as a change on top of it.
+
+        An empty ``after`` is what the attempt has handed in.
+
+        Raises:
+            ConflictError: when later changes build upon it.
+            WorkspaceError: when the attempt is not in the line, or these workspaces cannot do it.
+        """
+        ...
+
 
 class Sandbox(Protocol):
     """Walls around a whole agent process and all that it starts.
@@ -212,10 +227,14 @@ class Sandbox(Protocol):
         read: Sequence[Path] = (),
         sockets: Sequence[Path] = (),
         network: bool = False,
+        proxy: Path | None = None,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
         """The command to run instead of ``argv``. ``scratch`` is made if it is missing; its owner removes it.
+
+        ``proxy`` is the unix socket of an HTTP proxy, which a program without a network finds in ``HTTP_PROXY`` and the like.
+        Only the level bubblewrap has it: the others have no loopback of their own that could be opened to nothing else.
 
         Raises:
             SandboxError: when the command or a path cannot be used.

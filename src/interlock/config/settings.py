@@ -321,7 +321,7 @@ class AgentSettings(Section):
     """Chosen only to replace another agent."""
 
 
-ALWAYS_PROTECTED = ("interlock.yaml", ".interlock/**", ".git/**")
+ALWAYS_PROTECTED = ("interlock.yaml", "interlock-pins.json", ".interlock/**", ".git/**")
 """An agent that could change these would configure its own gate."""
 
 
@@ -332,6 +332,8 @@ class WorkspaceSettings(Section):
     """``auto``: a git worktree where there is git, else a copy."""
     deliver: Literal["review", "merge", "patch"] = "review"
     """``review`` leaves a branch, ``merge`` merges it into ``target``, ``patch`` writes a file."""
+    undo: Literal["per_call", "per_attempt"] = "per_call"
+    """``per_call`` keeps the files as they are before each call that may change them, so that one call can be undone; what that costs is in ``docs/adr/``."""
     target: str = ""
     """The branch for ``merge``; empty: the branch that was checked out when the run began."""
     protected: tuple[Word, ...] = (
@@ -344,7 +346,7 @@ class WorkspaceSettings(Section):
         ".github/CODEOWNERS",
         *ALWAYS_PROTECTED,
     )
-    """Globs of files that only people change. ``interlock.yaml``, ``.interlock`` and ``.git`` always are."""
+    """Globs of files that only people change. ``interlock.yaml``, ``interlock-pins.json``, ``.interlock`` and ``.git`` always are."""
 
     @field_validator("protected")
     @classmethod
@@ -388,7 +390,7 @@ class SandboxSettings(Section):
     minimum: Literal["none", "rlimits", "landlock", "bubblewrap"] = "rlimits"
     """The weakest containment that is accepted; an agent that cannot have it is not started."""
     network: bool = True
-    """Whether agents may open network connections at all."""
+    """Whether agents have the network. When not, those in bubblewrap still reach the hosts of ``scope.hosts``, through a proxy that asks the gate."""
     memory_mb: Annotated[int, Field(strict=True, ge=16)] | None = None
     """Address space of each process in MiB; nothing: no limit."""
     processes: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -416,6 +418,23 @@ class WorkerSettings(Section):
         if self.heartbeat_s * 2 > self.lease_s:
             raise ValueError("heartbeat_s must be at most half of lease_s: one late beat would lose the work")
         return self
+
+
+class ServerSettings(Section):
+    """The HTTP API and the dashboard (``interlock serve``)."""
+
+    host: Word = "127.0.0.1"
+    """The address to listen on. Beyond this machine only with TLS, or behind a proxy that does it."""
+    port: Annotated[int, Field(strict=True, ge=0, le=65535)] = 8377
+    """The port; 0 takes a free one."""
+    names: tuple[Word, ...] = ()
+    """Host names under which people reach it besides ``localhost`` and the address; requests for others are refused."""
+    max_body_kb: Annotated[int, Field(strict=True, ge=1, le=65536)] = 1024
+    """Longest request, in KiB."""
+    requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1200
+    """Requests of one token in a minute, for each server process."""
+    session_s: Annotated[Seconds, Field(ge=60)] = 43200
+    """How long a browser stays signed in, in seconds."""
 
 
 BUILT_IN_AGENTS: Mapping[str, AgentSettings] = {
@@ -461,6 +480,9 @@ class Sections(Section):
     """By agent name, then by version name: what a new version of the agent has that is different; ``interlock rollout``."""
     rollouts: RolloutSettings = RolloutSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    server: ServerSettings = ServerSettings()
+    rollback_env: tuple[Word, ...] = ()
+    """Environment variables that compensations and rollback commands get, such as a database's URL; agents do not get them."""
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

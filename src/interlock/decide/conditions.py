@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import cel
-
 from interlock.errors import ConfigError, did_you_mean
 
 MAX_CONDITION = 500
@@ -86,7 +84,16 @@ def compile_condition(source: str, declared: Mapping[str, Any], *, dynamic: froz
     return Condition(source, program, read)
 
 
+def context(variables: Mapping[str, Any]) -> Any:
+    """What conditions are evaluated in."""
+    import cel  # noqa: PLC0415 - it loads a command line of its own: only for rules that have a condition
+
+    return cel.Context(variables=dict(variables))
+
+
 def _compiled(source: str) -> Any:
+    import cel  # noqa: PLC0415 - the same
+
     try:
         return cel.compile(source)
     except ValueError as problem:

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import cel
 import re2
 
+from interlock.decide.conditions import context
 from interlock.decide.patterns import small_sets
 from interlock.model.action import Action, Finding, Reading
 from interlock.model.risk import RiskLevel
@@ -81,7 +81,7 @@ class Facts:
     def context(self, names: frozenset[str]) -> Any:
         """What conditions read: only ``names`` are worked out. Always asked with the same names."""
         if self._context is None:
-            self._context = cel.Context(variables={name: _VALUES[name](self) for name in names})
+            self._context = context({name: _VALUES[name](self) for name in names})
         return self._context
 
 

@@ -13,6 +13,7 @@ from interlock.engine.durable import Durable
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError, NotFoundError
 from interlock.model.approval import Approval, ApprovalState, Vote
+from interlock.model.identity import person_behind
 from interlock.model.ids import new_id
 from interlock.model.run import RunState
 from interlock.ports import Clock
@@ -143,7 +144,7 @@ class Approvals:
         if self._clock.now() >= approval.expires_at:
             message = f"this question expired at {approval.expires_at.isoformat(timespec='seconds')}"
             raise ApprovalError(message)
-        if approval.separate and voter == approval.requester:
+        if approval.separate and voter == person_behind(approval.requester):
             message = f"{voter} asked for it: critical work needs somebody else's yes"
             raise ApprovalError(message)
         if any(vote.voter == voter for vote in approval.votes):

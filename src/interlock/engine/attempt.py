@@ -17,6 +17,7 @@ from interlock.decide.recover import classify
 from interlock.engine.gate import AttemptGate
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
+from interlock.engine.undo import Checkpoints
 from interlock.engine.validate import failed_validator
 from interlock.errors import ConfigError, ConflictError, StoreError
 from interlock.model.action import Surface
@@ -220,7 +221,9 @@ class AttemptLine:
             gate=self._means.gate, database=self._means.database, ledger=self._means.ledger,
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
             worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
+            undo_scope=self._means.scope(str(job.project)),
             environment=run.environment, requester=run.task.submitter, clock=self._means.clock,
+            checkpoints=self._checkpoints(attempt),
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
@@ -229,6 +232,9 @@ class AttemptLine:
         await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
         await self._integrate(attempt, run)
         return attempt
+
+    def _checkpoints(self, attempt: Attempt) -> Checkpoints | None:
+        return Checkpoints(self._means, attempt) if self._means.settings.workspace.undo == "per_call" else None
 
     async def _after_a_crash(self, attempt: Attempt, spec: AgentSpec, fence: int) -> None:
         """What an earlier worker began must be settled first: unknown effects are said to be unknown (rule 5)."""

@@ -74,23 +74,15 @@ class Durable:
         self.prepare()
         Bodies.run, Bodies.attempt = run, attempt
         self._worker_id = worker_id
-        self.queue = own_queue(worker_id)
-        self.place_queue = f"place-{place}" if place else ""
-        queues = [self.queue, *([SHARED, self.place_queue] if place else [])]
+        own, shared = own_queue(worker_id), place_queue(place) if place else ""
+        queues = [own, *([SHARED, shared] if place else [])]
         # DBOS looks for new queues once a second: one that is there before the launch is served at once
         for name in queues:
             self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
         DBOS(config=self._config(worker_id))
         DBOS.listen_queues(queues)
         DBOS.launch()
-
-    def prepare(self) -> None:
-        """Make DBOS's own tables where they are missing: enqueueing needs them as well."""
-        _quiet()
-        if not self.is_ready():
-            DBOS(config=self._config("prepare"))
-            DBOS.launch()
-            DBOS.destroy()
+        self.queue, self.place_queue = own, shared
 
     def _config(self, executor_id: str) -> DBOSConfig:
         return {
@@ -123,6 +115,21 @@ class Durable:
                 system_database_engine=self._database.engine, application_name="interlock", lazy=True
             )
         return self._client
+
+    def prepare(self) -> None:
+        """Make DBOS's own tables where no worker has been yet: work may be put into a store before anybody executes.
+
+        Not in a transaction of ours: DBOS makes them on a connection of its own.
+        """
+        if self.queue or self.is_ready():
+            return
+        _quiet()
+        url = self._database.engine.url.render_as_string(hide_password=False)
+        try:
+            DBOS.migrate(url)
+        except Exception:
+            if not self.is_ready():  # another process may have made them at the same moment
+                raise
 
     def start_run(self, conn: sa.Connection, run_id: str, queue: str) -> None:
         """Have the run's body executed once the caller's transaction is committed."""
@@ -254,6 +261,11 @@ class Durable:
 def own_queue(worker_id: str) -> str:
     """The queue that only this worker serves."""
     return f"worker-{worker_id}"
+
+
+def place_queue(place: str) -> str:
+    """The queue that all workers of a place serve which serve others at all."""
+    return f"place-{place}"
 
 
 def _quiet() -> None:

@@ -19,8 +19,9 @@ from interlock.decide.taint import after_call
 from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
-from interlock.engine.judging import Gate, Judged, facts_of, failed, shown_of, summary_of
+from interlock.engine.judging import Gate, Judged, facts_of, failed, recorded, shown_of, summary_of
 from interlock.engine.ledger import Ledger
+from interlock.engine.undo import Checkpoints
 from interlock.errors import ApprovalError
 from interlock.model.action import Action, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
@@ -35,8 +36,10 @@ from interlock.store.database import Database, micros
 
 T = TypeVar("T")
 
+_READING_S = 2.0
+"""For reading one action. The readers' caps on length and depth keep it below a second; between two readers this is asked."""
 _DEADLINE_S = 5.0
-"""For one judgement. The readers' own caps on length and depth make it milliseconds; this is the backstop."""
+"""For one judgement, with what it reads from the store: the backstop for a reader that does not come back."""
 
 _POLL_S = 0.2
 _STOPPED_S = 1.0
@@ -90,9 +93,11 @@ class AttemptGate:
         worker: str,
         switch: Held,
         scope: Scope,
+        undo_scope: Scope,
         environment: str,
         requester: str,
         clock: Clock,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._gate = gate
         self._database = database
@@ -103,9 +108,11 @@ class AttemptGate:
         self._worker = worker
         self._switch = switch
         self._scope = scope
+        self._undo_scope = undo_scope
         self._environment = environment
         self._requester = requester
         self._clock = clock
+        self._checkpoints = checkpoints
         self._calls: dict[str, tuple[Action, Reading]] = {}
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
@@ -156,8 +163,12 @@ class AttemptGate:
         The deadline is for the judgement: a store that restarts is waited for longer.
         """
         history, why = await asyncio.to_thread(self._database.look, self._known)
-        judging = asyncio.to_thread(self._judge_both, action, compensation, history)
-        judged = await asyncio.wait_for(judging, _DEADLINE_S)
+        try:
+            judged = await asyncio.wait_for(
+                asyncio.to_thread(self._judge_both, action, compensation, history), _DEADLINE_S
+            )
+        except TimeoutError:
+            return Judged(decision=failed(action, f"it took longer than {_DEADLINE_S:g} seconds"), reading=Reading())
         return replace(judged, decision=closer(judged.decision, why)) if why else judged
 
     def _known(self, conn: sa.Connection) -> tuple[History, str]:
@@ -170,9 +181,13 @@ class AttemptGate:
         for command in (compensation.command, compensation.validate) if compensation else ():
             if command:
                 undo = replace(action, tool="shell", args={"argv": list(command)})
-                other = self._gate.judge(undo, self._scope).decision
+                other = self._gate.judge(undo, self._undo_scope).decision
                 judged = replace(judged, decision=strictest(judged.decision, other))
         return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
+
+    async def note(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Write something down that happened in the attempt and needs no judgement."""
+        await asyncio.to_thread(self._write, lambda conn: self._record(conn, kind, data))
 
     async def _ask(self, action: Action, judged: Judged) -> Judged:
         """Hold the call, without a permit, until people have answered; then judge it again."""
@@ -253,10 +268,25 @@ class AttemptGate:
     def _admit_call(
         self, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
     ) -> CallVerdict:
-        return self._write(lambda conn: self._intend(conn, action, judged, idempotent, compensation))
+        reaches = reach(action, judged.reading, self._gate.undo(action.tool))
+        tree = lacking = ""
+        if self._checkpoints is not None and reaches is Reach.WORKSPACE and judged.decision.verdict is Verdict.ALLOW:
+            tree, lacking = self._checkpoints.take()
+        outside = reaches is Reach.OUTSIDE
+        return self._write(
+            lambda conn: self._intend(conn, action, judged, idempotent, compensation, outside, tree, lacking)
+        )
 
     def _intend(
-        self, conn: sa.Connection, action: Action, judged: Judged, idempotent: bool, compensation: Compensation | None
+        self,
+        conn: sa.Connection,
+        action: Action,
+        judged: Judged,
+        idempotent: bool,
+        compensation: Compensation | None,
+        outside: bool,
+        tree: str,
+        lacking: str,
     ) -> CallVerdict:
         decision = judged.decision
         self._check_fence(conn)
@@ -276,12 +306,13 @@ class AttemptGate:
             action_digest=action.digest,
             idempotent=idempotent,
             compensation=compensation,
+            snapshot=tree,
         )
-        outside = reach(action, judged.reading, self._gate.undo(action.tool)) is Reach.OUTSIDE
-        rows.insert_effect(conn, effect, outside=outside)
+        rows.insert_effect(conn, effect, outside=outside, action=recorded(action))
         self._record(
             conn, "effect.intended",
-            {"effect": effect.id, "outside": outside, "undoable": compensation is not None, **facts_of(action, decision)},
+            {"effect": effect.id, "outside": outside, "undoable": compensation is not None, "snapshot": tree,
+             **({"no_snapshot": lacking} if lacking else {}), **facts_of(action, decision)},
         )  # fmt: skip
         self._calls[effect.id] = (action, judged.reading)
         return CallVerdict(
@@ -295,7 +326,7 @@ class AttemptGate:
         self.refusal = AgentError(
             kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
         )
-        self._record(conn, "call.blocked", facts_of(action, decision))
+        self._record(conn, "call.blocked", {**facts_of(action, decision), "action": recorded(action)})
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})
@@ -315,7 +346,15 @@ class AttemptGate:
             await asyncio.to_thread(self._write, lambda conn: self._settle(conn, call, decision))
         except Exception as error:  # noqa: BLE001 - closed on failure
             return failed(action, f"{type(error).__name__}: {error}")
+        if decision.verdict is Verdict.BLOCK:
+            await asyncio.to_thread(self._take_back, effect_id, decision.reason)
         return decision
+
+    def _take_back(self, effect_id: str, why: str) -> None:
+        """A call whose result is blocked is undone, where it stayed in the workspace."""
+        effect = self._database.look(lambda conn: rows.find_effect(conn, effect_id))
+        if self._checkpoints is not None and effect is not None and effect.snapshot:
+            self._checkpoints.go_back(effect, actor="interlock", why=why)
 
     def _settle(self, conn: sa.Connection, call: _Call, decision: Decision) -> None:
         effect = rows.find_effect(conn, call.effect_id)

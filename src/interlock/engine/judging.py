@@ -9,19 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from interlock.config import Settings, ToolSettings, Undo
 from interlock.decide.chain import sequence
 from interlock.decide.judge import judge
-from interlock.decide.policy import PolicySet
+from interlock.decide.matching import Facts
+from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import flow, label_result
 from interlock.model.action import Action, Confidentiality, Finding, Integrity, Labels, Reading, Scope, Surface
-from interlock.model.decision import Decision, Verdict
+from interlock.model.decision import Decision, Policy, Verdict
 from interlock.model.history import History
 from interlock.model.risk import RiskLevel
+from interlock.ports import Clock
+from interlock.reading.normal import encodable
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
 
+_READING_S = 2.0
+"""For reading one action. The readers' caps on length and depth keep it below a second; between two readers this is asked."""
 _SUMMARY = 200
+_RECORDED = 16_384
+"""Characters of an action that are kept for replays; a longer call is counted and not replayed."""
+_WHOLE = 2**53
+"""Integers below it are the same in every JSON; the ledger's canonical form holds no other numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,17 +46,19 @@ class Judged:
 class Gate:
     """Judges actions. Knows the policies and the environment, keeps nothing."""
 
-    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings]) -> None:
+    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings], clock: Clock) -> None:
         self._policies = policies
         self._environment = environment
         self._tools = tools
+        self._clock = clock
 
     def judge(
         self, action: Action, scope: Scope, *, history: History | None = None, floor: RiskLevel = RiskLevel.LOW
     ) -> Judged:
         """The decision on one action. Never raises: an error is a block."""
         try:
-            reading = read(action, scope)
+            until = self._clock.monotonic() + _READING_S
+            reading = read(action, scope, expired=lambda: self._clock.monotonic() > until)
             flowing = self._declared(action)
             if history is not None:
                 flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
@@ -58,9 +71,10 @@ class Gate:
         self, action: Action, reading: Reading, scope: Scope, output: str, labels: Labels | None = None
     ) -> tuple[Decision, Labels]:
         """The decision on what a call has returned, and the labels of it. Never raises."""
-        known = self.undo(action.tool) is not None  # people have vouched for this tool in the configuration
-        trusted = Labels(confidentiality=Confidentiality.INTERNAL)
-        origin = trusted if known else label_result(action.tool, action.args, reading)
+        # people have vouched for a tool that the configuration names; never for what foreign servers answer
+        vouched = self.undo(action.tool) is not None and not action.tool.startswith("mcp__")
+        inside = Labels(confidentiality=Confidentiality.INTERNAL)
+        origin = inside if vouched else label_result(action.tool, action.args, reading)
         labels = origin.join(labels) if labels else origin
         result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
         decision = self.judge(result, scope).decision
@@ -69,6 +83,20 @@ class Gate:
             labels = labels.join(Labels(integrity=Integrity.UNTRUSTED))
             decision = replace(decision, verdict=Verdict.ALLOW, warnings=(*decision.warnings, *decision.reasons))
         return decision, labels
+
+    def explain(self, action: Action, scope: Scope) -> tuple[Considered, ...]:
+        """Every rule of every policy, and why it does or does not match this action.
+
+        Raises:
+            Exception: whatever a reader raises; :meth:`judge` is the one that blocks over it.
+        """
+        reading = read(action, scope)
+        return self._policies.explain(Facts(action, reading, reading.findings, self._environment))
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._policies.policies
 
     def undo(self, tool: str) -> Undo | None:
         """How the tool's effects are undone, as people have declared it."""
@@ -95,8 +123,16 @@ def failed(action: Action, why: str) -> Decision:
     reason = f"the gate could not judge this and therefore blocks it ({redact(why)[:_SUMMARY]})"
     return Decision(
         verdict=Verdict.BLOCK, reasons=(reason,), rule_ids=("gate.failed",), risk=RiskLevel.CRITICAL,
-        action_digest=action.digest,
+        action_digest=_digest(action),
     )  # fmt: skip
+
+
+def _digest(action: Action) -> str:
+    """The action's digest; empty when even that cannot be worked out, as of arguments that are nested without end."""
+    try:
+        return action.digest
+    except (RecursionError, ValueError, TypeError):
+        return ""
 
 
 def summary_of(action: Action) -> str:
@@ -146,3 +182,28 @@ def scope_of(settings: Settings, workspace: str = "") -> Scope:
         hosts=settings.scope.hosts,
         dialect=settings.scope.dialect,
     )
+
+
+def recorded(action: Action) -> str:
+    """The action as JSON, for replays with other policies: its arguments are redacted, and left out when too long or deep."""
+    row: dict[str, Any] = {
+        "surface": action.kind.value, "tool": action.tool, "agent": action.agent, "environment": action.environment
+    }  # fmt: skip
+    try:
+        text = orjson.dumps({**row, "args": redacted(dict(action.args))}).decode()
+    except (RecursionError, orjson.JSONEncodeError):
+        text = ""
+    return text if 0 < len(text) <= _RECORDED else orjson.dumps({**row, "left_out": True}).decode()
+
+
+def redacted(value: Any) -> Any:
+    """Plain values with every secret taken out of their texts; what is no JSON is its text."""
+    if isinstance(value, str):
+        return encodable(redact(value))
+    if isinstance(value, Mapping):
+        return {encodable(str(key)): redacted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return value if isinstance(value, int) and abs(value) < _WHOLE else str(value)

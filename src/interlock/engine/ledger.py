@@ -30,6 +30,9 @@ from interlock.store.database import Database, micros, moment
 GENESIS = "0" * 64
 """What the first record of a chain points to."""
 
+SEARCHED = 20_000
+"""Records that one search reads at most (about 0.1 s)."""
+
 _TEXT_LIMIT = 20_000
 """Characters of one text in a record; longer ones are cut and say so."""
 
@@ -152,6 +155,42 @@ class Ledger:
             return [_entry(row.body, row.hash) for row in conn.execute(query.limit(limit))]
         with self._database.read() as own:
             return [_entry(row.body, row.hash) for row in own.execute(query.limit(limit))]
+
+    def search(
+        self, *, text: str = "", kind: str = "", actor: str = "", run_id: str = "", before: int = 0, limit: int = 100
+    ) -> tuple[list[LedgerEntry], int]:
+        """Records newest first, below the sequence number ``before`` when it is not 0, and where to go on (0: the end).
+
+        ``kind`` is a beginning such as ``approval.``; ``text`` is looked for in the record as written. One call reads
+        :data:`SEARCHED` records at most, so a page may be short, or empty, and still not the last.
+        """
+        query = sa.select(t.ledger.c.seq, t.ledger.c.body, t.ledger.c.hash).order_by(t.ledger.c.seq.desc())
+        if before:
+            query = query.where(t.ledger.c.seq < before)
+        if run_id:
+            query = query.where(t.ledger.c.run_id == run_id)
+        if kind:
+            query = query.where(t.ledger.c.kind.startswith(kind, autoescape=True))
+        needle = canonical(text)[1:-1].lower()
+        found: list[LedgerEntry] = []
+        seen = last = 0
+        with self._database.read() as conn:
+            for row in conn.execute(query.limit(SEARCHED)):
+                seen, last = seen + 1, row.seq
+                if needle not in row.body.lower():
+                    continue
+                entry = _entry(row.body, row.hash)
+                if actor and entry.actor != actor:
+                    continue
+                found.append(entry)
+                if len(found) == limit:
+                    return found, last
+        return found, last if seen == SEARCHED else 0
+
+    def newest(self) -> int:
+        """The sequence number of the last record, 0 for none."""
+        with self._database.read() as conn:
+            return conn.execute(sa.select(sa.func.max(t.ledger.c.seq))).scalar() or 0
 
     def of_kind(self, kind: str) -> list[LedgerEntry]:
         """All records of one kind, oldest first."""

@@ -24,7 +24,7 @@ from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
 from interlock.model.run import Run
-from interlock.ports import Clock, Notifier, Observer, Runner, Workspaces
+from interlock.ports import Clock, Notifier, Observer, Runner, UndoableWorkspaces
 from interlock.store import rows
 from interlock.store.database import Database
 
@@ -44,7 +44,7 @@ class Means:
     approvals: Approvals
     gate: Gate
     chooser: Chooser
-    workspaces: Workspaces
+    workspaces: UndoableWorkspaces
     runner_of: Callable[[AgentSpec], Runner]
     contain: Contain
     """Puts this machine's sandbox in front of a validator."""

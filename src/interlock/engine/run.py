@@ -104,6 +104,9 @@ class RunLine:
             kind=Surface.TASK, args={"text": run.task.text}, actor=run.task.submitter, environment=run.environment
         )
         decision = await self._judge(run, action, risk.level, "task.judged")
+        if decision.verdict is Verdict.ALLOW and risk.level >= self._means.settings.approvals.confirm_at:
+            why = f"The task carries {risk.level} risk, and approvals.confirm_at asks a person from there on."
+            decision = replace(decision, verdict=Verdict.CONFIRM, reasons=(why,))
         if decision.verdict is Verdict.BLOCK:
             raise Ended(OutcomeKind.BLOCKED, decision.reason)
         return decision

@@ -61,6 +61,13 @@ class Saga:
             await self._own_rollbacks(run_id, progress)
         return progress.report()
 
+    async def undo_one(self, effect: Effect, *, actor: str) -> Undoing:
+        """Undo one effect outside the workspace because ``actor`` wants it."""
+        progress = _Progress()
+        await self._note(effect.run_id, "undo.wanted", {"effect": effect.id, "by": actor})
+        await self._undo_effect(effect.run_id, effect, progress)
+        return progress.report()
+
     async def _undo_effect(self, run_id: str, effect: Effect, progress: _Progress) -> None:
         if effect.compensation is None:
             progress.left.append(effect.summary)
@@ -109,7 +116,8 @@ class Saga:
 
     async def _failed(self, command: Sequence[str]) -> str:
         project = self._means.settings.project
-        ok, said = await run_command(command, cwd=project, project=project, at_most=_STEP_TIMEOUT)
+        passed = self._means.settings.rollback_env
+        ok, said = await run_command(command, cwd=project, project=project, at_most=_STEP_TIMEOUT, passed=passed)
         return "" if ok else said
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:

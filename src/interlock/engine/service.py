@@ -9,27 +9,34 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
+from interlock.decide.access import Right, refusal
 from interlock.decide.govern import NAMES
+from interlock.decide.policy import Considered
 from interlock.decide.taint import begin
 from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
 from interlock.engine.checkup import agents_health, system_facts, system_health
 from interlock.engine.durable import SHARED, own_queue
+from interlock.engine.identities import Identities
 from interlock.engine.ledger import Verification
 from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
+from interlock.engine.undo import CallUndo, UndoneCall
 from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.watch import Watch, verify
 from interlock.engine.worker import Worker
-from interlock.errors import NotFoundError, UsageError, did_you_mean
-from interlock.model.action import Action, Surface
+from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
+from interlock.model.action import Action, Scope, Surface
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
+from interlock.model.decision import Decision, Policy
 from interlock.model.health import Health, SystemFacts
 from interlock.model.history import History
+from interlock.model.identity import Identity
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
 from interlock.model.metrics import Metrics
@@ -37,7 +44,7 @@ from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
 from interlock.model.session import Session, SessionVerdict, Spooled
-from interlock.store import queue, rows, watching
+from interlock.store import queue, rows
 from interlock.store.database import micros
 
 _POLL_S = 0.1
@@ -63,11 +70,13 @@ class Service:
         self._worker: Worker | None = None
         self._sessions = Sessions(means)
         self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
+        self._undo = CallUndo(means)
         self.settings = means.settings
         self.alarms = Alarms(means)
         self.rollouts = means.rollouts
         self._watch: Watch | None = None
         self.catalogue = means.catalogue
+        self.identities = Identities(means.database, means.ledger, means.clock)
 
     def start(self, *, shared: bool = False) -> None:
         """Execute in this process too, and take over what dead processes have left.
@@ -102,6 +111,23 @@ class Service:
             self._watch.stop()
             self._watch = None
         self._means.database.close()
+
+    def judge(self, action: Action) -> Decision:
+        """What the gate would say to an action in this project. Nothing happens, nothing is recorded."""
+        return self._means.gate.judge(action, self._scope()).decision
+
+    def explain(self, action: Action) -> tuple[Considered, ...]:
+        """Every rule of every policy, and why it does or does not match the action."""
+        return self._means.gate.explain(action, self._scope())
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._means.gate.policies
+
+    def _scope(self) -> Scope:
+        scope = self._means.scope(str(self.settings.project))
+        return replace(scope, protected=(*scope.protected, *self.settings.policies.files))
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks."""
@@ -196,10 +222,22 @@ class Service:
         message = f"there is no run {run_id!r}: {hint}"
         raise NotFoundError(message)
 
-    def runs(self, *, states: Sequence[RunState] = (), limit: int = 50) -> list[Run]:
-        """Runs, newest first."""
+    def runs(self, *, states: Sequence[RunState] = (), before: str = "", limit: int = 50) -> list[Run]:
+        """Runs, newest first; ``before`` is the id of a run to go on after.
+
+        Raises:
+            NotFoundError: when there is no run of that id.
+        """
         with self._means.database.read() as conn:
-            return rows.list_runs(conn, states=states, limit=limit)
+            mark = rows.find_run(conn, before) if before else None
+            if before and mark is None:
+                raise NotFoundError(f"there is no run {before!r} to go on after")
+            return rows.list_runs(conn, states=states, before=mark, limit=limit)
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are by state, and by outcome for those that have ended."""
+        with self._means.database.read() as conn:
+            return rows.count_runs(conn)
 
     def view(self, run_id: str) -> RunView:
         """The run with everything that belongs to it."""
@@ -247,8 +285,12 @@ class Service:
         return run
 
     def diff(self, run_id: str) -> str:
-        """What the run has changed so far, as a unified diff; empty when its line is gone."""
-        return self._means.workspaces.run_diff(self.find_run(run_id).id)
+        """What the run has changed so far, as a unified diff; empty when its line has not begun or is gone."""
+        run = self.find_run(run_id)
+        try:
+            return self._means.workspaces.run_diff(run.id)
+        except WorkspaceError:
+            return ""
 
     def approvals(self, *, states: Sequence[ApprovalState] = (ApprovalState.PENDING,)) -> list[Approval]:
         """Questions to people, oldest first."""
@@ -282,6 +324,21 @@ class Service:
             ApprovalError: when the vote does not count, and why.
         """
         return self._means.approvals.vote(self.find_approval(approval_id).id, voter, approve=approve, note=note)
+
+    def answer(self, approval_id: str, who: Identity, *, approve: bool, digest: str, note: str = "") -> Approval:
+        """Answer a question as an identified person who has seen ``digest``.
+
+        Raises:
+            ApprovalError: when it was a program, another subject was seen, or the vote does not count.
+            NotFoundError: when there is no such question.
+        """
+        approval = self.find_approval(approval_id)
+        no = refusal(who, Right.ANSWER)
+        if no:
+            raise ApprovalError(no)
+        if digest != approval.digest:
+            raise ApprovalError("what you have seen is not what this question is about: look at it again")
+        return self._means.approvals.vote(approval.id, who.name, approve=approve, note=note)
 
     def queue(self) -> list[QueuePlace]:
         """What waits for a place, next one first."""
@@ -372,12 +429,6 @@ class Service:
         """What the system's health is judged by."""
         return system_facts(self._means)
 
-    def newest_entry(self) -> LedgerEntry | None:
-        """The last record of the ledger."""
-        with self._means.database.read() as conn:
-            head = watching.ledger_head(conn)
-        return next(iter(self.entries(after=head - 1, limit=1)), None)
-
     def judge_call(
         self, session: Session, tool: str, args: Mapping[str, Any], *, wait: timedelta, elsewhere: bool = False
     ) -> SessionVerdict:
@@ -389,10 +440,18 @@ class Service:
         return self._sessions.before(session, tool, args, wait=wait, elsewhere=elsewhere)
 
     def settle_call(
-        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool, output: str
+        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool | None, output: str
     ) -> SessionVerdict:
-        """Record how such a call came out and judge its result. Never raises."""
+        """Record how such a call came out (None: nobody knows) and judge its result. Never raises."""
         return self._sessions.after(session, tool, args, ok=ok, output=output)
+
+    def judge_definition(self, session: Session, tool: str, text: str) -> Decision:
+        """Judge what a tool says of itself before a model reads it. Never raises: whatever goes wrong is a block."""
+        return self._sessions.define(session, tool, text)
+
+    def note(self, session: Session, kind: str, data: Mapping[str, Any]) -> None:
+        """Record something that has happened in such an agent's session besides its calls."""
+        self._sessions.note(session, kind, data)
 
     def warm_up(self) -> None:
         """Load now what judging would load at the first call of its kind: parsers, mostly."""
@@ -403,6 +462,16 @@ class Service:
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record calls that were judged before the store was open. The same one twice is recorded once."""
         self._sessions.take_in(calls)
+
+    def undo_call(self, effect_id: str, *, actor: str, why: str = "") -> UndoneCall:
+        """Undo one call: in a workspace at work, or on the branch of a run that is left for review.
+
+        Raises:
+            NotFoundError: when there is no such call.
+            UsageError: when it cannot be undone, and why.
+            ConflictError: when later changes build upon it.
+        """
+        return self._undo.undo(effect_id, actor=actor, why=why)
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
@@ -432,6 +501,29 @@ class Service:
         """All records in order."""
         return self._means.ledger.stream(run_id=run_id)
 
+    def recorded_actions(self, *, run_id: str = "") -> list[dict[str, Any]]:
+        """Every tool call that was intended or blocked, as ``policy diff`` replays it: with redacted arguments.
+
+        A call whose arguments were too long to be kept has ``left_out`` instead of ``args``.
+        """
+        with self._means.database.read() as conn:
+            texts = rows.recorded_actions(conn, run_id=run_id)
+        blocked = (entry for entry in self._means.ledger.stream(run_id=run_id) if entry.kind == "call.blocked")
+        texts += [str(entry.data["action"]) for entry in blocked if entry.data.get("action")]
+        return [orjson.loads(text) for text in texts]
+
+    def search(
+        self, *, text: str = "", kind: str = "", actor: str = "", run_id: str = "", before: int = 0, limit: int = 100
+    ) -> tuple[list[LedgerEntry], int]:
+        """Records newest first, and where to go on (0: the end); see :meth:`interlock.engine.ledger.Ledger.search`."""
+        return self._means.ledger.search(
+            text=text, kind=kind, actor=actor, run_id=run_id, before=before, limit=limit
+        )  # fmt: skip
+
+    def newest_entry(self) -> int:
+        """The sequence number of the last record, 0 for none."""
+        return self._means.ledger.newest()
+
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""
         states = [state for state in RunState if state not in {RunState.ENDED, RunState.SESSION}]
@@ -443,8 +535,9 @@ class Service:
             now = micros(self._means.database.time(conn, self._means.clock.now()))
             return any(row.queue != own_queue(row.id) and not is_dead(row, now) for row in queue.list_workers(conn))
 
-    def has_living_worker(self, now: datetime) -> bool:
+    def has_living_worker(self, now: datetime | None = None) -> bool:
         """Whether any process executes."""
+        now = now or self._means.clock.now()
         with self._means.database.read() as conn:
             shared = micros(self._means.database.time(conn, now))
             return any(not is_dead(row, shared) for row in queue.list_workers(conn))

@@ -58,14 +58,33 @@ class Sessions:
             return SessionVerdict(decision=failed(action, f"{type(error).__name__}: {error}"))
         return SessionVerdict(decision=judged.decision, granted=said_yes, approval_id=approval_id)
 
-    def after(self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool, output: str) -> SessionVerdict:
-        """Record a call's outcome and judge its result. Never raises."""
+    def after(
+        self, session: Session, tool: str, args: Mapping[str, Any], *, ok: bool | None, output: str
+    ) -> SessionVerdict:
+        """Record a call's outcome (``ok`` is None when nobody knows it) and judge its result. Never raises."""
         action = self._action(session, tool, args)
         try:
             run_id = self._run(session)
             return SessionVerdict(decision=self._settle(run_id, action, ok=ok, output=output))
         except Exception as error:  # noqa: BLE001 - closed on failure
             return SessionVerdict(decision=failed(action, f"{type(error).__name__}: {error}"))
+
+    def define(self, session: Session, tool: str, text: str) -> Decision:
+        """Judge what a tool says of itself; what is not allowed is recorded. Never raises."""
+        action = replace(self._action(session, tool, {"text": text}), kind=Surface.TOOL_DEFINITION)
+        try:
+            decision = self._means.gate.judge(action, self._means.scope()).decision
+            if decision.verdict is not Verdict.ALLOW:
+                self.note(session, "tool_definition.judged", facts_of(action, decision))
+        except Exception as error:  # noqa: BLE001 - closed on failure
+            return failed(action, f"{type(error).__name__}: {error}")
+        return decision
+
+    def note(self, session: Session, kind: str, data: Mapping[str, Any]) -> None:
+        """Record something that has happened in the session besides its calls."""
+        run_id = self._run(session)
+        with self._means.database.write() as conn:
+            self._means.ledger.append(conn, run_id, kind, data, actor=session.agent)
 
     def take_in(self, calls: Sequence[Spooled]) -> None:
         """Record what was judged before the store was open."""
@@ -187,14 +206,14 @@ class Sessions:
         kind = _KINDS[verdict]
         self._means.ledger.append(conn, run_id, kind, facts, actor=agent, once=once)
 
-    def _settle(self, run_id: str, action: Action, *, ok: bool, output: str) -> Decision:
+    def _settle(self, run_id: str, action: Action, *, ok: bool | None, output: str) -> Decision:
         scope = self._means.scope(str(self._means.settings.project))
         reading = self._means.gate.judge(action, scope).reading
         decision, labels = self._means.gate.judge_result(action, reading, scope, output)
         with self._means.database.write() as conn:
             history = after_call(_history(conn, run_id), action, reading, output, labels)
             rows.save_history(conn, run_id, rows.text_of(history))
-            state = EffectState.DONE if ok else EffectState.FAILED
+            state = EffectState.UNKNOWN if ok is None else EffectState.DONE if ok else EffectState.FAILED
             open_ones = rows.effects_of(conn, run_id, states=(EffectState.INTENDED,))
             effect = next((one for one in open_ones if one.action_digest == action.digest), None)
             if effect is not None:

@@ -27,15 +27,22 @@ _LAST = 600
 
 
 async def run_command(
-    command: Sequence[str], *, cwd: Path, project: Path, at_most: timedelta, contain: Contain | None = None
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    project: Path,
+    at_most: timedelta,
+    contain: Contain | None = None,
+    passed: Sequence[str] = (),
 ) -> tuple[bool, str]:
     """Run a command to its end; (whether it succeeded, the redacted end of its output). Never raises for the command's sake.
 
     ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
     At the time-out the whole process group is killed. With ``contain`` it runs inside this machine's sandbox.
+    ``passed`` names environment variables that it gets besides the harmless ones.
     """
     argv: Sequence[str] = filled(command, project=project, workspace=cwd)
-    environment: Mapping[str, str] = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment: Mapping[str, str] = {name: os.environ[name] for name in (*_ENVIRONMENT, *passed) if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         try:
             if contain is not None:

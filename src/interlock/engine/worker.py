@@ -18,11 +18,12 @@ import sqlalchemy as sa
 
 from interlock.engine.alive import born, host, is_dead
 from interlock.engine.attempt import AttemptLine, Lost, Switch
-from interlock.engine.durable import Body
+from interlock.engine.durable import Body, own_queue, place_queue
 from interlock.engine.means import Means
 from interlock.engine.run import RunLine
 from interlock.errors import StoreError
 from interlock.model.ids import new_id
+from interlock.reading.statements import warm
 from interlock.store import queue, rows
 from interlock.store.database import micros
 
@@ -60,23 +61,25 @@ class Worker:
             threading.Thread(target=self._guard, name="interlock-guard", daemon=True),
         ]
         self._place = place_of(means.settings.project, means.settings.worker.place)
+        self._warming = threading.Thread(target=warm, name="interlock-warm", daemon=True)
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = self._looked = self._nudged = uptime()
         self._missed_something = True  # whatever came before this process
 
     def start(self) -> None:
-        """Begin to execute, and take over what dead workers have left."""
+        """Begin to execute, and take over what dead workers have left. The lease comes first: without it nobody would."""
+        self._beat()
         self._means.durable.launch(
             self._means.worker_id,
             run=self._kept(RunLine(self._means)),
             attempt=self._kept(AttemptLine(self._means, self._switches)),
             place=self._place if self._shared else "",
         )
-        self._beat()
         self.take_over()
         for loop in self._loops:
             loop.start()
+        self._warming.start()
 
     def drain(self, at_most: float, hurry: threading.Event) -> None:
         """Take nothing new and let the agents at work finish, for ``at_most`` seconds or until ``hurry``."""
@@ -100,6 +103,8 @@ class Worker:
         for loop in self._loops:
             if loop.is_alive():
                 loop.join()
+        if self._warming.is_alive():  # a thread that loads libraries must not be met by the end of the interpreter
+            self._warming.join()
         self._means.durable.shut_down()
         with contextlib.suppress(StoreError), self._means.database.write() as conn:
             queue.beat(conn, self._row(0))
@@ -263,7 +268,7 @@ class Worker:
     def _row(self, lease_until: int) -> queue.WorkerRow:
         return queue.WorkerRow(
             id=self._means.worker_id, host=host(), pid=os.getpid(), born=born(os.getpid()), place=self._place,
-            queue=self._means.durable.heir_queue, lease_until=lease_until, heir="",
+            queue=place_queue(self._place) if self._shared else own_queue(self._means.worker_id), lease_until=lease_until, heir="",
         )  # fmt: skip
 
 

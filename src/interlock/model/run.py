@@ -185,6 +185,8 @@ class Effect:
     state: EffectState = EffectState.INTENDED
     idempotent: bool = False
     compensation: Compensation | None = None
+    snapshot: str = ""
+    """The attempt's files before the call, under the name that its workspaces know; empty when it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,8 +53,8 @@ def poisoned(text: str, of: SpanKind) -> list[Finding]:
 
 
 def is_listed(text: str) -> bool:
-    """Whether ``text`` has the form in which tools are listed: ``some_name: what it does``."""
-    return _LISTED.search(text) is not None
+    """Whether ``text`` has a form in which tools are listed: ``some_name: what it does``, or as MCP does in JSON."""
+    return '"inputSchema"' in text or _LISTED.search(text) is not None
 
 
 def _finding(kind: str, severity: RiskLevel, match: Any, reason: str, of: SpanKind) -> Finding:

@@ -69,7 +69,7 @@ class _Pattern:
     weight: int
     at: str
     what: str
-    of: re.Pattern[str]
+    of: Any
 
 
 def signals(text: str, at: str) -> list[Signal]:
@@ -217,7 +217,7 @@ def _patterns(at: str) -> tuple[tuple[_Pattern, ...], Any]:
             row["weight"],
             row["at"],
             row["what"],
-            re.compile(row["of"].replace("@", _START).replace("~", _LITTLE)),
+            re2.compile(row["of"].replace("@", _START).replace("~", _LITTLE)),
         )
         for row in _lexicon()["signals"]
         if at in row["at"]

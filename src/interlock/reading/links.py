@@ -26,6 +26,7 @@ _COMMENT = re2.compile(r"(?s)<!--(.+?)-->|\[//\]:\s*#\s*[(\"'](.+?)[)\"']|/\*(.+
 _UNSEEN = re2.compile(
     r"(?is)<(?:span|div|p|font|td|a|b|i|h\d|section|pre|code|label)\b[^>]{0,300}(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*[01](?:px|pt|em|rem|%)?\s*[;\"']|opacity\s*:\s*0(?:\.0+)?\s*[;\"']|color\s*:\s*(?:white|#fff(?:fff)?|transparent)|left\s*:\s*-\d{3,}|\bhidden\b|aria-hidden\s*=\s*[\"']true)[^>]{0,300}>([^<]{8,})"
 )
+_MOST_UNSEEN = 200
 _LONG_VALUE = 24
 _DENSE = 3.6  # bits a character: encoded data; words have less at this length
 
@@ -63,10 +64,16 @@ def ways_out(text: str) -> list[Finding]:
 
 
 def unseen(text: str) -> Iterator[tuple[str, str, int, int]]:
-    """``(kind, text, start, end)`` of comments and invisible elements in HTML and Markdown."""
+    """``(kind, text, start, end)`` of comments and invisible elements in HTML and Markdown.
+
+    After the first ``_MOST_UNSEEN`` of a kind the rest comes as one: thousands of them are not a page, but an attack.
+    """
     if "<" in text or "/*" in text or "]:" in text:
         for kind, pattern in (("comment", _COMMENT), ("style", _UNSEEN)):
-            for match in pattern.finditer(text):
+            for count, match in enumerate(pattern.finditer(text)):
+                if count == _MOST_UNSEEN:
+                    yield kind, text[match.start() :], match.start(), len(text)
+                    break
                 group = next(place for place in range(1, match.re.groups + 1) if match[place] is not None)
                 yield kind, match[group], match.start(group), match.end(group)
 

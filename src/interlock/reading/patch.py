@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
+
+import re2
 
 from interlock.model.action import Finding, Reading, Scope
 from interlock.model.risk import RiskLevel
 from interlock.reading import patch_rules as rules
+from interlock.reading.normal import encodable, normalise
+from interlock.reading.patch_rules import linear
 from interlock.reading.path_places import MANIFEST
 from interlock.reading.paths import read_path
-from interlock.reading.sql import read_sql
+from interlock.reading.statements import read_sql
 from interlock.reading.unified import FileChange, parse_patch
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
@@ -24,6 +29,7 @@ LONGEST = 4_000_000
 """Characters of a whole change; a longer one is blocked."""
 LONGEST_FILE = 400_000
 """Characters of one file's changed lines that are read; the rest asks a person."""
+_LONGEST_PATH = 4096
 HUGE = 3_000
 """Changed lines after which nobody reviews well; noted."""
 
@@ -87,7 +93,7 @@ def _read_file(change: FileChange, scope: Scope, secrets: Secrets | None, taken_
         place = read_path(path, scope, write=True)
         found += place.findings
         paths += place.paths
-    low = change.path.lower()
+    low = change.path[-_LONGEST_PATH:].lower()
     found += _about_the_file(change, low, scope)
     added, removed = "\n".join(change.added), "\n".join(change.removed)
     if len(added) + len(removed) > LONGEST_FILE and not rules.GENERATED_FILES.search(low):
@@ -96,6 +102,7 @@ def _read_file(change: FileChange, scope: Scope, secrets: Secrets | None, taken_
     if secrets is not None and added:
         found += secrets(added)
     found += _hidden(added, change.path)
+    added, removed = _plain(added), _plain(removed)
     if not rules.PROSE_FILES.search(low) and not rules.GENERATED_FILES.search(low):
         found += _added(added, low)
         if not change.deleted:
@@ -103,6 +110,11 @@ def _read_file(change: FileChange, scope: Scope, secrets: Secrets | None, taken_
             found += _numbers(change)
             found += _always_yes(change)
     return Reading(findings=tuple(found), paths=paths)
+
+
+def _plain(text: str) -> str:
+    """``text`` as a reader's eye takes it: a word of look-alike letters is the word."""
+    return normalise(encodable(text))
 
 
 def _about_the_file(change: FileChange, low: str, scope: Scope) -> list[Finding]:
@@ -153,14 +165,10 @@ def _added(text: str, low: str) -> list[Finding]:
     code = _code(text)
     in_tests = rules.TEST_FILES.search(low) is not None
     for rule in rules.ADDED:
-        if rule.files is not None and not rule.files.search(low):
-            continue
-        if text.isascii() and rule.quick.search(text) is None:
-            continue
-        match = rule.pattern.search(text if rule.kind == "patch.check.silenced" else code)
-        if match is not None:
+        searched = text if rule.kind == "patch.check.silenced" else code
+        if searched and rule.concerns(low) and (match := rule.pattern.search(searched)) is not None:
             severity = MEDIUM if in_tests and rule.severity is HIGH else rule.severity
-            found.append(_finding(rule.kind, severity, _line(code, match), rule.reason))
+            found.append(_finding(rule.kind, severity, _line(searched, match), rule.reason))
     if low.endswith(".sql") and code.strip():
         for finding in read_sql(code).findings:
             if finding.severity >= HIGH and not finding.kind.startswith(
@@ -176,9 +184,7 @@ def _removed(removed: str, added: str, low: str, taken_in: Counter[str]) -> list
     found = []
     gone, come = _code(removed), _code(added)
     for rule in rules.REMOVED:
-        if rule.files is not None and not rule.files.search(low):
-            continue
-        if removed.isascii() and rule.quick.search(removed) is None:
+        if not gone or not rule.concerns(low):
             continue
         lost = Counter(match.group().lower() for match in rule.pattern.finditer(gone))
         lost.subtract(Counter(match.group().lower() for match in rule.pattern.finditer(come)))
@@ -195,12 +201,16 @@ def _removed(removed: str, added: str, low: str, taken_in: Counter[str]) -> list
 _IMPORT = re.compile(r"(?:from\s+\S+\s+)?import\b|(?:const|let|var)\s.*\brequire\(|use\s|#include\b|using\s")
 
 
-def _first_use(pattern: re.Pattern[str], text: str, words: list[str]) -> str:
+def _first_use(pattern: Any, text: str, words: list[str]) -> str:
     """The first line with a lost word that is no import: an import alone guards nothing."""
+    done = 0
     for match in pattern.finditer(text):
+        if match.start() < done or match.group().lower() not in words:
+            continue
         line = _line(text, match)
-        if match.group().lower() in words and not _IMPORT.match(line):
+        if not _IMPORT.match(line):
             return line
+        done = (text.find("\n", match.end()) + 1) or len(text)  # the same line again says the same
     return ""
 
 
@@ -224,22 +234,23 @@ def _numbers(change: FileChange) -> list[Finding]:
             continue
         fell = any(n < o for o, n in zip(old, new, strict=True))
         rose = any(n > o for o, n in zip(old, new, strict=True))
-        if (fell and rules.LOWERED.search(line)) or (rose and rules.RAISED.search(line)):
+        if (fell and linear(rules.LOWERED).search(line)) or (rose and linear(rules.RAISED).search(line)):
             found.append(_finding("patch.limit.weakened", HIGH, line, "makes a limit laxer that keeps attackers out"))
     return found
+
+
+_DEFINES = r"\b(?:def|function|func|fn|public|private|const|async|static)\b|=>"
+_SAYS_YES = re2.compile(r"(?:\breturn|=>)\s*(?:true|True|1|nil|next\(\))\s*[;})]*\s*$")
 
 
 def _always_yes(change: FileChange) -> list[Finding]:
     """An added ``return True`` right below a function that decides who may do what."""
     added = {line.strip() for line in change.added}
     for place, line in enumerate(change.around):
-        if not rules.YES_FUNCTIONS.search(line) or not re.search(
-            r"\b(?:def|function|func|fn|public|private|const|async|static)\b|=>", line
-        ):
+        if not linear(rules.YES_FUNCTIONS).search(line) or not linear(_DEFINES).search(line):
             continue
         for following in change.around[place : place + 3]:
-            says = re.search(r"(?:\breturn|=>)\s*(?:true|True|1|nil|next\(\))\s*[;})]*\s*$", following)
-            if says and following.strip() in added:
+            if _SAYS_YES.search(following) and following.strip() in added:
                 return [_finding("patch.auth.bypass", HIGH, following, "makes a check always say yes")]
     return []
 
@@ -254,7 +265,7 @@ def _hidden(text: str, path: str) -> list[Finding]:
     return []
 
 
-def _line(text: str, match: re.Match[str]) -> str:
+def _line(text: str, match: Any) -> str:
     begin = text.rfind("\n", 0, match.start()) + 1
     end = text.find("\n", match.end())
     return text[begin : end if end >= 0 else len(text)].strip()

@@ -1,7 +1,7 @@
 """What to look for in changed lines, as data. Read by the patch reader.
 
 ``ADDED`` rules fire on lines that come in, ``REMOVED`` rules when a file loses more of a word than it gets back. Patterns are
-linear (no nested repetition) and ignore case. Sources: CWE-295 (certificates), CWE-306/862 (missing authentication and
+RE2's, so that no text makes them slow, and ignore case. Sources: CWE-295 (certificates), CWE-306/862 (missing authentication and
 authorisation), CWE-352, CWE-521 (passwords), CWE-778 (logging), CWE-94/78 (code and commands), the documentation of the
 frameworks named, OpenSSF Scorecard's checks for workflows, the CIS benchmarks for Docker and Kubernetes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import re2
@@ -26,31 +27,31 @@ class LineRule:
     kind: str
     severity: RiskLevel
     reason: str
-    pattern: re.Pattern[str]
-    quick: Any
-    """RE2's linear matcher for the same words without their surroundings: when it finds nothing, nothing is there."""
-    files: re.Pattern[str] | None = None
-    """Only files whose lower-case path this finds; None for all code."""
+    source: str
+    files: str = ""
+    """Only files whose lower-case path this finds; empty for all code."""
+
+    @property
+    def pattern(self) -> Any:
+        """The pattern, compiled when first used: most calls of a gate change no file."""
+        return linear(self.source)
+
+    def concerns(self, low: str) -> bool:
+        """Whether the rule is about the file of that lower-case path."""
+        return not self.files or linear(self.files).search(low) is not None
 
 
-_SURROUNDINGS = re.compile(r"\(\?<?[!=][^()]*\)")
-"""Look-ahead and look-behind, which RE2 does not have; they only ever narrow a match."""
-
-
-def _rule(kind: str, severity: RiskLevel, reason: str, *patterns: str, files: str = "") -> LineRule:
-    whole = "|".join(patterns)
+@cache
+def linear(source: str) -> Any:
+    """RE2's pattern of that source: linear in any text; ignores case, ``^`` and ``$`` at each line."""
     options = re2.Options()
     options.log_errors = False
     options.case_sensitive = False
-    options.one_line = False
-    return LineRule(
-        quick=re2.compile("(?m)" + _SURROUNDINGS.sub("", whole), options),
-        kind=kind,
-        severity=severity,
-        reason=reason,
-        pattern=re.compile(whole, re.IGNORECASE | re.MULTILINE),
-        files=re.compile(files) if files else None,
-    )
+    return re2.compile(f"(?m){source}", options)
+
+
+def _rule(kind: str, severity: RiskLevel, reason: str, *patterns: str, files: str = "") -> LineRule:
+    return LineRule(kind=kind, severity=severity, reason=reason, source="|".join(patterns), files=files)
 
 
 CI_FILES = (
@@ -160,14 +161,14 @@ ADDED = (
         "patch.exfiltration",
         HIGH,
         "sends the environment or credentials to another machine",
-        r"(?:requests\.(?:post|put|get)|urlopen|fetch|axios(?:\.\w+)?|http\.\w+|curl)\b[^\n]{0,200}(?:dict\(os\.environ|os\.environ\)|os\.environ\b(?![.\[])|JSON\.stringify\(process\.env|\$\(env\)|"
+        r"(?:requests\.(?:post|put|get)|urlopen|fetch|axios(?:\.\w+)?|http\.\w+|curl)\b[^\n]{0,200}(?:dict\(os\.environ|os\.environ\)|os\.environ\b(?:[^.\[]|$)|JSON\.stringify\(process\.env|\$\(env\)|"
         r"\.ssh/|\.aws/credentials|/etc/passwd)",
     ),
     _rule(
         "patch.dependency.install_script",
         HIGH,
         "runs a program whenever the package is installed",
-        r"\"(?:pre|post)?install\"\s*:\s*\"|\"prepare\"\s*:\s*\"(?!husky)",
+        r"\"(?:pre|post)?install\"\s*:\s*\"|\"prepare\"\s*:\s*\"(?:[^h]|h[^u]|hu[^s])",
         files=r"(?:^|/)package\.json$",
     ),
     _rule(
@@ -181,7 +182,7 @@ ADDED = (
         "patch.code.eval",
         MEDIUM,
         "runs text as code",
-        r"(?<![\w.])(?:eval|exec)\s*\(|\bnew\s+Function\s*\(|\bpickle\.loads?\s*\(|\bmarshal\.loads\s*\(|yaml\.(?:unsafe_)?load\s*\((?!.*Safe)|"
+        r"(?:^|[^\w.])(?:eval|exec)\s*\(|\bnew\s+Function\s*\(|\bpickle\.loads?\s*\(|\bmarshal\.loads\s*\(|yaml\.(?:unsafe_)?load\s*\((?:[^S\n]|S+[^Sa\n])*S*$|"
         r"__import__\s*\(|ObjectInputStream\s*\(|\bunserialize\s*\(|dangerouslySetInnerHTML|vm\.runIn\w+\(",
     ),
     _rule(
@@ -264,7 +265,7 @@ REMOVED = (
         "takes a check out of CI",
         r"\b(?:codeql|trivy|snyk|semgrep|bandit|gitleaks|trufflehog|pip-audit|npm\s+audit|yarn\s+audit|cargo\s+audit|govulncheck|grype|dependency-review|sonar\w*|safety\s+check|checkov|tfsec|zizmor|scorecard|"
         r"hadolint|osv-scanner|detect-secrets)\b",
-        r"\b(?:pytest|go\s+test|npm\s+(?:run\s+)?test|cargo\s+test|mvn\s+\w*test|make\s+test|tox(?!\s*:)|jest|ruff\s+check|eslint|mypy|lint)\b",
+        r"\b(?:pytest|go\s+test|npm\s+(?:run\s+)?test|cargo\s+test|mvn\s+\w*test|make\s+test|jest|ruff\s+check|eslint|mypy|lint)\b|\btox(?:[ \t]+[-\w]|[^\w\s:]|\s*$)",
         files=CI_FILES,
     ),
     _rule(
@@ -276,20 +277,11 @@ REMOVED = (
     ),
 )
 
-LOWERED = re.compile(
-    r"(?:min\w*(?:length|len|chars|size)|password\w*(?:length|min\w*)|minlength|bcrypt\w*|rounds|iterations|work_?factor|key_?size|salt\w*|history_?count|approvals?(?:_required|_count)?|required_\w*approv\w*|quorum)",
-    re.IGNORECASE,
-)
+LOWERED = r"(?:min\w*(?:length|len|chars|size)|password\w*(?:length|min\w*)|minlength|bcrypt\w*|rounds|iterations|work_?factor|key_?size|salt\w*|history_?count|approvals?(?:_required|_count)?|required_\w*approv\w*|quorum)"
 """Numbers of this name are safer when larger."""
 
-RAISED = re.compile(
-    r"(?:max_?(?:login_?)?attempts|max_?retries_?login|rate_?limit\w*|lockout_?threshold|requests_?per_\w+|(?:session|token|jwt|access)\w*(?:lifetime|expir\w*|ttl|max_?age)|throttle\w*)",
-    re.IGNORECASE,
-)
+RAISED = r"(?:max_?(?:login_?)?attempts|max_?retries_?login|rate_?limit\w*|lockout_?threshold|requests_?per_\w+|(?:session|token|jwt|access)\w*(?:lifetime|expir\w*|ttl|max_?age)|throttle\w*)"
 """Numbers of this name are safer when smaller."""
 
-YES_FUNCTIONS = re.compile(
-    r"\b(?:is_?authori[sz]ed|is_?authenticated|has_?permission\w*|has_?role|check_?(?:password|permission|auth|access|token|signature)\w*|verify_?\w+|authenticate\w*|authori[sz]e\w*|validate_?(?:token|signature|password|session|csrf)\w*|can_?(?:access|edit|delete|view)\w*|is_?admin)\s*[(=:]",
-    re.IGNORECASE,
-)
+YES_FUNCTIONS = r"\b(?:is_?authori[sz]ed|is_?authenticated|has_?permission\w*|has_?role|check_?(?:password|permission|auth|access|token|signature)\w*|verify_?\w+|authenticate\w*|authori[sz]e\w*|validate_?(?:token|signature|password|session|csrf)\w*|can_?(?:access|edit|delete|view)\w*|is_?admin)\s*[(=:]"
 """Functions that answer who may do what."""

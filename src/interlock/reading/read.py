@@ -23,7 +23,7 @@ from interlock.reading.patch import read_patch
 from interlock.reading.paths import read_path
 from interlock.reading.secrets import find_secrets
 from interlock.reading.shell import read_shell
-from interlock.reading.sql import read_sql
+from interlock.reading.statements import read_sql
 from interlock.reading.text import read_text
 from interlock.reading.tools import Kind, looks_like_path, looks_like_sql, looks_like_url, tool_kind, writes
 

@@ -23,7 +23,7 @@ import yaml
 
 from interlock.model.action import Finding, Span, SpanKind
 from interlock.model.risk import RiskLevel
-from interlock.reading.normal import encodable, normalise_with_offsets
+from interlock.reading.normal import encodable, normalise, normalise_with_offsets
 
 _DEFAULT_ENTROPY = 2.8
 _ROUNDS = 6  # taking one secret out may join what stood around it; the text is read again at most so often
@@ -129,11 +129,13 @@ def _hits(text: str) -> list[_Hit]:
     """Hits in the order of the text, overlapping ones joined into the strongest."""
     hits = list(_scan(text))
     if not text.isascii():
-        plain, offsets = normalise_with_offsets(text)
-        if plain != text:
+        plain = normalise(text)
+        seen = list(_scan(plain)) if plain != text else []
+        if seen:
+            _, offsets = normalise_with_offsets(text)
             hits += [
                 _Hit(offsets[hit.start], offsets[hit.end - 1] + 1, hit.kind, hit.severity, SpanKind.NORMALISED)
-                for hit in _scan(plain)
+                for hit in seen
             ]
     if len(hits) < 2:  # noqa: PLR2004 - nothing to join
         return hits

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -51,6 +51,8 @@ class Places:
     """To be written to: holds ``home`` and ``tmp``, the job and the hand-over. Private, thrown away at the end."""
     gate: Path
     """A unix socket to be connected to."""
+    proxy: Path | None = None
+    """The unix socket of an HTTP proxy, for programs that have no network of their own."""
 
     @property
     def job(self) -> Path:
@@ -65,6 +67,10 @@ class Places:
 
 Wrap = Callable[[Sequence[str], Mapping[str, str], Places], tuple[Sequence[str], Mapping[str, str]]]
 """Puts something (a sandbox) in front of a program: its argument list and whole environment, changed."""
+
+
+Proxy = Callable[[Gate, Path], AbstractAsyncContextManager[object]]
+"""A proxy to the granted hosts, served on a unix socket for as long as it is entered."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,7 +99,7 @@ class CommandRunner:
         ConfigError: when the options make no sense.
     """
 
-    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None) -> None:
+    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None, proxy: Proxy | None = None) -> None:
         for name in options:
             if name not in _OPTIONS:
                 raise ConfigError(
@@ -114,6 +120,7 @@ class CommandRunner:
             )
         self._grace = float(grace)
         self._wrap = wrap
+        self._proxy = proxy
 
     async def run(self, job: Job, gate: Gate) -> AgentResult:
         """Run the program to its end.
@@ -125,7 +132,8 @@ class CommandRunner:
         places = self._make_places(job)
         try:
             places.job.write_bytes(job_file(job))
-            async with GateServer(gate, places.gate) as server:
+            proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
+            async with GateServer(gate, places.gate) as server, proxy:
                 code, printed = await self._to_the_end(job, places)
             return _concluded(code, printed, places, server)
         finally:
@@ -202,6 +210,7 @@ class CommandRunner:
             writes=tuple(job.project / name for name in self._writes),
             scratch=scratch,
             gate=Path(folder) / "gate",
+            proxy=Path(folder) / "proxy" if self._proxy else None,
         )
 
     def _environment(self, places: Places) -> dict[str, str]:

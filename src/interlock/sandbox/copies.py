@@ -92,6 +92,23 @@ class CopyWorkspaces:
         now = self._tree(run_id, self.snapshot(run_id, attempt_id))
         self._materialise(run_id, now, self._tree(run_id, tree), self._place(attempt_id))
 
+    def compare(self, run_id: str, old: str, new: str) -> str:
+        """See :meth:`interlock.ports.UndoableWorkspaces.compare`."""
+        sides = self._tree(run_id, old), self._tree(run_id, new)
+        return write_patch(*sides, self._reader(run_id), binary=False).decode("utf-8", "replace")
+
+    def revert(self, run_id: str, attempt_id: str, *, before: str, after: str, message: str) -> Integration:
+        """Not without git: there is no line of commits to put a change on.
+
+        Raises:
+            WorkspaceError: always.
+        """
+        del before, after, message
+        raise WorkspaceError(
+            f"what {attempt_id} did is in {run_id} already, and without git a single call cannot be taken out again: "
+            "put the project under git, or undo calls while the attempt is at work"
+        )
+
     def diff(self, run_id: str, attempt_id: str) -> str:
         """The attempt's changes so far; binary files are only named."""
         base, now = self._sides(run_id, attempt_id)

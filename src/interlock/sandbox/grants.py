@@ -21,6 +21,7 @@ FACTS = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/fi
          "/proc/version", "/proc/sys/kernel/osrelease", "/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu")  # fmt: skip
 """Where /proc is shared with all processes: nothing of others, whose command lines may hold secrets."""
 LAUNCHER = Path(__file__).with_name("launcher.py")
+FORWARDER = Path(__file__).with_name("forward.py")
 
 _INHERITED = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "NO_COLOR"})
 
@@ -28,7 +29,7 @@ _INHERITED = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "
 def readable_paths(*, network: bool) -> list[Path]:
     """The paths that exist on this machine and may be read by all."""
     settings = [Path("/etc", name) for name in (*SETTINGS, *(NETWORK_SETTINGS if network else ()))]
-    python = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent, LAUNCHER]
+    python = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent, LAUNCHER, FORWARDER]
     return [path for path in (*map(Path, SYSTEM), *settings, *python) if path.exists()]
 
 

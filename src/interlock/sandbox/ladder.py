@@ -19,7 +19,7 @@ from interlock.errors import SandboxError
 from interlock.model.sandbox import Limits, SandboxedCommand, SandboxLevel
 from interlock.ports import Command
 from interlock.sandbox import bubblewrap
-from interlock.sandbox.grants import DEVICES, FACTS, LAUNCHER, environment, readable_paths
+from interlock.sandbox.grants import DEVICES, FACTS, FORWARDER, LAUNCHER, environment, readable_paths
 
 _DENY_TEST = """
 import json, socket, sys
@@ -67,6 +67,7 @@ class Ladder:
         read: Sequence[Path] = (),
         sockets: Sequence[Path] = (),
         network: bool = False,
+        proxy: Path | None = None,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
@@ -82,11 +83,15 @@ class Ladder:
         granted = [*readable_paths(network=network), *(_usable(path) for path in read)]
         named = [_usable(path) for path in sockets]
         landlock = self._level is SandboxLevel.LANDLOCK
+        proxied = proxy is not None and not network and self._level is SandboxLevel.BUBBLEWRAP
+        if proxy is not None and proxied:
+            named.append(_usable(proxy))
+            argv = [sys.executable, "-I", "-S", str(FORWARDER), str(proxy), *argv]
         spec = {
             "rlimits": _rlimits(limits or Limits()),
             "landlock": _landlock_grants(granted, writable, named, network=network) if landlock else None,
             "seccomp": {
-                "inet": network,
+                "inet": network or proxied,  # of a network of its own, which has nothing in it but the forwarder
                 "unix": bool(named) or network,
                 "required": self._level > SandboxLevel.RLIMITS,
             },

@@ -122,6 +122,34 @@ class GitWorkspaces:
             self._shadow(run_id, "read-tree", "--reset", "-u", tree, work_tree=place, index=index)
             (place / self.git.prefix).mkdir(parents=True, exist_ok=True)
 
+    def compare(self, run_id: str, old: str, new: str) -> str:
+        """See :meth:`interlock.ports.UndoableWorkspaces.compare`."""
+        return self._diff(run_id, old, new).decode("utf-8", "replace")
+
+    def revert(self, run_id: str, attempt_id: str, *, before: str, after: str, message: str) -> Integration:
+        """A commit on the run's branch that takes one change out of it; see :class:`~interlock.ports.UndoableWorkspaces`."""
+        with self._run_lock(run_id):
+            head = self._head(run_id)
+            taken = self._integrated(run_id, head).get(attempt_id)
+            if not taken:
+                raise WorkspaceError(f"{attempt_id} has nothing in the branch interlock/{run_id}")
+            author = "Interlock <interlock@localhost>"
+            git = functools.partial(self._commit, author=author, text=message, objects=self._objects(run_id))
+            base = git(after or f"{taken}^{{tree}}", ())
+            ours, theirs = git(f"{head}^{{tree}}", (base,)), git(before, (base,))
+            tree = self._merge_trees(ours, theirs, objects=self._objects(run_id))
+            paths = self._changes(run_id, head, tree)
+            if not paths:
+                raise WorkspaceError("there is nothing of it left to take out of the branch")
+            commit = git(tree, (head,))
+            packed = self.git.run(
+                "pack-objects", "--revs", "--stdout", "-q", stdin=f"{commit}\n^{head}\n".encode(),
+                objects=self._objects(run_id),
+            )  # fmt: skip
+            self.git.run("unpack-objects", "-q", stdin=packed)
+            self._advance(run_id, head, commit)
+            return Integration(changed=self._shown(paths), commit=commit)
+
     def diff(self, run_id: str, attempt_id: str) -> str:
         """The attempt's changes so far; binary files are only named."""
         base = self._attempt(run_id, attempt_id)["base"]
@@ -201,9 +229,11 @@ class GitWorkspaces:
             for file in sorted((self.state / "attempts").glob("*.json")):
                 if (read_record(file) or {}).get("run") == run_id:
                     self._throw_away(file.stem)
-            remove_tree(self.state / "objects" / run_id)
             record = read_record(self._run_file(run_id))
-            if keep or record is None:
+            if keep and record is not None:
+                return  # with its snapshots: single calls can still be taken out of the branch
+            remove_tree(self.state / "objects" / run_id)
+            if record is None:
                 return
             ref, head = self._ref(run_id), self.git.resolve(self._ref(run_id))
             used = any(tree.get("branch") == ref for tree in self.git.work_trees())
@@ -287,18 +317,32 @@ class GitWorkspaces:
                 found[attempt] = commit
         return found
 
-    def _commit(self, tree: str, parents: tuple[str, ...], author: str, text: str) -> str:
+    def _commit(
+        self, tree: str, parents: tuple[str, ...], author: str, text: str, *, objects: Path | None = None
+    ) -> str:
         name, mail = _identity(author)
         env = {**_COMMITTER, "GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail}
         options = [option for parent in parents for option in ("-p", parent)]
         data = text.encode("utf-8", "replace")
-        return self.git.run("commit-tree", tree, *options, "-F", "-", stdin=data, env=env).decode().strip()
+        return (
+            self.git.run("commit-tree", tree, *options, "-F", "-", stdin=data, env=env, objects=objects)
+            .decode()
+            .strip()
+        )
 
-    def _merge_trees(self, ours: str, theirs: str) -> str:
+    def _merge_trees(self, ours: str, theirs: str, *, objects: Path | None = None) -> str:
         """The tree of a three-way merge; conflicts name their paths."""
         try:
             said = self.git.run(
-                "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, accept=(0, 1)
+                "merge-tree",
+                "--write-tree",
+                "-z",
+                "--name-only",
+                "--no-messages",
+                ours,
+                theirs,
+                accept=(0, 1),
+                objects=objects,
             )
         except GitError as error:
             raise WorkspaceError(f"the changes could not be merged: {error}") from error
@@ -388,9 +432,13 @@ class GitWorkspaces:
     # looking at changes
 
     def _shadow(self, run_id: str, *args: str, work_tree: Path | None = None, index: Path | None = None) -> bytes:
+        return self.git.run(*args, work_tree=work_tree, index=index, objects=self._objects(run_id))
+
+    def _objects(self, run_id: str) -> Path:
+        """Where the objects of the run's snapshots are, apart from the user's repository."""
         objects = self.state / "objects" / _checked(run_id)
         objects.mkdir(parents=True, exist_ok=True)
-        return self.git.run(*args, work_tree=work_tree, index=index, objects=objects)
+        return objects
 
     def _changes(self, run_id: str, old: str, new: str) -> list[bytes]:
         said = self._shadow(run_id, "diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new)

@@ -65,12 +65,26 @@ def find_run_by_key(conn: sa.Connection, idempotency_key: str) -> Run | None:
     return noun_of(Run, row) if row else None
 
 
-def list_runs(conn: sa.Connection, *, states: Sequence[RunState] = (), limit: int = 50) -> list[Run]:
-    """Runs, newest first."""
+def list_runs(
+    conn: sa.Connection, *, states: Sequence[RunState] = (), before: Run | None = None, limit: int = 50
+) -> list[Run]:
+    """Runs, newest first, those submitted before the run ``before``."""
     query = sa.select(t.runs.c.run).order_by(t.runs.c.submitted_at.desc(), t.runs.c.id.desc()).limit(limit)
     if states:
         query = query.where(t.runs.c.state.in_(states))
+    if before is not None:
+        at = micros(before.submitted_at)
+        query = query.where((t.runs.c.submitted_at < at) | ((t.runs.c.submitted_at == at) & (t.runs.c.id < before.id)))
     return [noun_of(Run, row) for row in conn.execute(query).scalars()]
+
+
+def count_runs(conn: sa.Connection) -> dict[str, int]:
+    """How many runs there are, by state, and by outcome for those that have ended."""
+    query = sa.select(t.runs.c.state, t.runs.c.outcome, sa.func.count()).group_by(t.runs.c.state, t.runs.c.outcome)
+    found: dict[str, int] = {}
+    for state, outcome, count in conn.execute(query):
+        found[outcome or state] = found.get(outcome or state, 0) + count
+    return found
 
 
 def matching_run_ids(conn: sa.Connection, prefix: str) -> list[str]:
@@ -212,8 +226,8 @@ def list_breakers(conn: sa.Connection) -> list[Breaker]:
 # Effects
 
 
-def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None:
-    """Store an intent."""
+def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool, action: str = "") -> None:
+    """Store an intent, with the redacted action for replays."""
     conn.execute(
         t.effects.insert().values(
             id=effect.id,
@@ -223,6 +237,7 @@ def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool) -> None
             state=effect.state,
             outside=outside,
             effect=text_of(effect),
+            action=action,
         )
     )
 
@@ -257,6 +272,14 @@ def effects_of(
     if outside_only:
         query = query.where(t.effects.c.outside.is_(True))
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
+def recorded_actions(conn: sa.Connection, *, run_id: str = "") -> list[str]:
+    """The redacted actions of all effects, or of one run's, as JSON texts, oldest first."""
+    query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
+    if run_id:
+        query = query.where(t.effects.c.run_id == run_id)
+    return list(conn.execute(query).scalars())
 
 
 def next_effect_number(conn: sa.Connection, run_id: str) -> int:

@@ -25,7 +25,8 @@ runs = sa.Table(
     sa.Column("idempotency_key", sa.Text, unique=True),
     sa.Column("submitted_at", sa.BigInteger, nullable=False),
 )
-sa.Index("il_run_state", runs.c.state)
+sa.Index("il_run_state", runs.c.state, runs.c.outcome)
+sa.Index("il_run_submitted", runs.c.submitted_at, runs.c.id)
 
 attempts = sa.Table(
     "il_attempt",
@@ -153,6 +154,18 @@ approvals = sa.Table(
 )
 sa.Index("il_approval_digest", approvals.c.run_id, approvals.c.digest)
 sa.Index("il_approval_state", approvals.c.state)
+
+tokens = sa.Table(
+    "il_token",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, unique=True, comment="SHA-256 of the secret, which nobody keeps"),
+    sa.Column("parent", sa.Text, nullable=False, server_default="", comment="the token a session was opened with"),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger, comment="revoked, or a link used"),
+)
+sa.Index("il_token_parent", tokens.c.parent)
 
 ledger = sa.Table(
     "il_ledger",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from fnmatch import fnmatchcase
 
+from interlock.model.action import Scope
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
 from interlock.reading.shell.machine import Machine
@@ -65,11 +67,22 @@ def interpreter(machine: Machine, call: Call) -> str | None:
     return None
 
 
+_ANYBODYS = ("/tmp", "/dev/shm", "/var/tmp", "http")  # noqa: S108 - a reading, not a use
+
+
+def _ours(path: str, scope: Scope) -> bool:
+    """Whether a path belongs to the workspace or to what the project grants, wherever on the machine that is."""
+    if ".." in path.split("/"):
+        return False
+    inside = bool(scope.workspace) and path.startswith(scope.workspace.rstrip("/") + "/")
+    return inside or any(fnmatchcase(path, glob) for glob in scope.granted)
+
+
 def _script(machine: Machine, call: Call, path: str) -> None:
     content = machine.files.get(path, holes.OUTPUT) if path.startswith("/dev/fd/") else machine.written(path)
     if content is not None:
         judge_code(machine, call, content)
-    elif path.startswith(("/tmp", "/dev/shm", "/var/tmp", "http")):  # noqa: S108 - a reading, not a use
+    elif path.startswith(_ANYBODYS) and not _ours(path, machine.scope):
         machine.report(
             "shell.opaque.script", RiskLevel.HIGH, call.text, "A script from a place that anybody writes to."
         )
@@ -134,7 +147,7 @@ def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     patterns = machine.rules.patterns
     for match in patterns["code_commands"].finditer(text):
         _command(machine, call, next((group for group in match.groups() if group), ""))
-    rest = patterns["code_commands"].sub("", text)
+    rest = patterns["code_commands"].without(text)
     for name, kind, reason in (
         ("code_delete", "shell.code.delete", "The code would delete files."),
         ("code_network", "shell.code.network", "The code would talk to other machines."),
@@ -144,10 +157,11 @@ def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     ):
         if patterns[name].search(rest):
             machine.report(kind, RiskLevel.HIGH, call.text, reason)
+    writes = patterns["code_writes"].search(text) is not None
     for match in patterns["code_paths"].finditer(text):
-        path = match[2]
+        path = match[1]
         judge_read(machine, path, call.text)
-        if patterns["code_writes"].search(text):
+        if writes:
             judge_write(machine, path, call.text)
 
 

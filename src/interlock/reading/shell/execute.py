@@ -7,6 +7,7 @@ import shlex
 from functools import lru_cache
 
 from interlock.model.risk import RiskLevel
+from interlock.reading.linear import Linear
 from interlock.reading.shell import holes, network, programs
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
@@ -18,7 +19,7 @@ _VERSIONED = re.compile(
 )
 _EXEC_FLAG = re.compile(r"^(?:-c|-e|-x|-S|--?(?:exec|eval|command|cmd|run|shell|script|execute|call)(?:-?\w*)?)$")
 _KEYWORDS = frozenset({"!", "then", "do", "else", "elif", "{", "if", "while", "until"})
-_ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_ARITHMETIC = Linear(r"\w\[[^\]]*(?:\$\(|`)")
 _COUNTS = frozenset({"let", "test", "read", "printf", "unset", "declare", "typeset", "export"})
 _HELP = frozenset({"--help", "--version"})
 _FLAG_VERB = re.compile(

@@ -7,7 +7,16 @@ import re
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
 from interlock.reading.shell.machine import Machine
-from interlock.reading.shell.places import Place, everywhere, judge_delete, judge_read, judge_write, place_of, resolve
+from interlock.reading.shell.places import (
+    Place,
+    everywhere,
+    judge_delete,
+    judge_read,
+    judge_write,
+    place_of,
+    resolve,
+    seen_at,
+)
 from interlock.reading.shell.registry import handles
 from interlock.reading.shell.rules import has_flag
 from interlock.reading.shell.state import Call
@@ -37,13 +46,7 @@ def find(machine: Machine, call: Call) -> str:
         if arg in _FIND_RUNS or (call.name != "find" and arg in {"-x", "-X", "--exec", "--exec-batch"}):
             _for_each(machine, call, args[place + 1 :], starts)
         elif arg == "-delete":
-            level = RiskLevel.HIGH
-            if any(
-                place_of(path) not in {Place.INSIDE, Place.TEMPORARY, Place.WORKSPACE_ROOT}
-                for start in starts
-                for path in everywhere(machine, start)
-            ):
-                level = RiskLevel.CRITICAL
+            level = RiskLevel.CRITICAL if _leaves_workspace(machine, starts) else RiskLevel.HIGH
             machine.report("shell.delete.found", level, call.text, "Every file that is found would be deleted.")
         elif arg in {"-fprint", "-fprint0", "-fprintf", "-fls"} and place + 1 < len(args):
             judge_write(machine, args[place + 1], call.text)
@@ -78,8 +81,18 @@ def _for_each(machine: Machine, call: Call, rest: list[str], starts: list[str]) 
     for path in found:
         machine.execute([arg.replace("{}", path) for arg in inner], None)
     machine.wrapped -= 1
-    if "rm" in machine.seen.programs and any(has in inner for has in ("-rf", "-fr", "-r", "-R", "--recursive")):
+    if inner[0].rpartition("/")[2] in {"rm", "unlink", "shred"} and _leaves_workspace(machine, starts):
+        machine.report(
+            "shell.delete.found", RiskLevel.CRITICAL, call.text, "Every file that is found would be deleted."
+        )
+    elif "rm" in machine.seen.programs and any(has in inner for has in ("-rf", "-fr", "-r", "-R", "--recursive")):
         machine.report("shell.delete.found", RiskLevel.HIGH, call.text, "Everything that is found would be deleted.")
+
+
+def _leaves_workspace(machine: Machine, starts: list[str]) -> bool:
+    """Whether a search that begins there sees more than the workspace, temporary files and what is granted."""
+    inside = {Place.INSIDE, Place.TEMPORARY, Place.WORKSPACE_ROOT}
+    return any(seen_at(machine, path) not in inside for start in starts for path in everywhere(machine, start))
 
 
 @handles("mv")

@@ -15,6 +15,7 @@ from tree_sitter import Language, Node, Parser
 
 from interlock.model.action import Scope, Span
 from interlock.model.risk import RiskLevel
+from interlock.reading.linear import Linear
 from interlock.reading.shell import holes, words
 from interlock.reading.shell.state import MAX_BYTES, Function, SqlReader, State, TooMuchError
 
@@ -30,7 +31,7 @@ _REFERENCE = re.compile(r"\$\{?[!#]?([A-Za-z_]\w*|[0-9@*])")
 _POSITIONAL = frozenset("123456789@*")
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _BACKWARDS = re.compile(r"(?:^|[\s\\/])\.{2,}\\[\\./\w]\S*")
-_ARITHMETIC = re.compile(r"\w\[[^\]]*(?:\$\(|`)")
+_ARITHMETIC = Linear(r"\w\[[^\]]*(?:\$\(|`)")
 _BEFORE_COMMENT = frozenset({b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"})
 _GLOB = re.compile(r"[*?\[]")
 

@@ -90,6 +90,17 @@ def everywhere(machine: Machine, path: str) -> Iterator[str]:
         yield resolve(path, directory, machine.scope.workspace)
 
 
+def seen_at(machine: Machine, path: str) -> Place:
+    """The place of a resolved path, where what the project grants outside of the workspace counts as inside of it."""
+    place = place_of(path)
+    granted = machine.scope.granted
+    if not granted or place in {Place.NOWHERE, Place.INSIDE, Place.UNKNOWN, Place.WORKSPACE_ROOT}:
+        return place
+    if holes.open_in(path) or ".." in path.split("/"):
+        return place
+    return Place.INSIDE if any(fnmatchcase(path, glob) for glob in granted) else place
+
+
 def built(machine: Machine, path: str) -> bool:
     """Whether the path lies in something that a build makes again."""
     names = machine.rules.sets["build_dirs"]
@@ -138,6 +149,11 @@ def judge_delete(machine: Machine, path: str, evidence: str, *, recursive: bool)
         if place is Place.NOWHERE:
             continue
         level, reason = (_RECURSIVE if recursive else _SINGLE)[place]
+        if seen_at(machine, found) is not place:
+            level, reason = (
+                RiskLevel.HIGH,
+                "What the project lends its agents would be deleted: no workspace holds a copy.",
+            )
         if place is Place.INSIDE and built(machine, found) and not holes.open_in(found):
             level, reason = RiskLevel.MEDIUM, "A build's output would be deleted."
         elif place in {Place.TEMPORARY, Place.INSIDE} and holes.open_in(found):
@@ -159,7 +175,7 @@ def judge_write(machine: Machine, path: str, evidence: str, *, content: str = ""
         if found.startswith(("/dev/tcp/", "/dev/udp/")):
             _socket(machine, found, evidence, content)
             continue
-        place = place_of(found)
+        place = seen_at(machine, found)
         if place is Place.NOWHERE or found.startswith("/dev/fd/"):
             continue
         machine.seen.paths[holes.shown(found)] = None

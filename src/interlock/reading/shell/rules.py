@@ -8,7 +8,6 @@ everything else is an exact argument. ``unless`` never abbreviates: what excuses
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 
 from interlock.errors import ConfigError
 from interlock.model.risk import RiskLevel
+from interlock.reading.linear import Linear
 
 _KEYS = frozenset({"on", "any", "all", "unless", "more", "kind", "level", "why"})
 _MIN_ABBREVIATION = 5
@@ -86,10 +86,10 @@ class Rules:
     programs: Mapping[str, Book]
     options: Mapping[str, Options]
     sets: Mapping[str, frozenset[str]]
-    patterns: Mapping[str, re.Pattern[str]]
+    patterns: Mapping[str, Linear]
     carried: Mapping[str, tuple[str, ...]]
     """Program → options whose value is a shell command."""
-    escapes: Mapping[str, re.Pattern[str]]
+    escapes: Mapping[str, Linear]
     """Program → a pattern whose group 1 is a shell command inside an argument."""
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -187,8 +187,8 @@ def _short(flag: str, given: str, valued: frozenset[str]) -> bool:
 
 
 @cache
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+def _regex(pattern: str) -> Linear:
+    return Linear(pattern)
 
 
 def _argument(pattern: str, form: Shape, options: Options) -> bool:
@@ -215,7 +215,7 @@ def load() -> Rules:
     """The shipped rules.
 
     Raises:
-        ConfigError: for an unknown key, level, or a pattern that does not compile, naming the file and the rule.
+        ConfigError: for an unknown key or level, naming the file and the rule.
     """
     folder = resources.files("interlock.reading").joinpath("rules").joinpath("shell")
     programs: dict[str, list[Rule]] = {}
@@ -241,9 +241,9 @@ def load() -> Rules:
         programs={name: Book.of(rules) for name, rules in programs.items()},
         options=options,
         sets={name: frozenset(value.split()) for name, value in data["sets"].items()},
-        patterns={name: _compiled(value, name) for name, value in data["patterns"].items()},
+        patterns={name: _compiled(value) for name, value in data["patterns"].items()},
         carried={one: tuple(value.split()) for name, value in data["carried"].items() for one in name.split("|")},
-        escapes={one: _compiled(value, name) for name, value in data["escapes"].items() for one in name.split("|")},
+        escapes={one: _compiled(value) for name, value in data["escapes"].items() for one in name.split("|")},
         tables=data["tables"],
     )
 
@@ -257,11 +257,9 @@ def _options(row: Mapping[str, Any], *, wrapper: bool) -> Options:
     )
 
 
-def _compiled(pattern: str, name: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, re.DOTALL)
-    except re.error as error:
-        raise ConfigError(f"the shell rules' pattern {name!r} does not compile: {error}") from error
+def _compiled(pattern: str) -> Linear:
+    """The pattern, compiled when first used; a test compiles them all."""
+    return Linear(pattern, "s")
 
 
 def _add_rule(row: Mapping[str, Any], place: str, programs: dict[str, list[Rule]]) -> None:
@@ -272,8 +270,6 @@ def _add_rule(row: Mapping[str, Any], place: str, programs: dict[str, list[Rule]
         raise ConfigError(f"{place}: rule {row['on']!r} has the unknown level {row['level']!r}")
     names, *words = row["on"].split()
     lists = {key: tuple(str(row.get(key, "")).split()) for key in ("any", "all", "unless")}
-    for pattern in (one for group in lists.values() for one in group if one[0] == "~"):
-        _compiled(pattern[1:], row["on"])
     rule = Rule(
         words=tuple(None if word == "*" else frozenset(word.split("|")) for word in words),
         any=lists["any"],

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import holes
 from interlock.reading.shell.machine import Machine
-from interlock.reading.shell.places import Place, everywhere, judge_read, judge_write, place_of
+from interlock.reading.shell.places import Place, everywhere, judge_read, judge_write, seen_at
 from interlock.reading.shell.registry import HANDLERS, handles
 from interlock.reading.shell.rules import has_flag
 from interlock.reading.shell.state import MAX_BYTES, Call
@@ -214,7 +214,7 @@ def grep(machine: Machine, call: Call) -> str:
     if wanted and call.stdin is not None and holes.SECRET in call.stdin:
         machine.report("shell.credentials.print", RiskLevel.HIGH, call.text, "A credential would be printed.")
     elif wanted and any(
-        place_of(found) in outside for path in call.form.words[1:] for found in everywhere(machine, path)
+        seen_at(machine, found) in outside for path in call.form.words[1:] for found in everywhere(machine, path)
     ):
         machine.report(
             "shell.credentials.search", RiskLevel.HIGH, call.text, "It looks for credentials on the machine."

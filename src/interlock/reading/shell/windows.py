@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
 from interlock.model.risk import RiskLevel
+from interlock.reading.linear import Linear
 from interlock.reading.shell.machine import Machine
 
-_CHEAP = re.compile(
+_CHEAP = Linear(
     r"(?i)remove-item|invoke-expression|\biex\b|format|clear-|stop-computer|\b(?:del|erase|rd|rmdir|vssadmin|reg|bcdedit|cipher|diskpart|wevtutil|net)\b|download(?:string|file)|set-executionpolicy|-encodedcommand"
 )
 _AT = (
     r"(?i)(?:^|[;&|{]\s*)(?:(?:cmd(?:\.exe)?\s+/c|powershell(?:\.exe)?(?:\s+-\w+)*\s+(?:-c(?:ommand)?\s+)?)\s*[\"']?)?"
 )
 _FORMS = tuple(
-    (re.compile(_AT + form), level, kind, reason)
+    (Linear(_AT + form), level, kind, reason)
     for form, level, kind, reason in (
-        (r"(?:remove-item|ri)\b(?=.*-r(?:ec\w*)?\b)", RiskLevel.HIGH, "delete.recursive", "A directory would be deleted."),
-        (r"(?:del|erase)\s+(?=.*/[sqf]\b)", RiskLevel.HIGH, "delete.recursive", "Files would be deleted without asking."),
-        (r"(?:rd|rmdir)\s+(?=.*/s\b)", RiskLevel.HIGH, "delete.recursive", "A directory would be deleted."),
+        (r"(?:remove-item|ri)\b.*-r(?:ec\w*)?\b", RiskLevel.HIGH, "delete.recursive", "A directory would be deleted."),
+        (r"(?:del|erase)\s.*/[sqf]\b", RiskLevel.HIGH, "delete.recursive", "Files would be deleted without asking."),
+        (r"(?:rd|rmdir)\s.*/s\b", RiskLevel.HIGH, "delete.recursive", "A directory would be deleted."),
         (r"format(?:\.com)?\s+[a-z]:", RiskLevel.CRITICAL, "disk.format", "A disk would be formatted."),
         (r"(?:format-volume|clear-disk|initialize-disk|diskpart)\b", RiskLevel.CRITICAL, "disk.format", "A disk would be erased."),
         (r"(?:stop-computer|restart-computer)\b", RiskLevel.HIGH, "system.shutdown", "The machine would stop."),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
 
 from interlock.model.action import Reading
 from interlock.reading.findings import worst_of_each_kind
+from interlock.reading.linear import Linear
 from interlock.reading.lookalikes import folded
 from interlock.reading.sql.lexical import judge
 from interlock.reading.sql.notes import Notes, note
@@ -68,6 +69,7 @@ _BACKSLASH = _MYSQL | {
 _PLAIN_NAMES = re.compile(r'"[A-Za-z_][\w ]*"|`[\w ]*`')
 _ALIASES = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql", "sqlserver": "tsql", "sqlite3": "sqlite"}
 _AMBIGUOUS = re.compile(r"[\\\"`#$\[@]|--|/\*|\|\|")
+_BARE_DASHES = re.compile(r"--(?=[^\s-])")
 _KNOWN_DIALECTS = frozenset(Dialect.classes)
 
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)  # it warns with the statement's text, secrets included
@@ -138,8 +140,8 @@ def _views(text: str, dialect: str, depth: int) -> Notes:
         plain = folded(text)
         if plain != text:
             _disguised(notes, plain, "letters are replaced by look-alikes or split by invisible ones")
-    if (not dialect or dialect in _MYSQL) and re.search(r"--(?=[^\s-])", text):
-        scan(words_of(re.sub(r"--(?=[^\s-])", " - - ", text), hash_comments=True), notes, anywhere=False)
+    if (not dialect or dialect in _MYSQL) and "--" in text and _BARE_DASHES.search(text):
+        scan(words_of(_BARE_DASHES.sub(" - - ", text), hash_comments=True), notes, anywhere=False)
     return notes
 
 
@@ -269,12 +271,16 @@ def _is_bare_command(trees: list[exp.Expr]) -> bool:
     return any(isinstance(tree, exp.Command) for tree in trees)
 
 
+@cache
+def _dialect(name: str) -> Dialect:
+    """The dialect of that name, made once: its parsers keep nothing between texts."""
+    return Dialect.get_or_raise(name)
+
+
 def _parse_as(text: str, dialect: str) -> list[exp.Expr] | None:
     try:
         return [
-            tree
-            for tree in Dialect.get_or_raise(dialect).parse(text)
-            if tree is not None and not isinstance(tree, exp.Semicolon)
+            tree for tree in _dialect(dialect).parse(text) if tree is not None and not isinstance(tree, exp.Semicolon)
         ]
     except (SqlglotError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         return None  # not this dialect; whatever no dialect reads is judged by its words
@@ -308,38 +314,38 @@ def _unparsed(text: str, ways: list[tuple[Token, ...]], notes: Notes, dialect: s
 
 _CLIENT = (
     (
-        re.compile(
-            r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b[^\n|]{0,400})\s*\||\\copy\b[^\n]{0,400}\bprogram\b",
-            re.IGNORECASE | re.MULTILINE,
+        Linear(
+            flags="im",
+            source=r"^\s*(?:\\!|\.(?:shell|system)\b)|\\(?:g|gx|o|w|copy\b[^\n|]{0,400})\s*\||\\copy\b[^\n]{0,400}\bprogram\b",
         ),
         "sql.exec.program",
         CRITICAL,
         "runs a program through the database's client",
     ),
-    (re.compile(r"\\gexec\b"), "sql.exec", CRITICAL, "runs every line of the result as a statement"),
+    (Linear(r"\\gexec\b"), "sql.exec", CRITICAL, "runs every line of the result as a statement"),
     (
-        re.compile(
-            r"^\s*\.(?:read|import|output|once|excel|load|restore|backup|save|clone|open|archive)\b|^\s*\\(?:i|ir|o|w|copy|lo_\w+)\b",
-            re.MULTILINE,
+        Linear(
+            flags="m",
+            source=r"^\s*\.(?:read|import|output|once|excel|load|restore|backup|save|clone|open|archive)\b|^\s*\\(?:i|ir|o|w|copy|lo_\w+)\b",
         ),
         "sql.file",
         HIGH,
         "reads or writes a file through the database's client",
     ),
-    (re.compile(r"\bU&[\"'][^\"']*\\", re.IGNORECASE), "sql.injection.disguise", HIGH, "spells names with escapes"),
+    (Linear(flags="i", source=r"\bU&[\"'][^\"']*\\"), "sql.injection.disguise", HIGH, "spells names with escapes"),
 )
 """Commands of psql, mysql and sqlite3 themselves, which no SQL parser knows, and escapes that hide names."""
 
 _INJECTION = (
     (
-        re.compile(r"\bunion\b(?:\s|/\*.*?\*/|\()+(?:all\s+|distinct\s+)?select\b", re.IGNORECASE | re.DOTALL),
+        Linear(flags="is", source=r"\bunion\b(?:\s|/\*(?:[^*]|\*+[^*/])*\*+/|\()+(?:all\s+|distinct\s+)?select\b"),
         "sql.injection.union",
     ),
     (
-        re.compile(r"\bor\b\s*\(?\s*(['\"]?)(\w+)\1?\s*(?:=|like)\s*(['\"]?)\2\b", re.IGNORECASE),
+        Linear(flags="i", source=r"\bor\b\s*\(?\s*['\"]?(\w+)['\"]?\s*(?:=|like)\s*['\"]?(\w+)"),
         "sql.injection.tautology",
     ),
-    (re.compile(r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)", re.IGNORECASE), "sql.injection.break_out"),
+    (Linear(flags="i", source=r"^\s*[\w@.]*['\"]\s*\)*\s*(?:;|--|#|/\*|or\b|and\b|\|\|)"), "sql.injection.break_out"),
 )
 
 
@@ -348,8 +354,11 @@ def _injected(text: str, notes: Notes, dialect: str, depth: int) -> None:
     for pattern, kind in _INJECTION:
         if reads and kind == "sql.injection.union":
             continue
-        match = pattern.search(text)
-        if match is None:
+        if kind == "sql.injection.tautology":
+            fits = any(match[1].lower() == match[2].lower() for match in pattern.finditer(text))
+        else:
+            fits = pattern.search(text) is not None
+        if not fits:
             continue
         notes.add(kind, HIGH, "has the form of a text that is to be put into a statement")
         if kind == "sql.injection.break_out" and depth < _DEEPEST_TEXT:

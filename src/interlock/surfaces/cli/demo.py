@@ -25,6 +25,7 @@ def demo(
     task: Annotated[str, typer.Option("--task", help="One of its tasks (tasks/NAME.yaml).")] = _DEFAULT,
     every: Annotated[bool, typer.Option("--all", help="All of its tasks, one after the other.")] = False,
     into: Annotated[Path, typer.Option("--into", help="Where the fresh repository is made.")] = Path(".interlock/demo"),
+    attacks: Annotated[bool, typer.Option("--attacks", help="Let an agent misbehave, and show what stops it.")] = False,
 ) -> None:
     """Run the example project's tasks in a fresh copy.
 
@@ -38,6 +39,11 @@ def demo(
     if task not in tasks:
         raise UsageError(f"there is no task {task!r}: {did_you_mean(task, tasks) or ', '.join(tasks)}")
     out = console()
+    if attacks:
+        from interlock.surfaces.cli.attacks import attack  # noqa: PLC0415
+
+        attack(out, fresh_repository(project, into / "attacks"))
+        return
     surprises = [name for name in (tasks if every else [task]) if not _play(out, project, tasks[name], into)]
     if surprises:
         out.print(f"not as expected: {', '.join(surprises)}", style="red", markup=False)

@@ -51,6 +51,7 @@ def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
     policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
     scope = Scope(
         workspace=str(project),
+        granted=tuple(f"{project}/{glob}" for glob in settings.scope.paths),
         protected=(*settings.workspace.protected, *settings.policies.files),
         hosts=settings.scope.hosts,
         dialect=settings.scope.dialect,

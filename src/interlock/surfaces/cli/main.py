@@ -21,19 +21,25 @@ from interlock.surfaces.cli import (
     breakers,
     check,
     config,
+    db,
     demo,
     doctor,
     health,
     hook,
     init,
     limits,
+    mcp,
+    mcp_gateway,
     metrics,
     plan,
     policy,
     rollout,
     run,
+    serve,
     show,
     store,
+    tokens,
+    undo,
     worker,
 )
 
@@ -86,10 +92,16 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.add_typer(hook.app, name="hook")
+app.add_typer(mcp_gateway.app, name="mcp-gateway")
 app.command()(run.resume)
 app.command()(run.cancel)
+app.command()(serve.serve)
+app.add_typer(tokens.app, name="tokens")
+app.command()(mcp.mcp)
 app.command("follow")(run.follow_run)
 app.command()(worker.worker)
+app.command()(undo.undo)
+app.add_typer(db.app, name="db")
 app.command()(demo.demo)
 
 

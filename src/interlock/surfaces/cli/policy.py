@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.errors import InterlockError, UsageError
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened
 from interlock.surfaces.cli.judging import Bench, action_of, as_json, decide, make_bench
 
 if TYPE_CHECKING:
@@ -163,10 +163,18 @@ def diff(
     old: Annotated[Path, typer.Argument(help="The policy file in force.")],
     new: Annotated[Path, typer.Argument(help="The policy file to come.")],
     *,
-    actions: Annotated[Path, typer.Option(help="Recorded actions, one JSON object a line.")],
+    actions: Annotated[
+        Path | None, typer.Option(help="Recorded actions, one JSON object a line, instead of the project's ledger.")
+    ] = None,
+    env: Env = None,
+    config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Replay recorded actions: which decisions would change with the new policies. Exit code 0 either way."""
+    """Replay recorded actions: which decisions would change with the new policies. Exit code 0 either way.
+
+    Without --actions, every tool call in this project's ledger is replayed, with its arguments as they were recorded:
+    redacted. A rule that looks for a secret itself may therefore answer otherwise than it did.
+    """
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
     from interlock.model.action import Scope  # noqa: PLC0415 - the same
     from interlock.policies import read_file  # noqa: PLC0415 - the same
@@ -176,13 +184,12 @@ def diff(
             Bench(policies=PolicySet.compile(read_file(file).policies), scope=Scope(), environment="development")
             for file in (old, new)
         ]
-        try:
-            rows = [_loads(line) for line in actions.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as problem:
-            raise UsageError(f"{actions} cannot be read: {problem}") from problem
+        found = _from_file(actions) if actions else _from_ledger(env, config)
+        rows = [row for row in found if not (isinstance(row, dict) and "left_out" in row)]
         changes = changed_decisions(rows, benches[0], benches[1])
+    left_out = len(found) - len(rows)
     if json:
-        _print_json({"actions": len(rows), "changed": changes})
+        _print_json({"actions": len(rows), "left_out": left_out, "changed": changes})
         return
     for change in changes:
         colour = "red" if change["tighter"] else "yellow"
@@ -191,6 +198,20 @@ def diff(
         )
         typer.echo(f"    {change['why']}")
     typer.echo(f"{len(changes)} of {len(rows)} decisions would change")
+    if left_out:
+        typer.echo(f"{left_out} calls were too long to be recorded whole and were not replayed")
+
+
+def _from_file(actions: Path) -> list[Any]:
+    try:
+        return [_loads(line) for line in actions.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(f"{actions} cannot be read: {problem}") from problem
+
+
+def _from_ledger(env: str | None, config: Path | None) -> list[Any]:
+    with opened(env, config) as service:
+        return list(service.recorded_actions())
 
 
 def changed_decisions(rows: Sequence[Any], old: Bench, new: Bench) -> list[dict[str, Any]]:

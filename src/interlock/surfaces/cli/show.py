@@ -75,7 +75,7 @@ def _show_head(out: Console, view: RunView) -> None:
         line(out, f"phase {attempt.phase + 1}", f"{attempt.agent}  attempt {attempt.number}  {word}  {took}",
              "red" if attempt.error else "")  # fmt: skip
     for effect in view.effects:
-        line(out, "effect", f"{effect.state}  {effect.summary}", "dim")
+        line(out, "effect", f"{effect.state}  {effect.id}  {effect.summary}", "dim")
 
 
 def queue(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:

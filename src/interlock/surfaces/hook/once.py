@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from interlock.clock import SystemClock
 from interlock.config import Settings, load_settings
 from interlock.decide.reach import Reach, reach
 from interlock.engine.judging import Gate, Judged, facts_of, scope_of, summary_of
@@ -77,7 +78,7 @@ def _judged(request: Mapping[str, Any], settings: Settings) -> tuple[Action, Jud
 def _gate(settings: Settings) -> Gate:
     files = [Path(settings.project, file) for file in settings.policies.files]
     policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
-    return Gate(policies, settings.environment, settings.tools)
+    return Gate(policies, settings.environment, settings.tools, SystemClock())
 
 
 def _said(judged: Judged) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The HTTP API: the use-cases of :mod:`interlock.engine.service`, and nothing else."""

@@ -1,0 +1,367 @@
+"""Every page, and what its forms do. Each goes through the service; rights are checked as in the API."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from interlock.decide.access import Right
+from interlock.decide.breaker import Force
+from interlock.engine.service import Service
+from interlock.errors import InterlockError, UsageError
+from interlock.model.action import Surface
+from interlock.model.agent import Priority
+from interlock.model.approval import Approval, ApprovalState
+from interlock.model.identity import Being, Role, person_behind
+from interlock.model.ledger import LedgerEntry
+from interlock.model.plain import load
+from interlock.model.plan import Plan, Task
+from interlock.model.run import RunState
+from interlock.surfaces.api.door import Door
+from interlock.surfaces.api.judging import explained
+from interlock.surfaces.api.operate import OPEN, status_of, verified
+from interlock.surfaces.api.problems import ProblemError
+from interlock.surfaces.cli.judging import action_of
+from interlock.surfaces.cli.story import sentence
+from interlock.surfaces.web.graph import Graph, draw, state_of
+from interlock.surfaces.web.site import STATIC, PageRoute, Visit, fields, render, visitor
+
+routes = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+Sees = Annotated[Visit, Depends(visitor(Right.SEE))]
+Submits = Annotated[Visit, Depends(visitor(Right.SUBMIT))]
+Steers = Annotated[Visit, Depends(visitor(Right.STEER))]
+Answers = Annotated[Visit, Depends(visitor(Right.ANSWER))]
+Administers = Annotated[Visit, Depends(visitor(Right.ADMINISTER))]
+Form = Annotated[dict[str, str], Depends(fields)]
+
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_UNDER_WAY = tuple(state for state in RunState if state is not RunState.ENDED)
+_STORY = 1000
+
+
+def install(app: FastAPI) -> None:
+    """Put the dashboard beside the API."""
+    app.include_router(routes)
+
+
+def _to(address: str) -> RedirectResponse:
+    return RedirectResponse(address, status_code=303)
+
+
+@routes.get("/static/{name}")
+async def static(name: str) -> Response:
+    """A style, a script, a picture: they come with the package and change their address with their content."""
+    for address, body in STATIC.values():
+        if address == f"/static/{name}":
+            kind = _TYPES[name.rpartition(".")[2]]
+            return Response(body, media_type=kind, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+    raise ProblemError(404, "not-found", "there is no such file")
+
+
+@routes.get("/")
+def overview(visit: Sees) -> Response:
+    """What needs me, what runs, what waits, what just ended."""
+    service = visit.service
+    ended = service.runs(states=(RunState.ENDED,), limit=40)
+    return visit.page(
+        "overview.html", status_now=status_of(service), questions=_questions(visit, service.approvals()),
+        running=service.runs(states=_UNDER_WAY, limit=20), ended=ended, queue=service.queue()[:10],
+        priorities=[each.value for each in Priority], agents=list(service.catalogue),
+        cut_off=[one for one in service.breakers() if one.state in OPEN],
+    )  # fmt: skip
+
+
+@routes.post("/runs")
+def submit(visit: Submits, form: Form) -> Response:
+    """Take a task on."""
+    words = [each.value for each in Priority]
+    priority = Priority(form["priority"]) if form.get("priority") in words else None
+    agents = tuple(filter(None, [form.get("agent", "")]))
+    key = f"{visit.who.name}:{form['key']}" if form.get("key") else ""
+    task = Task(
+        text=form.get("task", ""), submitter=visit.who.name, priority=priority, agents=agents, idempotency_key=key
+    )
+    return _to(f"/runs/{visit.service.submit(task).id}")
+
+
+@routes.get("/runs")
+def runs(visit: Sees, cursor: str = "", state: str = "") -> Response:
+    """All runs, newest first."""
+    states = (RunState(state),) if state in tuple(RunState) else ()
+    found = visit.service.runs(states=states, before=cursor, limit=51)
+    return visit.page(
+        "runs.html", runs=found[:50], more=found[49].id if len(found) > 50 else "", state=state,  # noqa: PLR2004 - a page
+        states=[each.value for each in RunState], counts=visit.service.counts(),
+    )  # fmt: skip
+
+
+@routes.get("/runs/{run_id}")
+def run(visit: Sees, run_id: str) -> Response:
+    """One run, live."""
+    service = visit.service
+    view = service.view(run_id)
+    entries = service.entries(run_id=view.run.id, limit=_STORY)
+    began = entries[0].at if entries else view.run.submitted_at
+    story = [
+        (entry.seq, (entry.at - began).total_seconds(), *sentence(entry)) for entry in entries if sentence(entry)[0]
+    ]
+    return visit.page(
+        "run.html", view=view, run=view.run, story=story, last=entries[-1].seq if entries else 0,
+        graph=draw(view.run.plan, view.attempts) if view.run.plan else None, state_of=state_of,
+        questions=_questions(visit, [one for one in view.approvals if one.state is ApprovalState.PENDING]),
+        diff=service.diff(view.run.id), under_way=view.run.state is not RunState.ENDED,
+    )  # fmt: skip
+
+
+@routes.post("/runs/{run_id}/cancel")
+def cancel(visit: Steers, run_id: str) -> Response:
+    """End a run cleanly."""
+    return _to(f"/runs/{visit.service.cancel(run_id, visit.who.name).id}")
+
+
+@routes.get("/approvals")
+def approvals(visit: Sees, every: Annotated[bool, Query(alias="all")] = False) -> Response:
+    """Questions to people."""
+    found = visit.service.approvals(states=() if every else (ApprovalState.PENDING,))
+    return visit.page("approvals.html", questions=_questions(visit, found), every=every)
+
+
+@routes.get("/approvals/{approval_id}")
+def approval(visit: Sees, approval_id: str) -> Response:
+    """Exactly what a yes would cover."""
+    found = visit.service.find_approval(approval_id)
+    evidence = [text.partition(": ")[2] for text in _texts(found.shown.get("findings"))]
+    return visit.page(
+        "approval.html", one=found, shown=_Shown(found.shown), no=_cannot(visit, found), evidence=evidence, graph=_graph(found),
+        run=visit.service.find_run(found.run_id), missing=found.quorum - sum(vote.approve for vote in found.votes),
+    )  # fmt: skip
+
+
+@routes.post("/approvals/{approval_id}")
+def answer(visit: Answers, approval_id: str, form: Form) -> Response:
+    """Say yes or no."""
+    word = form.get("answer")
+    if word not in {"approve", "deny"}:
+        raise UsageError("say approve or deny")
+    after = visit.service.answer(
+        approval_id,
+        visit.who,
+        approve=word == "approve",
+        digest=form.get("digest", ""),
+        note=form.get("note", "")[:2000],
+    )
+    return _to(f"/approvals/{after.id}")
+
+
+class _Shown(dict[str, Any]):
+    """What a question shows; what it does not show is empty."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def _questions(visit: Visit, found: list[Approval]) -> list[tuple[Approval, str]]:
+    return [(one, _cannot(visit, one)) for one in found]
+
+
+def _cannot(visit: Visit, one: Approval) -> str:
+    """Why this visitor's answer would not count; empty when it would."""
+    if one.state is not ApprovalState.PENDING:
+        return f"This question is {one.state}."
+    if not visit.may(Right.ANSWER):
+        return f"You are {visit.who.role}; approvers answer questions."
+    if one.separate and visit.who.name == person_behind(one.requester):
+        return "You asked for this: critical work needs somebody else's yes."
+    if any(vote.voter == visit.who.name for vote in one.votes):
+        return "You have answered; somebody else must too."
+    return ""
+
+
+def _graph(one: Approval) -> Graph | None:
+    plan = one.shown.get("plan")
+    try:
+        return draw(load(Plan, plan)) if plan else None
+    except ValueError:
+        return None
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else []
+
+
+@routes.get("/queue")
+def queue(visit: Sees) -> Response:
+    """What waits for a place, and when it will probably start."""
+    return visit.page("queue.html", places=visit.service.queue())
+
+
+@routes.get("/agents")
+def agents(visit: Sees) -> Response:
+    """Agents, their breakers, and the controls."""
+    service = visit.service
+    return visit.page("agents.html", breakers=service.breakers(), catalogue=service.catalogue)
+
+
+@routes.post("/agents/{agent}")
+def force(visit: Steers, agent: str, form: Form) -> Response:
+    """Force an agent's breaker."""
+    if form.get("state") not in tuple(Force):
+        raise UsageError("say open, closed or reset")
+    reason = form.get("reason", "").strip()[:2000] or "by hand, from the dashboard"
+    visit.service.force_breaker(agent, Force(form["state"]), reason=reason, actor=visit.who.name)
+    return _to("/agents")
+
+
+@routes.get("/ledger")
+def ledger(
+    visit: Sees, text: str = "", kind: str = "", actor: str = "", run_id: Annotated[str, Query(alias="run")] = "",
+    cursor: Annotated[int, Query(ge=0, le=2**53)] = 0,
+) -> Response:  # fmt: skip
+    """What happened, searchable."""
+    found, more = visit.service.search(
+        text=text[:200], kind=kind[:64], actor=actor[:200], run_id=run_id[:200], before=cursor, limit=100
+    )
+    return visit.page(
+        "ledger.html",
+        entries=found,
+        more=more,
+        text=text,
+        kind=kind,
+        actor=actor,
+        run_id=run_id,
+        result=None,
+        tell=_tell,
+    )
+
+
+@routes.post("/ledger")
+def verify(visit: Sees) -> Response:
+    """Recompute every hash."""
+    found, more = visit.service.search(limit=100)
+    return visit.page(
+        "ledger.html",
+        entries=found,
+        more=more,
+        text="",
+        kind="",
+        actor="",
+        run_id="",
+        result=verified(visit.service),
+        tell=_tell,
+    )
+
+
+def _tell(entry: LedgerEntry) -> str:
+    return sentence(entry)[0].strip() or f"{entry.kind} of {entry.run_id}"
+
+
+@routes.get("/policies")
+def policies(visit: Sees) -> Response:
+    """The policies in force."""
+    return visit.page("policies.html", policies=visit.service.policies)
+
+
+@routes.get("/check")
+def check(visit: Sees) -> Response:
+    """Ask what the gate would say."""
+    return _check(visit, {"surface": "tool_call", "tool": "shell", "text": ""}, None, "")
+
+
+@routes.post("/check")
+def checked(visit: Sees, form: Form) -> Response:
+    """What the gate says, and every rule that was considered."""
+    row = {"surface": form.get("surface", ""), "tool": form.get("tool", ""), "text": form.get("text", "")}
+    try:
+        action = action_of({**row, "actor": visit.who.name}, environment=visit.service.settings.environment)
+        return _check(visit, row, explained(visit.service, action), "")
+    except InterlockError as error:
+        return _check(visit, row, None, str(error))
+
+
+def _check(visit: Visit, row: dict[str, str], result: dict[str, Any] | None, problem: str) -> Response:
+    surfaces = [each.value for each in Surface]
+    return visit.page("check.html", row=row, result=result, problem=problem, surfaces=surfaces)
+
+
+@routes.get("/tokens")
+def tokens(visit: Administers) -> Response:
+    """Who may use this."""
+    return _tokens(visit, "")
+
+
+@routes.post("/tokens")
+def create_token(visit: Administers, form: Form) -> Response:
+    """Make a token; its secret is on this page and nowhere else."""
+    name, role, days = form.get("name", ""), form.get("role", ""), form.get("days", "")
+    if role not in tuple(Role) or not days.isdecimal():
+        raise UsageError("choose a role and a number of days")
+    being = Being.PROGRAM if "/" in name else Being.PERSON
+    lifetime = timedelta(days=min(int(days[:6]), 10_000))
+    made = visit.service.identities.create(name, being=being, role=Role(role), lifetime=lifetime, by=visit.who.name)
+    return _tokens(visit, made[1])
+
+
+@routes.post("/tokens/{token_id}")
+def revoke_token(visit: Administers, token_id: str) -> Response:
+    """End a token."""
+    visit.service.identities.revoke(token_id, by=visit.who.name)
+    visit.request.app.state.door.forget()
+    return _to("/tokens")
+
+
+def _tokens(visit: Visit, secret: str) -> Response:
+    found = list(reversed(visit.service.identities.list()))[:200]
+    return visit.page("tokens.html", tokens=found, secret=secret, roles=[each.value for each in Role])
+
+
+@routes.get("/login")
+async def login(to: str = "/") -> Response:
+    """The door."""
+    return render("login.html", to=_inside(to), problem="")
+
+
+@routes.get("/enter")
+async def enter(link: str = "") -> Response:
+    """A one-time link: one button, so that whatever previews links does not use it up."""
+    return render("enter.html", link=link[:200])
+
+
+@routes.post("/login")
+def sign_in(request: Request, form: Form) -> Response:
+    """Open a session for a person's token or a one-time link."""
+    door: Door = request.app.state.door
+    door.check_origin(request)
+    service: Service = request.app.state.service
+    lifetime = timedelta(seconds=service.settings.server.session_s)
+    opened = service.identities.open_session(form.get("secret", "").strip()[:200], lifetime)
+    if opened is None:
+        refused = door.stranger(request)
+        what = "That is no good: expired, used, revoked, mistyped, or a program's."
+        return render("login.html", status=refused.status, to=_inside(form.get("to", "/")), problem=what)
+    answer = _to(_inside(form.get("to", "/")))
+    answer.set_cookie(
+        door.cookie, opened[1], max_age=service.settings.server.session_s, path="/", httponly=True, samesite="lax",
+        secure=door.secure,
+    )  # fmt: skip
+    return answer
+
+
+@routes.post("/logout")
+def sign_out(visit: Sees) -> Response:
+    """End this session."""
+    door: Door = visit.request.app.state.door
+    visit.service.identities.revoke(visit.who.token_id, by=visit.who.name)
+    door.forget()
+    answer = _to("/login")
+    answer.delete_cookie(door.cookie, path="/", httponly=True, samesite="lax", secure=door.secure)
+    return answer
+
+
+def _inside(address: str) -> str:
+    """An address on this site, whatever was asked for: nobody is led elsewhere after signing in."""
+    safe = address.startswith("/") and not address.startswith("//") and address.isprintable() and "\\" not in address
+    return address if safe else "/"

@@ -1,0 +1,46 @@
+"""Debian's Chromium, driven headless, for the tests of the dashboard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Playwright, ViewportSize
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+_ARGS = [
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-default-browser-check", "--disable-default-apps", "--disable-extensions", "--no-proxy-server",
+]  # fmt: skip
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+
+def need_chromium() -> None:
+    """Skip where there is no browser; in CI that is a failure."""
+    if CHROMIUM:
+        return
+    why = "there is no chromium: apt-get install --no-install-recommends chromium fonts-dejavu-core"
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@contextlib.contextmanager
+def browsing(
+    driver: Playwright, profile: Path, *, viewport: ViewportSize = DESK, dark: bool = False, scripts: bool = True
+) -> Iterator[BrowserContext]:
+    """A browser with a profile of its own, until the block ends."""
+    context = driver.chromium.launch_persistent_context(
+        str(profile), executable_path=CHROMIUM, headless=True, chromium_sandbox=False, args=_ARGS, viewport=viewport,
+        color_scheme="dark" if dark else "light", java_script_enabled=scripts, reduced_motion="reduce",
+    )  # fmt: skip
+    context.set_default_timeout(30_000)
+    try:
+        yield context
+    finally:
+        context.close()
