@@ -351,6 +351,10 @@ class AttemptGate:
             self._checkpoints.go_back(effect, actor="interlock", why=why)
 
     def _settle(self, conn: sa.Connection, call: _Call, decision: Decision) -> None:
+        permit, attempt = queue.find_permit(conn, self._attempt.id), rows.find_attempt(conn, self._attempt.id)
+        taken = permit is not None and permit.fence != self._switch.fence
+        if taken or attempt is None or attempt.state is AttemptState.ENDED:
+            raise ApprovalError("this attempt was taken over: its late result does not count")
         effect = rows.find_effect(conn, call.effect_id)
         if effect is not None and effect.state is EffectState.INTENDED:
             rows.save_effect(conn, replace(effect, state=EffectState.DONE if call.ok else EffectState.FAILED))
