@@ -303,7 +303,7 @@ from interlock.store.database import Database
 from interlock.store import rows
 made = Parts(database=Database(sys.argv[1]), settings=load_settings(Path(sys.argv[2])))
 made.clock.forward(3600)
-for _ in range(40):
+for _ in range(400):
     for attempt_id in made.governor.admit():
         with made.database.read() as conn:
             found = rows.find_attempt(conn, attempt_id)
