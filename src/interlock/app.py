@@ -14,6 +14,7 @@ from typing import Any
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
 from interlock.config import Settings
+from interlock.decide.alerts import load_rules
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
@@ -21,6 +22,8 @@ from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
+from interlock.engine.meter import Meter
+from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
@@ -28,7 +31,7 @@ from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import AgentSpec
 from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import load_policies
-from interlock.ports import AgentFunction, Clock, Runner
+from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.runners.command import CommandRunner, Places, Proxy, Wrap
 from interlock.runners.function import FunctionRunner
 from interlock.sandbox.ladder import open_sandbox, probe
@@ -58,8 +61,9 @@ def build(
     database.migrate()
     ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
     durable = Durable(database)
+    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings))
     governor = Governor(
-        database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name)
+        database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
     return Service(
         Means(
@@ -78,10 +82,38 @@ def build(
             runner_of=lambda spec: runner_of(spec, functions, settings),
             contain=_validating(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
+            meter=Meter(database, ledger, clock, tuple(catalogue)),
+            rollouts=rollouts,
+            alert_rules=load_rules(settings.alerts),
+            notifier=_notifier(settings),
+            observers=_observers(settings, ledger),
             clock=clock,
             worker_id=worker_name(),
         )
     )
+
+
+def _percentages(settings: Settings) -> Percentages | None:
+    if not settings.rollouts.provider:
+        return None
+    from interlock.flags import percentages  # noqa: PLC0415 - an extra
+
+    return percentages(settings.rollouts.provider)
+
+
+def _notifier(settings: Settings) -> Notifier:
+    from interlock.notify.send import AppriseNotifier, Nobody  # noqa: PLC0415 - an extra
+
+    targets = {name: target.get_secret_value() for name, target in settings.notify.targets.items()}
+    return AppriseNotifier(targets) if targets else Nobody()
+
+
+def _observers(settings: Settings, ledger: Ledger) -> Mapping[str, Observer]:
+    if not settings.telemetry.otel:
+        return {}
+    from interlock.telemetry.otel import over_otlp  # noqa: PLC0415 - an extra
+
+    return {"otel": over_otlp(lambda run_id: ledger.stream(run_id=run_id), contents=settings.telemetry.contents)}
 
 
 def anchor_of(state_dir: Path, database: Database) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from interlock.model.action import Labels
 from interlock.model.agent import AgentResult, AgentSpec
 from interlock.model.decision import Decision
+from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Assignment
 from interlock.model.run import Compensation
 from interlock.model.sandbox import Limits, SandboxedCommand, SandboxLevel
@@ -242,10 +243,21 @@ class Sandbox(Protocol):
 
 
 class Observer(Protocol):
-    """Told what has happened (metrics, notifier, dashboard). One that raises is logged and counted, never obeyed."""
+    """Told what has happened (an exporter of traces, a dashboard). One that raises is logged and counted, never obeyed."""
 
-    def __call__(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Take note of a ledger entry of this kind."""
+    def __call__(self, entry: LedgerEntry) -> None:
+        """Take note of a committed ledger entry. Entries come in order; after a crash some may come again."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells people: mail, chat, webhooks."""
+
+    def tell(self, targets: Sequence[str], title: str, body: str) -> str:
+        """Tell the targets of these names; none named: all.
+
+        Returns what went wrong and for whom, empty when all were told. Never raises, takes seconds at most, and shows no secret.
+        """
         ...
 
 

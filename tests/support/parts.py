@@ -15,6 +15,7 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
+from interlock.engine.rollouts import Rollouts
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.ids import new_id
 from interlock.model.plan import Task
@@ -59,6 +60,7 @@ class Parts:
         self.governor = Governor(
             self.database, self.ledger, self.durable, self.clock, self.settings,
             lambda name: self.agents.get(name) or AgentSpec(name=name),
+            Rollouts(self.database, self.ledger, self.clock, self.settings, None),
         )  # fmt: skip
         self.approvals = Approvals(self.database, self.ledger, self.durable, self.clock, lifetime=timedelta(hours=1))
 

@@ -1,5 +1,6 @@
 """Settings by environment: read once, checked as a whole, then handed around frozen."""
 
+from interlock.config.base import RunnerSettings
 from interlock.config.load import effective, find_project, json_schema, load_settings, problems
 from interlock.config.settings import (
     AgentSettings,
@@ -11,7 +12,6 @@ from interlock.config.settings import (
     RecoveryRule,
     RecoverySettings,
     RiskSettings,
-    RunnerSettings,
     SandboxSettings,
     ScopeSettings,
     ServerSettings,
@@ -24,27 +24,45 @@ from interlock.config.settings import (
     WorkspaceSettings,
 )
 from interlock.config.text import Tree, read_yaml
+from interlock.config.watching import (
+    AlertRuleSettings,
+    AlertSettings,
+    EscalationStep,
+    HealthSettings,
+    NotifySettings,
+    RolloutSettings,
+    TelemetrySettings,
+    VersionSettings,
+)
 
 __all__ = [
     "AgentSettings",
+    "AlertRuleSettings",
+    "AlertSettings",
     "ApprovalSettings",
     "BreakerSettings",
     "BudgetSettings",
+    "EscalationStep",
+    "HealthSettings",
     "LimitSettings",
+    "NotifySettings",
     "PolicySettings",
     "RecoveryRule",
     "RecoverySettings",
     "RiskSettings",
+    "RolloutSettings",
     "RunnerSettings",
     "SandboxSettings",
     "ScopeSettings",
     "ServerSettings",
     "Settings",
     "Strategy",
+    "TelemetrySettings",
     "ToolSettings",
     "Tree",
     "Undo",
     "ValidatorSettings",
+    "VersionSettings",
     "WorkerSettings",
     "WorkspaceSettings",
     "effective",

@@ -5,72 +5,27 @@ The numbers are the user's (spec 2, 3, 6, 12) where they gave one; the others sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from interlock.config.base import PART, Command, Count, Fraction, Money, RunnerSettings, Seconds, Section, Tokens, Word
+from interlock.config.watching import (
+    AlertSettings,
+    HealthSettings,
+    NotifySettings,
+    RolloutSettings,
+    TelemetrySettings,
+    VersionSettings,
+)
 from interlock.model.agent import OnFailure, Priority
 from interlock.model.decision import Enforcement
 from interlock.model.risk import RiskLevel
 from interlock.model.run import ErrorKind
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?(ms|s|m|h|d)")
-_YEAR_S = 366 * 86400
-
-
-def _seconds(value: Any) -> Any:
-    """A number of seconds, or text such as ``90s``, ``5m``, ``1.5h``, ``2d``."""
-    if not isinstance(value, str):
-        return value
-    found = _DURATION.fullmatch(value.strip())
-    if not found:
-        raise ValueError('must be a number of seconds or text such as "90s", "5m", "2h"')
-    amount = round(float(found[1]) * _UNITS[found[2]], 3)
-    return int(amount) if amount == int(amount) else amount
-
-
-def _command(value: Any) -> Any:
-    if isinstance(value, str):
-        raise ValueError('must be a list such as ["pytest", "-q"]: no shell reads it')  # noqa: TRY004 - pydantic's form
-    return value
-
-
-_AS_DURATION = WithJsonSchema(
-    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}]}
-)
-Seconds = Annotated[int, BeforeValidator(_seconds), Field(strict=True, ge=0, le=_YEAR_S), _AS_DURATION]
-Fraction = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=_YEAR_S), _AS_DURATION]
-Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-Tokens = Annotated[int, Field(strict=True, ge=0, le=10**12)]
-Money = Annotated[Decimal, Field(ge=0, le=10**6, max_digits=13, decimal_places=6)]
-Word = Annotated[str, Field(min_length=1, max_length=200)]
-Command = Annotated[tuple[Word, ...], BeforeValidator(_command), Field(min_length=1)]
-
-
-PART = "part"
-"""The validation context of one layer of a file: what only the merged whole can break is not judged yet."""
-
-
-class Section(BaseModel):
-    """A part of the settings: frozen, unknown keys refused, attribute docstrings become the schema's descriptions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class LimitSettings(Section):
@@ -302,20 +257,6 @@ class PolicySettings(Section):
     """``strict``, ``advisory`` (records what strict would have done) or ``disabled`` by policy name; production refuses ``disabled``."""
 
 
-class RunnerSettings(BaseModel):
-    """How an agent is run: ``kind`` names the adapter, all other keys are the adapter's own options."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
-
-    kind: Word = "command"
-    """``command``, ``function``, ``llm``, ``claude``, or a plug-in's name."""
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """The adapter's own options; it checks them itself."""
-        return dict(self.model_extra or {})
-
-
 class ValidatorSettings(Section):
     """A command that must succeed in the workspace after the agent has finished."""
 
@@ -532,6 +473,13 @@ class Sections(Section):
     scope: ScopeSettings = ScopeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     worker: WorkerSettings = WorkerSettings()
+    health: HealthSettings = HealthSettings()
+    alerts: AlertSettings = AlertSettings()
+    notify: NotifySettings = NotifySettings()
+    versions: Mapping[Word, Mapping[Word, VersionSettings]] = Field(default_factory=dict)
+    """By agent name, then by version name: what a new version of the agent has that is different; ``interlock rollout``."""
+    rollouts: RolloutSettings = RolloutSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     server: ServerSettings = ServerSettings()
     rollback_env: tuple[Word, ...] = ()
     """Environment variables that compensations and rollback commands get, such as a database's URL; agents do not get them."""

@@ -19,7 +19,7 @@ from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.undo import Checkpoints
 from interlock.engine.validate import failed_validator
-from interlock.errors import ConflictError, StoreError
+from interlock.errors import ConfigError, ConflictError, StoreError
 from interlock.model.action import Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
@@ -102,21 +102,24 @@ class AttemptLine:
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
             walls = await asyncio.to_thread(self._means.containment, attempt.agent if attempt else "")
-            claimed = await self._claimed(attempt_id, walls, switch)
+            flag = await asyncio.to_thread(self._means.rollouts.flag, attempt) if attempt else None
+            claimed = await self._claimed(attempt_id, walls, flag, switch)
             if claimed is not None:
                 attempt, switch.fence = claimed
                 await self._go(attempt, switch)
         finally:
             self._switches.pop(attempt_id, None)
 
-    async def _claimed(self, attempt_id: str, walls: str, switch: Switch) -> tuple[Attempt, int] | None:
+    async def _claimed(
+        self, attempt_id: str, walls: str, flag: int | None, switch: Switch
+    ) -> tuple[Attempt, int] | None:
         """The attempt with its permit; None when it has ended.
 
         One that gave its permit back to wait for a person, and whose worker died meanwhile, gets in line again first.
         """
         while True:
             claimed, ended = await self._means.write(
-                lambda conn: self._claim(conn, attempt_id, walls, switch.cancelled)
+                lambda conn: self._claim(conn, attempt_id, walls, flag, switch.cancelled)
             )
             if claimed is not None or ended:
                 return claimed
@@ -125,7 +128,7 @@ class AttemptLine:
             await asyncio.sleep(_TICK_S)
 
     def _claim(
-        self, conn: sa.Connection, attempt_id: str, walls: str, cancelled: str
+        self, conn: sa.Connection, attempt_id: str, walls: str, flag: int | None, cancelled: str
     ) -> tuple[tuple[Attempt, int] | None, bool]:
         """(the attempt with its permit now this worker's, or None; whether it has ended).
 
@@ -144,12 +147,13 @@ class AttemptLine:
             return None, False
         fence = permit.fence
         began = attempt.started_at or self._means.clock.now()
+        attempt = self._means.rollouts.pick(conn, attempt, flag)
         attempt = replace(attempt, state=AttemptState.RUNNING, started_at=began)
         rows.save_attempt(conn, attempt)
         self._means.record(
             conn, attempt.run_id, "attempt.started" if fence <= 1 else "attempt.resumed",
             {"attempt": attempt.id, "agent": attempt.agent, "number": attempt.number, "worker": self._means.worker_id,
-             "times": fence, "sandbox": walls},
+             "times": fence, "sandbox": walls, **({"version": attempt.version} if attempt.version else {})},
         )  # fmt: skip
         return (attempt, fence), False
 
@@ -204,6 +208,10 @@ class AttemptLine:
         agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
         if agreed != spec.digest:
             raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
+        try:
+            spec = self._means.rollouts.spec(spec, attempt)
+        except ConfigError as problem:
+            raise Failure(ErrorKind.BLOCKED, str(problem)) from problem
         attempt = replace(attempt, result=None)
         await self._after_a_crash(attempt, spec, switch.fence)
         job = await asyncio.to_thread(self._job, run, attempt, spec)
@@ -214,7 +222,7 @@ class AttemptLine:
             approvals=self._means.approvals, governor=self._means.governor, attempt=attempt,
             worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
             undo_scope=self._means.scope(str(job.project)),
-            environment=run.environment, requester=run.task.submitter,
+            environment=run.environment, requester=run.task.submitter, clock=self._means.clock,
             checkpoints=self._checkpoints(attempt),
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)

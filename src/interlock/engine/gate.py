@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from interlock.decide.chain import noted_block, should_stop
+from interlock.decide.closer import closer
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call
 from interlock.decide.verdicts import strictest
@@ -30,10 +31,10 @@ from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.run import AgentError, Attempt, AttemptState, Compensation, Effect, EffectState, ErrorKind
-from interlock.ports import CallVerdict
+from interlock.ports import CallVerdict, Clock
 from interlock.runners.command import filled
-from interlock.store import queue, rows
-from interlock.store.database import Database
+from interlock.store import queue, rows, watching
+from interlock.store.database import Database, micros
 
 T = TypeVar("T")
 
@@ -97,6 +98,7 @@ class AttemptGate:
         undo_scope: Scope,
         environment: str,
         requester: str,
+        clock: Clock,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._gate = gate
@@ -111,6 +113,7 @@ class AttemptGate:
         self._undo_scope = undo_scope
         self._environment = environment
         self._requester = requester
+        self._clock = clock
         self._checkpoints = checkpoints
         self._calls: dict[str, tuple[Action, Reading]] = {}
         self.refusal: AgentError | None = None
@@ -161,13 +164,19 @@ class AttemptGate:
 
         The deadline is for the judgement: a store that restarts is waited for longer.
         """
-        history = await asyncio.to_thread(self._database.look, lambda conn: _history(conn, self._attempt.run_id))
+        history, why = await asyncio.to_thread(self._database.look, self._known)
         try:
-            return await asyncio.wait_for(
+            judged = await asyncio.wait_for(
                 asyncio.to_thread(self._judge_both, action, compensation, history), _DEADLINE_S
             )
         except TimeoutError:
             return Judged(decision=failed(action, f"it took longer than {_DEADLINE_S:g} seconds"), reading=Reading())
+        return replace(judged, decision=closer(judged.decision, why)) if why else judged
+
+    def _known(self, conn: sa.Connection) -> tuple[History, str]:
+        """The run's history, and why the agent is watched more closely now."""
+        now = micros(self._clock.now())
+        return _history(conn, self._attempt.run_id), watching.heightened(conn, self._attempt.agent, now)
 
     def _judge_both(self, action: Action, compensation: Compensation | None, history: History) -> Judged:
         judged = self._gate.judge(action, self._scope, history=history)

@@ -18,6 +18,7 @@ from interlock.decide.budget import Short
 from interlock.engine.budgets import Budgets
 from interlock.engine.durable import SHARED, Durable
 from interlock.engine.ledger import Ledger
+from interlock.engine.rollouts import Rollouts
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.breaker import Breaker
 from interlock.model.run import AgentError, Attempt, AttemptState, ErrorKind, QueuePlace
@@ -39,6 +40,7 @@ class Governor:
         clock: Clock,
         settings: Settings,
         spec_of: Callable[[str], AgentSpec],
+        rollouts: Rollouts,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -46,6 +48,7 @@ class Governor:
         self._clock = clock
         self._settings = settings
         self._spec_of = spec_of
+        self._rollouts = rollouts
         self.budgets = Budgets(settings, clock)
 
     def request(
@@ -155,8 +158,9 @@ class Governor:
         queue.grant(conn, attempt.id, attempt.agent, generation=after.generation)
         rows.save_attempt(conn, replace(attempt, state=AttemptState.ADMITTED, admitted_at=now))
         self._ledger.append(
-            conn, attempt.run_id, "attempt.admitted", {"attempt": attempt.id, "agent": attempt.agent}, actor="interlock"
-        )
+            conn, attempt.run_id, "attempt.admitted",
+            {"attempt": attempt.id, "agent": attempt.agent, **_waited(attempt, waiting, now)}, actor="interlock",
+        )  # fmt: skip
         if not resumed:
             self._durable.start_attempt(conn, attempt.id, place or self._durable.queue or SHARED)
         return True
@@ -170,8 +174,9 @@ class Governor:
             self._save_breaker(conn, attempt.run_id, breaker, breakers.release(breaker, attempt.id))
         rows.save_attempt(conn, replace(attempt, state=AttemptState.WAITING))
         self._ledger.append(
-            conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "why": why}, actor="interlock"
-        )
+            conn, attempt.run_id, "attempt.waiting", {"attempt": attempt.id, "agent": attempt.agent, "why": why},
+            actor="interlock",
+        )  # fmt: skip
 
     def step_back(self, conn: sa.Connection, attempt: Attempt) -> None:
         """Queue an attempt that had stepped aside, at its old place."""
@@ -200,12 +205,14 @@ class Governor:
         if worked is None:
             worked = now - attempt.started_at if attempt.started_at else timedelta()
         self.budgets.settle(conn, ended, worked)
-        took = (now - attempt.started_at) // timedelta(milliseconds=1) if attempt.started_at else 0
+        self._rollouts.ended(conn, attempt, error, worked)
+        took = worked // timedelta(milliseconds=1)
         self._ledger.append(
             conn,
             attempt.run_id,
             "attempt.failed" if error else "attempt.succeeded",
             {"attempt": attempt.id, "agent": attempt.agent, "duration_ms": took,
+             **({"version": attempt.version} if attempt.version else {}),
              **({"error": error.kind, "message": error.message} if error else {})},
             actor="interlock",
             once=f"ended:{attempt.id}",
@@ -249,6 +256,13 @@ class Governor:
                 )
             )  # fmt: skip
         return places
+
+
+def _waited(attempt: Attempt, waiting: queue.Waiting, now: datetime) -> dict[str, int]:
+    """How long it has waited since it was due; nothing when it comes back to a place that it had before."""
+    if attempt.admitted_at is not None:
+        return {}
+    return {"waited_ms": max(0, micros(now) - max(waiting.queued_at, waiting.not_before)) // 1000}
 
 
 def _waiting(item: queue.Waiting) -> govern.Waiting:

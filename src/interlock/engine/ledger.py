@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from interlock.errors import LedgerError
 from interlock.model.canon import canonical
 from interlock.model.ledger import Checkpoint, LedgerEntry
-from interlock.ports import Clock, Observer
+from interlock.ports import Clock
 from interlock.reading.secrets import redact
 from interlock.store import schema as t
 from interlock.store.database import Database, micros, moment
@@ -51,13 +51,10 @@ class Verification:
 class Ledger:
     """The book of one store."""
 
-    def __init__(
-        self, database: Database, clock: Clock, anchor: Path | None, observers: Sequence[Observer] = ()
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, anchor: Path | None) -> None:
         self._database = database
         self._clock = clock
         self._anchor = anchor
-        self._observers = observers
 
     def append(
         self, conn: sa.Connection, run_id: str, kind: str, data: Mapping[str, Any], *, actor: str, once: str = ""
@@ -101,8 +98,6 @@ class Ledger:
                 total=total,
             )
         )
-        for observe in self._observers:
-            observe(kind, {"run_id": run_id, **record["data"]})
         return _entry(body, digest)
 
     def recorded(self, conn: sa.Connection, run_id: str, once: str) -> LedgerEntry | None:
@@ -145,8 +140,10 @@ class Ledger:
         finally:
             os.close(handle)
 
-    def entries(self, *, run_id: str = "", after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
-        """Records in order, after the sequence number ``after``."""
+    def entries(
+        self, *, run_id: str = "", after: int = 0, limit: int = 1000, conn: sa.Connection | None = None
+    ) -> list[LedgerEntry]:
+        """Records in order, after the sequence number ``after``; with ``conn`` as that transaction sees them."""
         query = (
             sa.select(t.ledger.c.body, t.ledger.c.hash)
             .where(t.ledger.c.seq > after, t.ledger.c.body != b"")  # sealed ones are in the archive
@@ -154,8 +151,10 @@ class Ledger:
         )
         if run_id:
             query = query.where(t.ledger.c.run_id == run_id)
-        with self._database.read() as conn:
+        if conn is not None:
             return [_entry(row.body, row.hash) for row in conn.execute(query.limit(limit))]
+        with self._database.read() as own:
+            return [_entry(row.body, row.hash) for row in own.execute(query.limit(limit))]
 
     def search(
         self, *, text: str = "", kind: str = "", actor: str = "", run_id: str = "", before: int = 0, limit: int = 100

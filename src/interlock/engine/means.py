@@ -10,18 +10,21 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from interlock.config import Settings
+from interlock.decide.alerts import AlertRule
 from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate, scope_of
 from interlock.engine.ledger import Ledger
+from interlock.engine.meter import Meter
+from interlock.engine.rollouts import Rollouts
 from interlock.engine.validate import Contain
 from interlock.errors import NotFoundError
 from interlock.model.action import Scope
 from interlock.model.agent import AgentSpec
 from interlock.model.run import Run
-from interlock.ports import Clock, Runner, UndoableWorkspaces
+from interlock.ports import Clock, Notifier, Observer, Runner, UndoableWorkspaces
 from interlock.store import rows
 from interlock.store.database import Database
 
@@ -47,6 +50,12 @@ class Means:
     """Puts this machine's sandbox in front of a validator."""
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
+    meter: Meter
+    rollouts: Rollouts
+    alert_rules: tuple[AlertRule, ...]
+    notifier: Notifier
+    observers: Mapping[str, Observer]
+    """Told of every ledger entry after it was committed, by name."""
     clock: Clock
     worker_id: str
 

@@ -248,7 +248,7 @@ class RunLine:
         )  # fmt: skip
         self._means.record(
             conn, run.id, "recovery.chosen",
-            {"attempt": last.id, "error": last.error.kind, "step": type(step).__name__.lower(), **dump(step)},
+            {"attempt": last.id, "of": last.agent, "error": last.error.kind, "step": type(step).__name__.lower(), **dump(step)},
             once=f"recovery:{last.id}",
         )  # fmt: skip
         match step:

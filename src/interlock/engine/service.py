@@ -17,6 +17,9 @@ from interlock.decide.access import Right, refusal
 from interlock.decide.govern import NAMES
 from interlock.decide.policy import Considered
 from interlock.decide.taint import begin
+from interlock.engine.alarms import Alarms
+from interlock.engine.alive import is_dead
+from interlock.engine.checkup import agents_health, system_facts, system_health
 from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.identities import Identities
 from interlock.engine.ledger import Verification
@@ -24,16 +27,19 @@ from interlock.engine.means import Means
 from interlock.engine.sessions import Sessions
 from interlock.engine.undo import CallUndo, UndoneCall
 from interlock.engine.upkeep import Sealed, Upkeep
-from interlock.engine.worker import Worker, is_dead
+from interlock.engine.watch import Watch, verify
+from interlock.engine.worker import Worker
 from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
 from interlock.model.action import Action, Scope, Surface
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.decision import Decision, Policy
+from interlock.model.health import Health, SystemFacts
 from interlock.model.history import History
 from interlock.model.identity import Identity
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
+from interlock.model.metrics import Metrics
 from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
@@ -66,6 +72,9 @@ class Service:
         self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self._undo = CallUndo(means)
         self.settings = means.settings
+        self.alarms = Alarms(means)
+        self.rollouts = means.rollouts
+        self._watch: Watch | None = None
         self.catalogue = means.catalogue
         self.identities = Identities(means.database, means.ledger, means.clock)
 
@@ -76,6 +85,8 @@ class Service:
         """
         self._worker = Worker(self._means, shared=shared)
         self._worker.start()
+        self._watch = Watch(self._means, self.alarms, self.rollouts)
+        self._watch.start()
 
     def drain(self, hurry: threading.Event | None = None) -> None:
         """Take nothing new and let the agents at work finish, until ``hurry`` or as long as ``worker.drain_s`` allows."""
@@ -96,6 +107,9 @@ class Service:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         self._means.database.close()
 
     def judge(self, action: Action) -> Decision:
@@ -387,6 +401,34 @@ class Service:
             )  # fmt: skip
         return after
 
+    def metrics(self, window: timedelta | None = None) -> Metrics:
+        """What was measured in the last ``window`` (to the minute), or ever; the state of this moment in both."""
+        return self._means.meter.metrics(window)
+
+    def health(self, agent: str) -> Health:
+        """How well an agent is.
+
+        Raises:
+            NotFoundError: when there is no such agent.
+        """
+        if agent not in self.catalogue:
+            hint = did_you_mean(agent, self.catalogue) or "`interlock agents list` shows them"
+            message = f"there is no agent {agent!r}: {hint}"
+            raise NotFoundError(message)
+        return next(each for each in self.healths() if each.subject == agent)
+
+    def healths(self) -> list[Health]:
+        """How well all agents of the catalogue are."""
+        return agents_health(self._means, self.alarms)
+
+    def system_health(self) -> Health:
+        """How well Interlock itself is."""
+        return system_health(self._means)
+
+    def system_facts(self) -> SystemFacts:
+        """What the system's health is judged by."""
+        return system_facts(self._means)
+
     def judge_call(
         self, session: Session, tool: str, args: Mapping[str, Any], *, wait: timedelta, elsewhere: bool = False
     ) -> SessionVerdict:
@@ -433,7 +475,7 @@ class Service:
 
     def verify(self) -> Verification:
         """Whether the ledger is whole; names the first bad record."""
-        return self._means.ledger.verify()
+        return verify(self._means)
 
     def migrate(self) -> int:
         """Bring the store up to date; returns its version."""

@@ -18,8 +18,8 @@ from pathlib import Path
 import orjson
 import sqlalchemy as sa
 
+from interlock.engine.alive import is_dead
 from interlock.engine.means import Means
-from interlock.engine.worker import is_dead
 from interlock.store import queue
 from interlock.store import schema as t
 from interlock.store.database import micros

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import logging
 import os
@@ -12,12 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import psutil
 import sqlalchemy as sa
 
+from interlock.engine.alive import born, host, is_dead
 from interlock.engine.attempt import AttemptLine, Lost, Switch
 from interlock.engine.durable import Body, own_queue, place_queue
 from interlock.engine.means import Means
@@ -268,26 +267,9 @@ class Worker:
 
     def _row(self, lease_until: int) -> queue.WorkerRow:
         return queue.WorkerRow(
-            id=self._means.worker_id, host=host(), pid=os.getpid(), born=_born(os.getpid()), place=self._place,
+            id=self._means.worker_id, host=host(), pid=os.getpid(), born=born(os.getpid()), place=self._place,
             queue=place_queue(self._place) if self._shared else own_queue(self._means.worker_id), lease_until=lease_until, heir="",
         )  # fmt: skip
-
-
-def is_dead(row: queue.WorkerRow, now: int) -> bool:
-    """Whether a worker's lease is over, or its process on this host is gone (then nobody need wait for the lease)."""
-    if row.lease_until < now:
-        return True
-    return row.host == host() and _born(row.pid) != row.born
-
-
-@functools.cache
-def host() -> str:
-    """This host as processes see it: two containers of one name do not see each other's processes."""
-    seen = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        seen.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8])
-        seen.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(seen)
 
 
 def place_of(project: Path, declared: str) -> str:
@@ -299,14 +281,3 @@ def uptime() -> float:
     """Seconds on a clock that never goes back and also counts while the machine sleeps, as leases do."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
-def _born(pid: int) -> str:
-    """When the process was started, to tell it from a later one with its number; empty when there is none."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        return datetime.fromtimestamp(process.create_time(), tz=UTC).isoformat(timespec="milliseconds")
-    except psutil.Error:
-        return ""

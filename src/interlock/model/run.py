@@ -136,6 +136,12 @@ class Attempt:
     """The agent that the plan names; ``agent`` may be its fallback."""
     agent: str
     number: int
+    version: str = ""
+    """The version of the agent that it got from a rollout; empty when the agent had none."""
+    version_digest: str = ""
+    """What that version was when the rollout began."""
+    rollout: str = ""
+    """The rollout whose evidence it is part of."""
     state: AttemptState = AttemptState.READY
     queued_at: datetime
     admitted_at: datetime | None = None

@@ -194,3 +194,72 @@ checkpoints = sa.Table(
     sa.Column("prev", sa.Text, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
 )
+
+metrics = sa.Table(
+    "il_metric",
+    metadata,
+    sa.Column("size_s", sa.Integer, primary_key=True, comment="length of the stretch in seconds; 0: all time"),
+    sa.Column("start", sa.BigInteger, primary_key=True, comment="where the stretch begins, seconds since 1970"),
+    sa.Column("agent", sa.Text, primary_key=True, comment="empty: the system"),
+    sa.Column("tally", sa.Text, nullable=False),
+)
+
+marks = sa.Table(
+    "il_mark",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True, comment="who has read the ledger up to here, or did something then"),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+)
+
+leases = sa.Table(
+    "il_lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+)
+
+alerts = sa.Table(
+    "il_alert",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("alert", sa.Text, nullable=False),
+)
+sa.Index("il_alert_state", alerts.c.state)
+
+silences = sa.Table(
+    "il_silence",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("silence", sa.Text, nullable=False),
+)
+
+heightened = sa.Table(
+    "il_heightened",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
+
+rollouts = sa.Table(
+    "il_rollout",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("current", sa.Boolean, nullable=False, comment="whether it is the one that counts for its agent"),
+    sa.Column("rollout", sa.Text, nullable=False),
+)
+sa.Index("il_rollout_agent", rollouts.c.agent, rollouts.c.current)
+
+trials = sa.Table(
+    "il_trial",
+    metadata,
+    sa.Column("rollout_id", sa.Text, primary_key=True),
+    sa.Column("attempt_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False, comment="the order in which the rollout's attempts ended"),
+    sa.Column("trial", sa.Text, nullable=False),
+)

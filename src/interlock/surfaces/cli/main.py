@@ -14,6 +14,7 @@ import typer
 from interlock import __version__
 from interlock.surfaces.cli import (
     agents,
+    alerts,
     approvals,
     assess,
     audit,
@@ -22,13 +23,17 @@ from interlock.surfaces.cli import (
     config,
     db,
     demo,
+    doctor,
+    health,
     hook,
     init,
     limits,
     mcp,
     mcp_gateway,
+    metrics,
     plan,
     policy,
+    rollout,
     run,
     serve,
     show,
@@ -73,6 +78,12 @@ app.add_typer(agents.app, name="agents")
 app.command()(show.runs)
 app.command()(show.show)
 app.command()(show.queue)
+app.command()(metrics.metrics)
+app.command()(health.health)
+app.command()(doctor.doctor)
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(rollout.app, name="rollout")
+app.command()(metrics.top)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(store.app, name="store")

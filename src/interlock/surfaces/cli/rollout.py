@@ -1,0 +1,107 @@
+"""``interlock rollout``: a new version of an agent for a share of its executions, then for all, by evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, me, opened, say_json
+
+if TYPE_CHECKING:
+    from interlock.model.rollout import Rollout
+
+app = typer.Typer(no_args_is_help=True, help="Try a new version of an agent on a share of its executions.")
+
+Agent = Annotated[str, typer.Argument(metavar="AGENT")]
+
+
+@app.command()
+def start(
+    agent: Agent,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its name under versions: in interlock.yaml.")],
+    steps: Annotated[str, typer.Option("--steps", help="Percentages on the way, such as 5,25,50.")] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Give a version of an agent to the first step's share of the executions."""
+    try:
+        wanted = [int(each) for each in steps.split(",") if each.strip()]
+    except ValueError as bad:
+        raise typer.BadParameter("steps are whole percentages, such as 5,25,50") from bad
+    with opened(env, config) as service:
+        _said(service.rollouts.start(agent, version, me(), steps=wanted), as_json)
+
+
+@app.command()
+def status(
+    agent: Annotated[str, typer.Argument(metavar="[AGENT]")] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show the rollouts and what the evidence says."""
+    with opened(env, config) as service:
+        views = service.rollouts.views(agent)
+    if as_json:
+        say_json(views)
+        return
+    out = console()
+    for view in views:
+        out.print(_line(view.rollout), markup=False)
+        found = view.comparison
+        out.print(
+            f"  {found.canary_runs} new and {found.stable_runs} stable executions, {found.pairs} pairs", markup=False
+        )
+        for each in found.evidence:
+            out.print(f"  {each.name}: {each.seen}; worse {each.worse:.2g}, fine {each.fine:.2g}", markup=False)
+        if view.rollout.state == "running":
+            out.print(f"  → {view.next}: {view.why}", markup=False)
+    if not views:
+        out.print("no rollouts")
+
+
+@app.command()
+def promote(
+    agent: Agent,
+    fully: Annotated[bool, typer.Option("--fully", help="To everybody, not only the next step.")] = False,
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Take the next step, whatever the evidence says; after the last one, everybody gets the version."""
+    with opened(env, config) as service:
+        _said(service.rollouts.promote(agent, me(), fully=fully), as_json)
+
+
+@app.command()
+def abort(
+    agent: Agent,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Give everybody the stable version again; a promoted version can be taken back too."""
+    with opened(env, config) as service:
+        _said(service.rollouts.abort(agent, me(), reason), as_json)
+
+
+@app.command()
+def resume(agent: Agent, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Let the evidence decide again, after a pause."""
+    with opened(env, config) as service:
+        _said(service.rollouts.resume(agent, me()), as_json)
+
+
+def _said(rollout: Rollout, as_json: bool) -> None:
+    if as_json:
+        say_json(rollout)
+    else:
+        console().print(_line(rollout), markup=False)
+
+
+def _line(rollout: Rollout) -> str:
+    stable = rollout.stable or "as defined"
+    return f"{rollout.state:<10}{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable} ({rollout.reason})"
