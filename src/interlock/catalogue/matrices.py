@@ -15,7 +15,6 @@ from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import Priority
 from interlock.model.choosing import Matrix, MatrixDomain, MatrixRule
 
-
 _CARRIED = ("matrix.yaml", "matrix.yml", "agents.json", "agents.yaml", "agents.yml")
 """Where a folder of definitions carries a matrix: as a file of its own, or under ``matrix:`` beside the agents."""
 
