@@ -128,6 +128,27 @@ class RiskFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """The names in a change, as far as they are recognised."""
+
+    touched: tuple[str, ...] = ()
+    """``path::name`` of what the changed lines belong to."""
+    defined: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Defined before and no longer, as far as the change shows."""
+    used: tuple[str, ...] = ()
+    """Words of the lines that were added, in order; without those that the change itself defines."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What one agent changed."""
+
+    paths: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """The results of all agents as one (spec 5)."""
 
