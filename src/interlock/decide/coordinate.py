@@ -97,6 +97,7 @@ def _same_files(changes: Mapping[str, Change], plan: Plan | None) -> Iterable[Co
     for one, other in combinations(sorted(changes), 2):
         shared = _both(changes[one].paths, changes[other].paths)
         side_by_side = places.get(one) == places.get(other) or one not in places or other not in places
+        side_by_side &= one not in changes[other].saw and other not in changes[one].saw
         if not shared or not side_by_side:
             continue
         same = _both(changes[one].names.touched, changes[other].names.touched)

@@ -420,14 +420,17 @@ def _delivered(
     conn: sa.Connection, means: Means, run_id: str
 ) -> tuple[Mapping[str, AgentResult], Mapping[str, Change]]:
     """What each assigned agent handed over, and what its integrated changes touch."""
-    results: dict[str, AgentResult] = {}
-    changes: dict[str, Change] = {}
-    for attempt in rows.attempts_of(conn, run_id):
-        if attempt.result is None or attempt.error is not None:
-            continue
-        results[attempt.agent] = attempt.result
-        entry = means.ledger.recorded(conn, run_id, f"integrated:{attempt.id}")
-        if entry is not None:
-            names = load(Names, entry.data.get("names", {}))
-            changes[attempt.agent] = Change(paths=tuple(entry.data["changed"]), names=names)
+    done = [one for one in rows.attempts_of(conn, run_id) if one.result is not None and one.error is None]
+    found = {one.agent: means.ledger.recorded(conn, run_id, f"integrated:{one.id}") for one in done}
+    taken_in = {name: entry for name, entry in found.items() if entry is not None}
+    results = {one.agent: one.result for one in done if one.result is not None}
+    changes = {
+        one.agent: Change(
+            paths=tuple(taken_in[one.agent].data["changed"]),
+            names=load(Names, taken_in[one.agent].data.get("names", {})),
+            saw=tuple(name for name, entry in taken_in.items() if entry.at < (one.started_at or one.queued_at)),
+        )
+        for one in done
+        if one.agent in taken_in
+    }
     return results, changes

@@ -146,6 +146,8 @@ class Change:
 
     paths: tuple[str, ...] = ()
     names: Names = field(default_factory=Names)
+    saw: tuple[str, ...] = ()
+    """Agents whose changes were there when it began."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
