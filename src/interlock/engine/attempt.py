@@ -205,6 +205,7 @@ class AttemptLine:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
+            await self._integrate(attempt, run, "")  # taken in before the crash; its record may be missing
             return attempt
         agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
         if agreed != spec.digest:
