@@ -113,6 +113,11 @@ def select(
     return _selection((), index, parts, reason=reason)
 
 
+def evidence(text: str, catalogue: Sequence[AgentSpec]) -> Mapping[str, Mapping[str, float]]:
+    """What in ``text`` speaks for which agent of the catalogue, and how much."""
+    return _parts(text[:_LONGEST], _index(catalogue))
+
+
 def _chosen(text: str, parts: Parts) -> tuple[str, ...]:
     """Greedy cover: the best, then whoever explains enough of what is left."""
     total = {name: sum(found.values()) for name, found in parts.items()}
