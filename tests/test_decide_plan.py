@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -143,6 +144,70 @@ def test_the_kind_of_work_decides_the_order_of_the_three_specialists(verb: str, 
     text, matrices = f"{verb} the team dashboard with membership and database schema", load_matrices()
     made = make_plan(Task(text=text), select(text, team, matrix=matrices), team, matrix=matrices)
     assert [{letters[name] for name in phase} for phase in shape(made)] == phases
+
+
+# --- what must not matter
+
+THINGS = ("invoice", "chart", "migration", "tutorial", "lighthouse", "parser")
+IRRELEVANT = (
+    "Good morning everybody.",
+    "Thanks a lot in advance.",
+    "It rains in Bergen.",
+    "Anna was on holiday last week.",
+)
+SPECIALISTS = tuple(
+    AgentSpec(name=name, keywords=tuple(said.split()))
+    for name, said in {
+        "database-schema-agent": "schema database table migration",
+        "analytics-visualization-agent": "chart analytics graph",
+        "security-authentication-agent": "auth permission login",
+    }.items()
+)
+
+
+def planned(text: str, team: tuple[AgentSpec, ...]) -> list[set[str]] | None:
+    matrices = load_matrices()
+    selection = select(text, team, matrix=matrices)
+    if selection.abstained:
+        return None
+    return [set(phase) for phase in shape(make_plan(Task(text=text), selection, team, matrix=matrices))]
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.sets(st.sampled_from(THINGS), min_size=1), min_size=1),
+    st.lists(st.sampled_from(THINGS), min_size=1, max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_the_catalogue_is_irrelevant_for_the_whole_plan(
+    known: dict[str, set[str]], wanted: list[str], dice: Random
+) -> None:
+    team = [AgentSpec(name=name, keywords=tuple(sorted(said))) for name, said in known.items()]
+    mixed = list(team)
+    dice.shuffle(mixed)
+    task = Task(text=f"Improve the {' and the '.join(wanted)}")
+    plans = [
+        None if (selection := select(task.text, order)).abstained else make_plan(task, selection, order).digest
+        for order in (team, mixed)
+    ]
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Add a database table for charts of the permissions",
+        "Refactor the schema behind the chart and the login",
+        "Fix the login",
+        "Chart the migrations",
+    ],
+)
+@pytest.mark.parametrize("noise", IRRELEVANT)
+@pytest.mark.parametrize("front", [True, False])
+def test_an_irrelevant_sentence_does_not_change_the_plan_wherever_it_stands(
+    task: str, noise: str, *, front: bool
+) -> None:
+    said = f"{noise} {task}." if front else f"{task}. {noise}"
+    assert planned(said, SPECIALISTS) == planned(task, SPECIALISTS) != None  # noqa: E711 - compared in a chain
 
 
 # --- prompts
