@@ -199,9 +199,8 @@ def test_what_an_agent_may_do_and_works_on_is_told_and_raises_nothing() -> None:
     )
     assessed = assess("Fix the chart", RiskFacts(agents=(able,)))
     assert assessed.level is LOW
-    assert {(factor.name, factor.evidence) for factor in assessed.factors} == {
-        ("agent.may_run_shell", "a: Bash(git:*)"),
-        ("agent.may_use_servers", "a: mcp__jira__close"),
-        ("agent.may_reach_network", "a: WebFetch"),
-        ("agent.files.auth", "a: src/auth/**"),
-    }
+    (factor,) = assessed.factors
+    assert factor.evidence == (
+        "a: runs any program (Bash(git:*)); talks to the network (WebFetch); uses tools of other servers (mcp__jira__close);"
+        " works on auth files (src/auth/**)"
+    )
