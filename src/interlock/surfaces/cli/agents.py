@@ -104,7 +104,7 @@ def learn(
     fresh: Annotated[bool, typer.Option("--fresh", help="Read the whole history again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Learn who does what from the git history and from runs that succeeded, through the files that agents own."""
+    """Learn who does what from the git history and from runs that succeeded."""
     from dataclasses import replace  # noqa: PLC0415 - help stays fast
 
     from interlock import history  # noqa: PLC0415 - the same
@@ -172,7 +172,7 @@ def why(
             "score": match.score,
             "words": list(match.evidence),
             "past": [
-                f"{one.ref[:10]} {history.subject_of(project.settings.project, one.ref) or one.subject}"
+                f"{one.ref[:20] if '_' in one.ref else one.ref[:10]} {history.subject_of(project.settings.project, one.ref) or one.subject}"
                 for one in (alike(text, memory, match.agent) if memory else ())
             ],
         }
