@@ -29,11 +29,13 @@ from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import AgentSpec
-from interlock.model.sandbox import Limits, SandboxLevel
+from interlock.model.risk import RiskLevel
+from interlock.model.sandbox import Limits
 from interlock.policies import load_policies
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
-from interlock.runners.command import CommandRunner, Places, Proxy, Wrap
+from interlock.runners.command import CommandRunner
 from interlock.runners.function import FunctionRunner
+from interlock.runners.places import Places, Proxy, Wrap
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
@@ -81,6 +83,7 @@ def build(
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),
             contain=_validating(settings),
+            contain_undo=_undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
             meter=Meter(database, ledger, clock, tuple(catalogue)),
             rollouts=rollouts,
@@ -157,15 +160,15 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
         message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
     if spec.runner.kind == "command":
-        return CommandRunner(spec.runner.options, wrap=_contained(settings), proxy=_proxied(settings))
+        return CommandRunner(spec.runner.options, wrap=contained(settings), proxy=_proxied(settings))
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
-        return LlmRunner(spec, spec.runner.options)
+        return LlmRunner(spec, spec.runner.options, wrap=contained(settings), proxy=_proxied(settings))
     if spec.runner.kind == "claude":
         from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
 
-        return ClaudeRunner(spec, spec.runner.options)
+        return ClaudeRunner(spec, spec.runner.options, wrap=contained(settings), proxy=_proxied(settings))
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
 
@@ -180,6 +183,22 @@ def _validating(settings: Settings) -> Contain:
     return contain
 
 
+def _undoing(settings: Settings) -> Contain:
+    """Walls for what puts back what is outside: it may write to the project, but not to what vouches for it."""
+    inside = _boxed(settings)
+    passed = {name: os.environ[name] for name in settings.rollback_env if name in os.environ}
+    granted = [Path(settings.project, name).resolve() for name in settings.rollback_paths]
+    kept = (settings.project / ".git", settings.project / "interlock.yaml", settings.state_dir)
+
+    def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
+        there = [path for path in granted if path.exists()]
+        return inside(
+            argv, passed, workspace=workspace, scratch=scratch, read=(Path(__file__).parent,), write=there, keep=kept
+        )
+
+    return contain
+
+
 def _proxied(settings: Settings) -> Proxy | None:
     """The way to the granted hosts for agents that have no network."""
     hosts = settings.scope.hosts
@@ -188,8 +207,8 @@ def _proxied(settings: Settings) -> Proxy | None:
     return lambda gate, path: HostProxy(gate, path, hosts)
 
 
-def _contained(settings: Settings) -> Wrap:
-    """This machine's best sandbox in front of an agent's program."""
+def contained(settings: Settings) -> Wrap:
+    """This machine's best sandbox in front of an agent's program; a machine that has none good enough for the risk refuses."""
     inside = _boxed(settings)
 
     def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[Sequence[str], Mapping[str, str]]:
@@ -199,9 +218,11 @@ def _contained(settings: Settings) -> Wrap:
             workspace=places.workspace,
             scratch=places.scratch,
             write=places.writes,
-            read=(places.project, Path(__file__).parent),
-            sockets=(places.gate,),
+            read=(places.project, Path(__file__).parent, *places.reads),
+            sockets=(places.gate,) if places.gate else (),
             proxy=places.proxy,
+            relays=places.relays,
+            risk=places.risk,
         )
 
     return wrap
@@ -216,8 +237,10 @@ def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str
         limits = replace(limits, processes=settings.sandbox.processes)
     passed = {name: os.environ[name] for name in settings.sandbox.pass_env if name in os.environ}
 
-    def inside(argv: Sequence[str], env: Mapping[str, str], **places: Any) -> tuple[Sequence[str], Mapping[str, str]]:
-        box = open_sandbox(SandboxLevel(settings.sandbox.minimum)).wrap(
+    def inside(
+        argv: Sequence[str], env: Mapping[str, str], *, risk: RiskLevel = RiskLevel.LOW, **places: Any
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        box = open_sandbox(settings.sandbox.level_for(risk)).wrap(
             argv, network=settings.sandbox.network, env={**passed, **env}, limits=limits, **places
         )
         return box.argv, box.env

@@ -26,6 +26,7 @@ from interlock.model.agent import OnFailure, Priority
 from interlock.model.decision import Enforcement
 from interlock.model.risk import RiskLevel
 from interlock.model.run import ErrorKind
+from interlock.model.sandbox import SandboxLevel
 
 
 class LimitSettings(Section):
@@ -389,6 +390,10 @@ class SandboxSettings(Section):
 
     minimum: Literal["none", "rlimits", "landlock", "bubblewrap"] = "rlimits"
     """The weakest containment that is accepted; an agent that cannot have it is not started."""
+    minimum_at: Mapping[RiskLevel, SandboxLevel] = Field(
+        default_factory=lambda: {RiskLevel.HIGH: SandboxLevel.LANDLOCK, RiskLevel.CRITICAL: SandboxLevel.LANDLOCK}
+    )
+    """The same for tasks of at least that risk, where it is more."""
     network: bool = True
     """Whether agents have the network. When not, those in bubblewrap still reach the hosts of ``scope.hosts``, through a proxy that asks the gate."""
     memory_mb: Annotated[int, Field(strict=True, ge=16)] | None = None
@@ -397,6 +402,11 @@ class SandboxSettings(Section):
     """Most processes of one agent; nothing: no limit."""
     pass_env: tuple[Word, ...] = ()
     """Environment variables that agents get besides the harmless ones (PATH, HOME, LANG, …)."""
+
+    def level_for(self, risk: RiskLevel) -> SandboxLevel:
+        """The weakest containment for a task of this risk."""
+        asked = (level for at, level in self.minimum_at.items() if risk >= at)
+        return max((SandboxLevel(self.minimum), *asked))
 
 
 class WorkerSettings(Section):
@@ -483,6 +493,8 @@ class Sections(Section):
     server: ServerSettings = ServerSettings()
     rollback_env: tuple[Word, ...] = ()
     """Environment variables that compensations and rollback commands get, such as a database's URL; agents do not get them."""
+    rollback_paths: tuple[Word, ...] = ()
+    """Paths outside of the project that compensations and rollback commands may write to (a directory of dumps, of a database's socket)."""
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

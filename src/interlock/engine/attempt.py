@@ -25,6 +25,7 @@ from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment
+from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run
 from interlock.ports import Job
 from interlock.reading.secrets import redact
@@ -287,7 +288,7 @@ class AttemptLine:
             run_id=run.id, attempt_id=attempt.id, number=attempt.number, agent=spec, assignment=assignment,
             task=run.task.text, workspace=path, project=self._means.settings.project, handed_over=handed_over,
             timeout=spec.timeout or timedelta(seconds=self._means.settings.limits.timeout_s),
-            environment=run.environment,
+            environment=run.environment, risk=run.risk.level if run.risk else RiskLevel.LOW,
         )  # fmt: skip
 
     async def _run_agent(self, job: Job, gate: AttemptGate, switch: Switch) -> AgentResult:

@@ -193,7 +193,9 @@ class RunLine:
         """The question as it stands; None once its yes has been used for this run."""
         if self._means.ledger.recorded(conn, run_id, "confirmed"):
             return None
-        asked = self._means.approvals.latest(conn, run_id, question.digest)  # a plan is asked about once: then it expires
+        asked = self._means.approvals.latest(
+            conn, run_id, question.digest
+        )  # a plan is asked about once: then it expires
         approval = asked or self._means.approvals.ask(conn, question)
         if approval.state is ApprovalState.APPROVED:
             used = self._means.approvals.use(conn, run_id, question.digest)

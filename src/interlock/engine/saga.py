@@ -119,8 +119,9 @@ class Saga:
 
     async def _failed(self, command: Sequence[str]) -> str:
         project = self._means.settings.project
-        passed = self._means.settings.rollback_env
-        ok, said = await run_command(command, cwd=project, project=project, at_most=_STEP_TIMEOUT, passed=passed)
+        ok, said = await run_command(
+            command, cwd=project, project=project, at_most=_STEP_TIMEOUT, contain=self._means.contain_undo
+        )
         return "" if ok else said
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:

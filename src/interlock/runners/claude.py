@@ -1,8 +1,8 @@
 """Claude Code as an agent, through claude-agent-sdk: its hooks and permission questions end in the gate, sub-agents' too.
 
-Needs the extra ``claude`` (400 MB: it brings Claude Code itself). The program gets its workspace, a HOME of its own, an
-environment by allow-list without the API key (:mod:`interlock.runners.relay`) and no settings of the user's; what it
-leaves running is killed. Its own hooks count a failure as a yes, so here nothing fails: every hook catches everything and answers no.
+Needs the extra ``claude`` (400 MB: it brings Claude Code itself). The whole program runs inside the sandbox: its workspace, a HOME
+of its own, an environment by allow-list, and of its model's API a relay that keeps the key (:mod:`interlock.runners.relay`). It
+gets no settings of the user's; what it leaves running is killed. Its own hooks count a failure as a yes, so here nothing fails: every hook catches everything and answers no.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,14 +32,17 @@ from interlock.reading.secrets import redact
 from interlock.runners import dialects
 from interlock.runners.handover import result_of
 from interlock.runners.llm import prompt_of
-from interlock.runners.relay import Relay
+from interlock.runners.places import Places, Proxy, Wrap, make_places
+from interlock.runners.relay import Relay, Upstream
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ResultMessage
 
 _KEY = "ANTHROPIC_API_KEY"
 _HOME = "https://api.anthropic.com"
-_PASSED_ON = ("PATH", "LANG", "TZ", "TERM", "SHELL", "USER")
+_ADDRESS = "ANTHROPIC_BASE_URL"
+_NO_KEY = "the-key-is-not-here"  # Claude Code wants one and sends it to the relay, which throws it away
+_PASSED_ON = ("SHELL", "USER")
 _QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
@@ -133,7 +136,8 @@ class ClaudeRunner:
         MissingExtraError: when the extra ``claude`` is not installed.
     """
 
-    def __init__(self, spec: AgentSpec, options: Mapping[str, Any]) -> None:
+    def __init__(self, spec: AgentSpec, options: Mapping[str, Any], *, wrap: Wrap, proxy: Proxy | None = None) -> None:
+        self._wrap, self._proxy = wrap, proxy
         try:
             self._options = ClaudeOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -154,25 +158,42 @@ class ClaudeRunner:
             RunnerError: ``transient`` for what the provider may get over; ``unknown_effect`` when a call that must not be
                 repeated has no known outcome.
         """
-        scratch = job.workspace.parent / f"{job.workspace.name}.private"
-        shutil.rmtree(scratch, ignore_errors=True)  # of the same attempt, before a crash
-        for name in ("home", "tmp"):
-            (scratch / name).mkdir(mode=0o700, parents=True)
+        key, program = self._key(), _program()
+        places = make_places(job, proxy=self._proxy is not None)
+        places = replace(places, reads=(program.parent,), relays={_ADDRESS: places.sockets / "model"})
         talk = _Talk(gate=gate)
+        model = Upstream(
+            url=self._options.base_url or _HOME, header="x-api-key", value=key, secret=key, below="/v1/"
+        )  # fmt: skip
+        proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
         try:
-            with Relay(self._options.base_url or _HOME, self._key()) as relay:
-                ended = await self._session(job, scratch, talk, relay)
+            with Relay(places.relays[_ADDRESS], model) as relay:
+                async with proxy:
+                    ended = await self._session(job, talk, self._started(program, places, relay))
         finally:
-            await asyncio.shield(asyncio.to_thread(_end_all, scratch))
-            shutil.rmtree(scratch, ignore_errors=True)
+            await asyncio.shield(asyncio.to_thread(_end_all, places.job))
+            places.remove()
         return self._result(ended, talk)
 
-    async def _session(self, job: Job, scratch: Path, talk: _Talk, relay: Relay) -> ResultMessage:
+    def _started(self, program: Path, places: Places, relay: Relay) -> tuple[Path, Mapping[str, str]]:
+        """(a script that starts Claude Code inside the sandbox, its environment).
+
+        The SDK adds to our environment and cannot take away; so the script takes away, by name.
+        """
+        model = {_ADDRESS: relay.prefix, _KEY: _NO_KEY, "INTERLOCK_JOB": str(places.job)}
+        argv, env = self._wrap([str(program)], places.environment(_PASSED_ON) | _QUIET | model, places)
+        gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
+        script = places.sockets / "claude"
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *argv])} "$@"\n', encoding="utf-8")
+        script.chmod(0o700)
+        return script, env
+
+    async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]]) -> ResultMessage:
         from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ResultMessage  # noqa: PLC0415 - an extra
 
         ended: ResultMessage | None = None
         try:
-            async with ClaudeSDKClient(self._sdk_options(job, scratch, talk, relay)) as client:
+            async with ClaudeSDKClient(self._sdk_options(job, talk, start)) as client:
                 await client.query(prompt_of(job))
                 async for message in client.receive_response():
                     if isinstance(message, ResultMessage):
@@ -183,15 +204,14 @@ class ClaudeRunner:
             raise RunnerError("Claude Code ended without a result")
         return ended
 
-    def _sdk_options(self, job: Job, scratch: Path, talk: _Talk, relay: Relay) -> ClaudeAgentOptions:
+    def _sdk_options(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]]) -> ClaudeAgentOptions:
         from claude_agent_sdk import ClaudeAgentOptions, HookMatcher  # noqa: PLC0415 - an extra
 
         hooks: dict[Any, Any] = {
             event: [HookMatcher(hooks=[talk.hook], timeout=_HOOK_TIMEOUT_S, on_failure="block")] for event in _HOOKED
         }
-        env = _environment(scratch, relay)
         return ClaudeAgentOptions(
-            cwd=job.workspace, cli_path=_scrubbing(scratch, env), env=env, hooks=hooks, can_use_tool=talk.permission,
+            cwd=job.workspace, cli_path=start[0], env=dict(start[1]), hooks=hooks, can_use_tool=talk.permission,
             setting_sources=[], strict_mcp_config=True, permission_mode="default", tools=list(job.agent.tools) or None,
             model=self._options.model or job.agent.model or None, max_turns=self._options.max_turns,
             max_budget_usd=self._options.max_budget_usd, stderr=lambda line: _log.debug("claude: %s", redact(line)),
@@ -226,13 +246,6 @@ class ClaudeRunner:
             "tool_calls": usage.tool_calls}})  # fmt: skip
 
 
-def _environment(scratch: Path, relay: Relay) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")}
-    model = {"ANTHROPIC_BASE_URL": relay.url, _KEY: relay.token}
-    places = {"HOME": scratch / "home", "TMPDIR": scratch / "tmp", "INTERLOCK_JOB": scratch / "job"}
-    return kept | _QUIET | model | {name: str(path) for name, path in places.items()}
-
-
 def _failure(ended: ResultMessage, text: str) -> RunnerError:
     status = ended.api_error_status or 0
     if status:
@@ -257,24 +270,20 @@ def _handed_over(text: str) -> dict[str, Any]:
     return {"summary": text[:_SPENT]}
 
 
-def _scrubbing(scratch: Path, env: Mapping[str, str]) -> Path:
-    """A program that starts Claude Code without our environment: the SDK adds to it and cannot take away. Names only."""
+def _program() -> Path:
+    """Claude Code as the SDK brings it, else as it is installed; links followed, for a sandbox that grants its directory."""
     import claude_agent_sdk  # noqa: PLC0415 - an extra
 
     bundled = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
     program = str(bundled) if bundled.exists() else shutil.which("claude")
     if program is None:
         raise RunnerError("Claude Code is not installed", kind="unknown")
-    gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
-    script = scratch / "claude"
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, program])} "$@"\n', encoding="utf-8")
-    script.chmod(0o700)
-    return script
+    return Path(program).resolve()
 
 
-def _end_all(scratch: Path) -> None:
+def _end_all(job: Path) -> None:
     """Kill what carries this attempt's mark in its environment."""
-    mark = str(scratch / "job")
+    mark = str(job)
     for _ in range(100):
         left = []
         for process in psutil.process_iter():

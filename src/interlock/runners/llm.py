@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import wraps
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from interlock.reading.secrets import redact
 from interlock.reading.tools import Kind, tool_kind
 from interlock.runners.handover import result_of
 from interlock.runners.llm_tools import ToolError, Tools
+from interlock.runners.places import Proxy, Wrap, make_places
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent
@@ -90,7 +92,8 @@ class LlmRunner:
         MissingExtraError: when the extra ``llm`` is not installed.
     """
 
-    def __init__(self, spec: AgentSpec, options: Mapping[str, Any]) -> None:
+    def __init__(self, spec: AgentSpec, options: Mapping[str, Any], *, wrap: Wrap, proxy: Proxy | None = None) -> None:
+        self._wrap, self._proxy = wrap, proxy
         try:
             self._options = LlmOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -110,20 +113,22 @@ class LlmRunner:
         from pydantic_ai import UsageLimits  # noqa: PLC0415 - an extra
         from pydantic_ai.usage import RunUsage  # noqa: PLC0415 - the same
 
-        tools = Tools(job=job, gate=gate, scratch=job.workspace.parent / f"{job.workspace.name}.private")
         key = self._key(job.agent.name)
+        places = make_places(job, proxy=self._proxy is not None)
+        tools = Tools(job=job, gate=gate, places=places, wrap=self._wrap)
+        proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
         used = RunUsage()
         limits = UsageLimits(
             request_limit=self._options.max_steps, per_request_input_tokens_limit=job.agent.context_tokens
         )
         try:
-            async with _model(self._options, self._model_name, key) as model:
+            async with proxy, _model(self._options, self._model_name, key) as model:
                 agent = _agent(model, job, tools, self._options)
                 said = (await agent.run(prompt_of(job), usage=used, usage_limits=limits)).output
         except Exception as error:  # noqa: BLE001 - whatever it was, what goes on has no key in it
             raise _failure(error, key) from _Cause(type(error).__name__)
         finally:
-            tools.remove()
+            places.remove()
         result = result_of(said.model_dump()) if isinstance(said, HandOver) else AgentResult(summary=str(said)[:_SPENT])
         return replace(result, usage=self._usage(used, tools.calls))
 

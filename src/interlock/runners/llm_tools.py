@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -17,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interlock.errors import RunnerError
+from interlock.errors import RunnerError, SandboxError
 from interlock.model.decision import Verdict
 from interlock.ports import Gate, Job
 from interlock.runners.kept import run_kept
+from interlock.runners.places import Places, Wrap
 
 MAX_FILE = 1_000_000
 """Bytes of a file that may be read or written."""
@@ -31,7 +31,6 @@ _MAX_HITS = 200
 _MAX_ROWS = 200
 _MAX_COMMAND_S = 600.0
 _SQL_S = 30.0
-_PASSED_ON = ("PATH", "LANG", "TZ", "TERM")
 _SKIPPED = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 
 
@@ -41,11 +40,12 @@ class ToolError(Exception):
 
 @dataclass(kw_only=True, slots=True)
 class Tools:
-    """The tools of one job. ``scratch`` is a private directory beside the workspace for HOME and TMPDIR."""
+    """The tools of one job. Commands run behind ``wrap``: the sandbox."""
 
     job: Job
     gate: Gate
-    scratch: Path
+    places: Places
+    wrap: Wrap
     calls: int = 0
     refused: list[str] = field(default_factory=list)
     """Reasons of what the gate blocked."""
@@ -107,9 +107,8 @@ class Tools:
 
         async def run() -> str:
             limit = min(max(timeout_s, 1.0), _MAX_COMMAND_S)
-            ended = await run_kept(
-                ("/bin/sh", "-c", command), cwd=self.job.workspace, env=self._environment(), timeout_s=limit
-            )
+            argv, env = self.wrap(("/bin/sh", "-c", command), self.places.environment(), self.places)
+            ended = await run_kept(argv, cwd=self.job.workspace, env=env, timeout_s=limit)
             if ended.timed_out:
                 raise ToolError(f"not finished after {limit:g} s and ended; it had printed:\n{ended.output}")
             if ended.code != 0:
@@ -225,22 +224,12 @@ class Tools:
         finally:
             connection.close()
 
-    def _environment(self) -> dict[str, str]:
-        env = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")}
-        for name in ("home", "tmp"):
-            (self.scratch / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        return env | {"HOME": str(self.scratch / "home"), "TMPDIR": str(self.scratch / "tmp")}
-
-    def remove(self) -> None:
-        """Throw the private directory away."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
 
 async def _outcome(work: Callable[[], str | Awaitable[str]]) -> tuple[bool, str]:
     try:
         result = await asyncio.to_thread(work)
         return True, result if isinstance(result, str) else await result
-    except (ToolError, RunnerError) as error:
+    except (ToolError, RunnerError, SandboxError) as error:
         return False, str(error)
     except (OSError, ValueError) as error:
         return False, f"{type(error).__name__}: {error}"

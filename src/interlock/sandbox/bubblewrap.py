@@ -23,10 +23,11 @@ def wrapped(
     read: Sequence[Path],
     write: Sequence[Path],
     sockets: Sequence[Path],
+    keep: Sequence[Path],
     network: bool,
     start: Path,
 ) -> list[str]:
-    """``argv`` inside bubblewrap. Later mounts cover earlier ones: what may be written comes last."""
+    """``argv`` inside bubblewrap. Later mounts cover earlier ones: what may be written comes late, what of it is kept last."""
     command = [
         program,
         "--unshare-all",
@@ -59,6 +60,8 @@ def wrapped(
         command += ["--ro-bind", str(path), str(path)]
     for path in write:
         command += ["--bind", str(path), str(path)]
+    for path in keep:
+        command += ["--ro-bind", str(path), str(path)]
     return [*command, "--chdir", str(start), "--", *argv]
 
 

@@ -18,11 +18,9 @@ from typing import Any, Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 from interlock.model.decision import Verdict
-from interlock.ports import Gate
+from interlock.ports import NETWORK_TOOL, Gate
 from interlock.reading.http import listed
 
-TOOL = "network"
-"""How the gate and policies call a connection; ``tools: {network: {undo: nothing}}`` says that people do not mind them."""
 _LONGEST_HEAD = 64 << 10
 _HEAD_S = 30.0
 _CONNECT_S = 30.0
@@ -112,7 +110,7 @@ class HostProxy:
             raise _RefusedError(
                 "403 Forbidden", f"Interlock: {wanted.host} is not among the granted hosts (scope.hosts)"
             )
-        verdict = await self._gate.before(TOOL, {"method": wanted.method, "url": wanted.url})
+        verdict = await self._gate.before(NETWORK_TOOL, {"method": wanted.method, "url": wanted.url})
         if verdict.decision.verdict is not Verdict.ALLOW:
             raise _RefusedError("403 Forbidden", f"Interlock: {verdict.decision.reason}")
         sent = received = 0
