@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from ways_out import Stage, on_rung, stage
 
 from gate_stub import GateStub, a_job
-from interlock.app import contained
+from interlock.app import build, contained, undoing
 from interlock.config import Settings, load_settings
+from interlock.engine.validate import run_command
 from interlock.errors import SandboxError
 from interlock.model.agent import AgentSpec
 from interlock.model.risk import RiskLevel
@@ -84,3 +87,74 @@ def test_a_relay_needs_a_network_or_a_loopback_of_its_own(tmp_path: Path, monkey
         Ladder(SandboxLevel.LANDLOCK).wrap(
             ["true"], workspace=tmp_path, scratch=tmp_path / "s", relays={"X": tmp_path / "x"}
         )
+
+
+@pytest.mark.parametrize("level", WALLS)
+def test_a_compensation_does_not_get_out(level: SandboxLevel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may write to the project that it puts in order; here that is the stage's workspace."""
+    on_rung(level, monkeypatch)
+    with stage(tmp_path) as set_up:
+        monkeypatch.setenv("THE_SECRET", set_up.secret)
+        command = set_up.command(network=True).split()
+        ok, said = asyncio.run(compensated(set_up.workspace, command))
+        assert ok, said
+        set_up.nothing_got_out(said)
+
+
+async def compensated(project: Path, command: list[str]) -> tuple[bool, str]:
+    settings = load_settings(project)
+    return await run_command(
+        command, cwd=project, project=project, at_most=timedelta(seconds=60), contain=undoing(settings)
+    )
+
+
+def test_a_compensation_puts_the_project_in_order_but_not_what_vouches_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_rung(SandboxLevel.BUBBLEWRAP, monkeypatch)
+    for name in (".git", ".interlock", "var"):
+        (tmp_path / name).mkdir()
+    for name in ("interlock.yaml", ".git/config", ".interlock/interlock.db", "var/live.db"):
+        (tmp_path / name).write_text("")
+        ok, _ = asyncio.run(compensated(tmp_path, ["sh", "-c", f"echo x > {name}"]))
+        assert ok is (name == "var/live.db"), name
+
+
+@pytest.mark.parametrize("level", WALLS)
+def test_an_mcp_server_behind_the_gateway_does_not_get_out(
+    level: SandboxLevel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_rung(level, monkeypatch)
+    pytest.importorskip("fastmcp", reason="the mcp extra is not installed")
+    from fastmcp import Client
+
+    from interlock.surfaces.mcp_gateway import Gateway, Upstream
+
+    async def go(gateway: Gateway) -> str:
+        async with gateway.open() as server, Client(server) as client:
+            (block,) = (await client.call_tool("run", {})).content
+            return str(getattr(block, "text", ""))
+
+    with stage(tmp_path) as set_up:
+        monkeypatch.setenv("THE_SECRET", set_up.secret)
+        command = set_up.command(network=True)
+        (set_up.workspace / "server.py").write_text(MCP_SERVER.format(command=command))
+        service = build(load_settings(set_up.workspace))
+        try:
+            program = (sys.executable, str(set_up.workspace / "server.py"))
+            said = asyncio.run(go(Gateway(service, Upstream(command=program, name="odd"), person="tess")))
+        finally:
+            service.close()
+        set_up.nothing_got_out(said)
+
+
+MCP_SERVER = """
+import subprocess
+from fastmcp import FastMCP
+server = FastMCP("odd")
+@server.tool
+def run() -> str:
+    "Runs it."
+    return subprocess.run({command!r}.split(), capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+server.run(transport="stdio", show_banner=False)
+"""

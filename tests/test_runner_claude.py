@@ -14,12 +14,14 @@ from typing import Any
 
 import psutil
 import pytest
+from ways_out import on_rung, stage
 
 from gate_stub import GateStub, a_job
 from interlock.app import contained, runner_of
 from interlock.config import load_settings
 from interlock.errors import ConfigError, MissingExtraError, RunnerError
 from interlock.model.agent import AgentResult, AgentSpec, RunnerSpec
+from interlock.model.sandbox import SandboxLevel
 from interlock.testing import ScriptedModel
 
 if extra := os.environ.get("INTERLOCK_TEST_CLAUDE"):
@@ -159,6 +161,42 @@ def test_a_cancelled_session_leaves_no_process(place: Path) -> None:
     asyncio.run(cancelled())
     assert marked(place) == []
     assert sorted(path.name for path in place.parent.iterdir()) == ["work"]
+
+
+@pytest.mark.parametrize(
+    ("level", "network"),
+    [(SandboxLevel.LANDLOCK, True), (SandboxLevel.BUBBLEWRAP, True), (SandboxLevel.BUBBLEWRAP, False)],
+)
+def test_its_commands_do_not_get_out(
+    level: SandboxLevel, network: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network it reaches its model, and nothing else."""
+    on_rung(level, monkeypatch)
+    monkeypatch.setenv("FAKE_KEY", KEY)
+    gate = GateStub()
+    with stage(tmp_path) as set_up:
+        monkeypatch.setenv("THE_SECRET", set_up.secret)
+        job = a_job(set_up.workspace, project=set_up.project)
+        with ScriptedModel([bash(set_up.command(network=network)), {"text": "done"}]) as server:
+            options = {"base_url": server.url, "api_key_env": "FAKE_KEY"}
+            result = asyncio.run(a_runner(options, set_up.workspace, network=network).run(job, gate))
+        assert result.summary == "done"
+        set_up.nothing_got_out(gate.outcomes["eff_1"][1])
+
+
+@pytest.mark.parametrize("tool", ["Write", "Read"])
+def test_its_own_tools_do_not_get_out_even_when_the_gate_is_asleep(
+    tool: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They act in its own process, which the walls are around too."""
+    on_rung(SandboxLevel.BUBBLEWRAP, monkeypatch)
+    outside = place.parent / "private.txt"
+    outside.write_text("gold")
+    args = {"file_path": str(outside), **({"content": "pwned"} if tool == "Write" else {})}
+    gate = GateStub()
+    converse([{"tool": tool, "args": args}, {"text": "ok"}], place, gate)
+    assert outside.read_text() == "gold"
+    assert "gold" not in repr(gate.outcomes)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(529, "transient"), (400, "unknown")])

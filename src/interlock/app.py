@@ -83,7 +83,7 @@ def build(
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),
             contain=_validating(settings),
-            contain_undo=_undoing(settings),
+            contain_undo=undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
             meter=Meter(database, ledger, clock, tuple(catalogue)),
             rollouts=rollouts,
@@ -183,20 +183,30 @@ def _validating(settings: Settings) -> Contain:
     return contain
 
 
-def _undoing(settings: Settings) -> Contain:
-    """Walls for what puts back what is outside: it may write to the project, but not to what vouches for it."""
+def beside(
+    settings: Settings, env: Mapping[str, str], *, write: Sequence[Path] = (), read: Sequence[Path] = ()
+) -> Contain:
+    """Walls for programs that work on the project itself and not in a workspace: compensations, MCP servers.
+
+    They may write to the project, but not to what vouches for it; ``write`` and ``read`` grant more.
+    """
     inside = _boxed(settings)
-    passed = {name: os.environ[name] for name in settings.rollback_env if name in os.environ}
-    granted = [Path(settings.project, name).resolve() for name in settings.rollback_paths]
-    kept = (settings.project / ".git", settings.project / "interlock.yaml", settings.state_dir)
+    kept = [settings.project / name for name in (".git", "interlock.yaml", "interlock-pins.json")]
+    kept = [path for path in (*kept, settings.state_dir) if not any(path.is_relative_to(more) for more in write)]
 
     def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
-        there = [path for path in granted if path.exists()]
+        there = [path for path in write if path.exists()]
         return inside(
-            argv, passed, workspace=workspace, scratch=scratch, read=(Path(__file__).parent,), write=there, keep=kept
+            argv, env, workspace=workspace, scratch=scratch, read=(Path(__file__).parent, *read), write=there, keep=kept
         )
 
     return contain
+
+
+def undoing(settings: Settings) -> Contain:
+    """Walls for what puts back what is outside of the workspaces."""
+    env = {name: os.environ[name] for name in settings.rollback_env if name in os.environ}
+    return beside(settings, env, write=[Path(settings.project, name).resolve() for name in settings.rollback_paths])
 
 
 def _proxied(settings: Settings) -> Proxy | None:

@@ -55,7 +55,7 @@ out = {
 }
 if not C["network"]:
     out["connect to a port on the machine"] = tried(lambda: through(socket.AF_INET, ("127.0.0.1", C["port"])))
-    out["ask a name server"] = tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", C["port"])))
+    out["ask a name server"] = tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)))
 subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({C['nap']})"], start_new_session=True,
                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 print("TRIED", json.dumps({"got out": sorted(name for name, done in out.items() if done), "tried": len(out)}))
@@ -123,11 +123,13 @@ def stage(place: Path) -> Iterator[Stage]:
         subprocess.Popen([sys.executable, "-c", "input()"], env=env, stdin=subprocess.PIPE) as neighbour,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        yield Stage(
-            place=place, workspace=workspace, project=project, nap=60 + os.getpid() / 1e6, secret=secret,
-            port=listener.getsockname()[1], neighbour=neighbour.pid,
-        )  # fmt: skip
-        neighbour.kill()
+        try:
+            yield Stage(
+                place=place, workspace=workspace, project=project, nap=60 + os.getpid() / 1e6, secret=secret,
+                port=listener.getsockname()[1], neighbour=neighbour.pid,
+            )  # fmt: skip
+        finally:
+            neighbour.kill()
 
 
 def on_rung(level: SandboxLevel, monkeypatch: pytest.MonkeyPatch) -> None:

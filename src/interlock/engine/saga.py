@@ -122,7 +122,7 @@ class Saga:
         ok, said = await run_command(
             command, cwd=project, project=project, at_most=_STEP_TIMEOUT, contain=self._means.contain_undo
         )
-        return "" if ok else said
+        return "" if ok else f"{said} (it runs inside the sandbox: rollback_paths and rollback_env grant it more)"
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:
         await self._means.write(lambda conn: self._means.record(conn, run_id, kind, data))

@@ -16,13 +16,16 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interlock.app import beside
 from interlock.errors import ConfigError, InterlockError, MissingExtraError
 from interlock.model.decision import Verdict
 from interlock.model.ids import new_id
 from interlock.model.session import Session
 from interlock.reading.secrets import redact
+from interlock.sandbox.grants import program_paths
 from interlock.surfaces.mcp_pins import Pins, Standing, digest_of
 
 try:
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from fastmcp.server.middleware import CallNext, MiddlewareContext
     from fastmcp.tools.base import Tool, ToolResult
 
+    from interlock.config import Settings
     from interlock.engine.service import Service
 
 _START_S = 60.0
@@ -67,7 +71,11 @@ class Upstream:
     name: str = ""
     """How its tools are called: ``mcp__NAME__TOOL``; empty: after the program or the host."""
     pass_env: tuple[str, ...] = ()
-    """Environment variables that the program gets besides PATH, HOME and the like."""
+    """Environment variables that the program gets besides PATH and the like."""
+    write: tuple[Path, ...] = ()
+    """What the program may write to besides the project."""
+    read: tuple[Path, ...] = ()
+    """What it may read besides the project, itself and the system."""
     bearer_env: str = ""
     """The environment variable that holds the bearer token for the URL."""
 
@@ -88,11 +96,12 @@ class Patience:
     """For the server's answer to one call."""
 
 
-def transport_to(upstream: Upstream) -> ClientTransport:
-    """The connection to the server.
+def transport_to(upstream: Upstream, settings: Settings) -> ClientTransport:
+    """The connection to the server; a program is started inside the sandbox, in the project.
 
     Raises:
         ConfigError: when there is none, or an environment variable that it needs is missing.
+        SandboxError: when this machine's sandbox is not good enough, or a granted path is not there.
     """
     if bool(upstream.command) == bool(upstream.url):
         raise ConfigError("say which server: interlock mcp-gateway -- PROGRAM …, or --url URL")
@@ -104,7 +113,11 @@ def transport_to(upstream: Upstream) -> ClientTransport:
         headers = {"Authorization": f"Bearer {os.environ[upstream.bearer_env]}"} if upstream.bearer_env else {}
         return StreamableHttpTransport(upstream.url, headers=headers)
     passed = {name: os.environ[name] for name in upstream.pass_env}
-    return StdioTransport(upstream.command[0], list(upstream.command[1:]), env=passed or None)
+    read = [*program_paths(upstream.command[0]), *upstream.read]
+    contain = beside(settings, passed, write=[path.resolve() for path in upstream.write], read=read)
+    own = settings.state_dir / "mcp" / upstream.called  # kept: what it has fetched once it need not fetch again
+    argv, env = contain(upstream.command, settings.project, own)
+    return StdioTransport(argv[0], list(argv[1:]), env=dict(env), cwd=str(settings.project))
 
 
 class Gateway(Middleware):
@@ -118,7 +131,7 @@ class Gateway(Middleware):
         self._session = Session(agent=f"mcp:{self._name}", id=new_id("mcp"), person=person)
         self._judged: dict[str, tuple[Verdict, str]] = {}
         self._told: set[str] = set()
-        self._client = Client(transport_to(upstream), mode="legacy")
+        self._client = Client(transport_to(upstream, service.settings), mode="legacy")
         self._provider = ProxyProvider(lambda: self._client, cache_ttl=_SEEN_FOR_S)
         self.server: FastMCP[Any] = FastMCP(f"interlock/{self._name}")
         self.server.add_provider(self._provider)
@@ -145,7 +158,8 @@ class Gateway(Middleware):
             await asyncio.wait_for(self._client.__aenter__(), _START_S)  # type: ignore[no-untyped-call]
         except Exception as error:
             why = redact(str(error)) or type(error).__name__
-            raise GatewayError(f"{self._name} cannot be reached: {why}") from error
+            hint = "it runs inside the sandbox, --read and --write and --pass grant it more"
+            raise GatewayError(f"{self._name} cannot be reached: {why}; {hint}") from error
 
     async def _looked(self) -> dict[str, tuple[Tool, str]]:
         """Every tool of the server, with the reason why it is hidden, empty when it is not.

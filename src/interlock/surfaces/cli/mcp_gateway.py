@@ -49,6 +49,12 @@ def gateway(  # noqa: PLR0917 - a command's options: nobody passes them by posit
     pass_env: Annotated[
         list[str] | None, typer.Option("--pass", metavar="VARIABLE", help="Environment that the program gets.")
     ] = None,
+    write: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="What the program may write to besides the project.")
+    ] = None,
+    read: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="What it may read besides the project and the system.")
+    ] = None,
     bearer_env: Annotated[str, typer.Option(metavar="VARIABLE", help="Holds the bearer token for --url.")] = "",
     wait: Annotated[float, typer.Option(min=0, max=86400, metavar="SECONDS", help="Longest wait for a person.")] = 45,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Longest call of the server.")] = 300,
@@ -65,6 +71,8 @@ def gateway(  # noqa: PLR0917 - a command's options: nobody passes them by posit
         url=url,
         name=name,
         pass_env=tuple(pass_env or ()),
+        write=tuple(write or ()),
+        read=tuple(read or ()),
         bearer_env=bearer_env,
     )
     patience = Patience(person=timedelta(seconds=wait), server=timedelta(seconds=timeout))
