@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,9 +35,12 @@ from interlock.model.risk import RiskLevel
 from interlock.model.sandbox import Limits
 from interlock.policies import load_policies
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
+from interlock.ports import Gate as GatePort
 from interlock.runners.command import CommandRunner
+from interlock.runners.credentials import Credential
 from interlock.runners.function import FunctionRunner
-from interlock.runners.places import Places, Proxy, Wrap
+from interlock.runners.places import Doors, Places, Wrap
+from interlock.runners.relay import Relay
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
@@ -159,16 +164,17 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
     if spec.runner is None:
         message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
+    wrap, doors = contained(settings), doors_of(spec, settings)
     if spec.runner.kind == "command":
-        return CommandRunner(spec.runner.options, wrap=contained(settings), proxy=_proxied(settings))
+        return CommandRunner(spec.runner.options, wrap=wrap, doors=doors)
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
-        return LlmRunner(spec, spec.runner.options, wrap=contained(settings), proxy=_proxied(settings))
+        return LlmRunner(spec, spec.runner.options, wrap=wrap, doors=doors, secret_of=secrets_of(settings))
     if spec.runner.kind == "claude":
         from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
 
-        return ClaudeRunner(spec, spec.runner.options, wrap=contained(settings), proxy=_proxied(settings))
+        return ClaudeRunner(spec, spec.runner.options, wrap=wrap, doors=doors, secret_of=secrets_of(settings))
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
 
@@ -209,12 +215,61 @@ def undoing(settings: Settings) -> Contain:
     return beside(settings, env, write=[Path(settings.project, name).resolve() for name in settings.rollback_paths])
 
 
-def _proxied(settings: Settings) -> Proxy | None:
-    """The way to the granted hosts for agents that have no network."""
-    hosts = settings.scope.hosts
-    if settings.sandbox.network or not hosts:
-        return None
-    return lambda gate, path: HostProxy(gate, path, hosts)
+def doors_of(spec: AgentSpec, settings: Settings) -> Doors:
+    """What leads out for this agent: to the granted hosts when it has no network, to what it has credentials for.
+
+    Raises:
+        ConfigError: when it names a credential that there is not, or that has no URL.
+    """
+    credentials = [credential_of(settings, name) for name in spec.credentials]
+    for credential in credentials:
+        if not credential.url:
+            hint = "url and variable say where requests with it go, and how the agent finds the way"
+            raise ConfigError(f"{spec.name}: the credential {credential.name} has no url", suggestion=hint)
+    hosts = () if settings.sandbox.network else settings.scope.hosts or ()
+
+    @asynccontextmanager
+    async def doors(gate: GatePort, places: Places) -> AsyncIterator[Places]:
+        async with AsyncExitStack() as stack:
+            if hosts:
+                places = replace(places, proxy=places.sockets / "proxy")
+                await stack.enter_async_context(HostProxy(gate, places.sockets / "proxy", hosts))
+            for number, credential in enumerate(credentials):
+                upstream = await asyncio.to_thread(credential.upstream)
+                relay = stack.enter_context(Relay(places.sockets / str(number), upstream, gate=gate))
+                places = replace(
+                    places,
+                    relays={**places.relays, credential.variable: relay.path},
+                    variables={**places.variables, credential.variable: relay.prefix},
+                )
+            yield places
+
+    return doors
+
+
+def secrets_of(settings: Settings) -> Callable[[str], str]:
+    """Looks up the secret of a credential by its name."""
+    return lambda name: credential_of(settings, name).value()
+
+
+def credential_of(settings: Settings, name: str) -> Credential:
+    """A credential of the configuration.
+
+    Raises:
+        ConfigError: when there is none of that name, or agents could read it.
+    """
+    said = settings.credentials.get(name)
+    if said is None:
+        hint = did_you_mean(name, tuple(settings.credentials)) or "name it under credentials: in interlock.yaml"
+        raise ConfigError(f"there is no credential {name!r}", suggestion=hint)
+    file = Path(settings.project, said.file).expanduser().resolve() if said.file else None
+    if file is not None and file.is_relative_to(settings.project.resolve()):
+        raise ConfigError(f"credentials.{name}: agents may read the project, and {said.file} lies in it")
+    if said.env in settings.sandbox.pass_env:
+        raise ConfigError(f"credentials.{name}: sandbox.pass_env hands {said.env} to every agent")
+    return Credential(
+        name=name, env=said.env, file=file, command=said.command, url=said.url, header=said.header, variable=said.variable
+    )  # fmt: skip
 
 
 def contained(settings: Settings) -> Wrap:

@@ -300,6 +300,8 @@ class AgentSettings(Section):
     """Agents that must not run at the same time."""
     tags: tuple[Word, ...] = ()
     """Scarce things that it uses; ``limits.tags`` says how many agents may use each at once."""
+    credentials: tuple[Word, ...] = ()
+    """Names of ``credentials`` that are used for it."""
     priority: Priority = Priority.MEDIUM
     """``low``, ``medium``, ``high`` or ``critical``."""
     max_concurrent: Count | None = None
@@ -409,6 +411,33 @@ class SandboxSettings(Section):
         return max((SandboxLevel(self.minimum), *asked))
 
 
+class CredentialSettings(Section):
+    """A secret that is used for agents and never shown to them: exactly one of ``env``, ``file``, ``command`` says where it is."""
+
+    env: str = ""
+    """A variable of Interlock's own environment."""
+    file: str = ""
+    """A file, relative to the project and not in it (agents may read the project); ``~`` is your home."""
+    command: tuple[Word, ...] = ()
+    """A program that prints it, such as ``[pass, show, github]``; run when an attempt begins, with your rights."""
+    url: Annotated[str, Field(pattern="^(https?://[^ ?#]+)?$")] = ""
+    """The only address that it is sent to: requests of the agent go there through Interlock, each judged by the gate."""
+    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+: ?[^\r\n]*\{\}[^\r\n]*$")] = "Authorization: Bearer {}"
+    """The header that carries it, ``{}`` for the secret."""
+    variable: Annotated[str, Field(pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """The variable in which the agent finds the address to use instead of ``url``."""
+
+    @model_validator(mode="after")
+    def _whole(self, info: ValidationInfo) -> Self:
+        if info.context is PART:
+            return self
+        if sum(map(bool, (self.env, self.file, self.command))) != 1:
+            raise ValueError("say where it is by exactly one of env, file and command")
+        if bool(self.url) != bool(self.variable):
+            raise ValueError("url and variable go together: the variable holds the address that stands for the url")
+        return self
+
+
 class WorkerSettings(Section):
     """Workers hold permits as leases."""
 
@@ -482,6 +511,8 @@ class Sections(Section):
     workspace: WorkspaceSettings = WorkspaceSettings()
     scope: ScopeSettings = ScopeSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    credentials: Mapping[Word, CredentialSettings] = Field(default_factory=dict)
+    """By name: secrets that are used for agents and never shown to them."""
     worker: WorkerSettings = WorkerSettings()
     health: HealthSettings = HealthSettings()
     alerts: AlertSettings = AlertSettings()

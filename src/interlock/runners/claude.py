@@ -14,8 +14,8 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,9 +30,10 @@ from interlock.model.decision import Verdict
 from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.runners import dialects
+from interlock.runners.credentials import none_known
 from interlock.runners.handover import result_of
 from interlock.runners.llm import prompt_of
-from interlock.runners.places import Places, Proxy, Wrap, make_places
+from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.relay import Relay, Upstream
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class ClaudeOptions(BaseModel):
     """Where the API is; empty: Anthropic's."""
     api_key_env: str = _KEY
     """The environment variable of Interlock's that holds the key."""
+    credential: str = ""
+    """The name of the credential (``credentials:`` of the configuration) that is the key, instead of a variable."""
     max_turns: int = Field(default=100, ge=1, le=10_000, strict=True)
     max_budget_usd: float | None = Field(default=None, gt=0)
     """Most that one attempt may cost, in USD, as Claude Code counts it."""
@@ -136,8 +139,16 @@ class ClaudeRunner:
         MissingExtraError: when the extra ``claude`` is not installed.
     """
 
-    def __init__(self, spec: AgentSpec, options: Mapping[str, Any], *, wrap: Wrap, proxy: Proxy | None = None) -> None:
-        self._wrap, self._proxy = wrap, proxy
+    def __init__(
+        self,
+        spec: AgentSpec,
+        options: Mapping[str, Any],
+        *,
+        wrap: Wrap,
+        doors: Doors = no_doors,
+        secret_of: Callable[[str], str] = none_known,
+    ) -> None:
+        self._wrap, self._doors, self._secret_of = wrap, doors, secret_of
         try:
             self._options = ClaudeOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -158,37 +169,37 @@ class ClaudeRunner:
             RunnerError: ``transient`` for what the provider may get over; ``unknown_effect`` when a call that must not be
                 repeated has no known outcome.
         """
-        key, program = self._key(), _program()
-        places = make_places(job, proxy=self._proxy is not None)
-        places = replace(places, reads=(program.parent,), relays={_ADDRESS: places.sockets / "model"})
-        talk = _Talk(gate=gate)
-        model = Upstream(
-            url=self._options.base_url or _HOME, header="x-api-key", value=key, secret=key, below="/v1/"
-        )  # fmt: skip
-        proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
+        key, program = await asyncio.to_thread(self._key), _program()
+        places, talk = make_places(job), _Talk(gate=gate)
+        url = self._options.base_url or _HOME
+        model = Upstream(url=url, header="x-api-key", value=key, secret=key, below="/v1/")
         try:
-            with Relay(places.relays[_ADDRESS], model) as relay:
-                async with proxy:
-                    ended = await self._session(job, talk, self._started(program, places, relay))
+            async with self._doors(gate, places) as opened:
+                with Relay(places.sockets / "model", model) as relay:
+                    inside = replace(
+                        opened, reads=(program.parent,), relays={**opened.relays, _ADDRESS: relay.path},
+                        variables={**opened.variables, _ADDRESS: relay.prefix, _KEY: _NO_KEY, **_QUIET},
+                    )  # fmt: skip
+                    ended = await self._session(job, talk, self._started(program, inside), key)
         finally:
             await asyncio.shield(asyncio.to_thread(_end_all, places.job))
             places.remove()
-        return self._result(ended, talk)
+        return self._result(ended, talk, key)
 
-    def _started(self, program: Path, places: Places, relay: Relay) -> tuple[Path, Mapping[str, str]]:
+    def _started(self, program: Path, places: Places) -> tuple[Path, Mapping[str, str]]:
         """(a script that starts Claude Code inside the sandbox, its environment).
 
         The SDK adds to our environment and cannot take away; so the script takes away, by name.
         """
-        model = {_ADDRESS: relay.prefix, _KEY: _NO_KEY, "INTERLOCK_JOB": str(places.job)}
-        argv, env = self._wrap([str(program)], places.environment(_PASSED_ON) | _QUIET | model, places)
+        ours = places.environment(_PASSED_ON) | {"INTERLOCK_JOB": str(places.job)}
+        argv, env = self._wrap([str(program)], ours, places)
         gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
         script = places.sockets / "claude"
         script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *argv])} "$@"\n', encoding="utf-8")
         script.chmod(0o700)
         return script, env
 
-    async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]]) -> ResultMessage:
+    async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]], key: str) -> ResultMessage:
         from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ResultMessage  # noqa: PLC0415 - an extra
 
         ended: ResultMessage | None = None
@@ -199,7 +210,7 @@ class ClaudeRunner:
                     if isinstance(message, ResultMessage):
                         ended = message
         except ClaudeSDKError as error:
-            raise RunnerError(f"Claude Code failed: {self._clean(str(error))}") from None
+            raise RunnerError(f"Claude Code failed: {_clean(str(error), key)}") from None
         if ended is None:
             raise RunnerError("Claude Code ended without a result")
         return ended
@@ -219,22 +230,21 @@ class ClaudeRunner:
         )  # fmt: skip
 
     def _key(self) -> str:
+        if self._options.credential:
+            return self._secret_of(self._options.credential)
         name = self._options.api_key_env
         if not os.environ.get(name):
             raise RunnerError(f"Claude Code needs its API key: set the environment variable {name}", kind="unknown")
         return os.environ[name]
 
-    def _clean(self, text: str) -> str:
-        key = os.environ.get(self._options.api_key_env, "")
-        return redact(text.replace(key, "***") if key else text)[:_SPENT]
-
-    def _result(self, ended: ResultMessage, talk: _Talk) -> AgentResult:
+    @staticmethod
+    def _result(ended: ResultMessage, talk: _Talk, key: str) -> AgentResult:
         unknown = [effect for effect, harmless in talk.open.values() if not harmless]
         if unknown:
             message = f"Claude Code ended without telling how {', '.join(unknown)} came out"
             raise RunnerError(message, kind="unknown_effect")
         if ended.is_error or ended.subtype != "success":
-            raise _failure(ended, self._clean(ended.result or "; ".join(ended.errors or []) or ended.subtype))
+            raise _failure(ended, _clean(ended.result or "; ".join(ended.errors or []) or ended.subtype, key))
         used = ended.usage or {}
         read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         usage = Usage(
@@ -244,6 +254,10 @@ class ClaudeRunner:
         return result_of(_handed_over(ended.result or "") | {"usage": {
             "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "cost_micros": usage.cost_micros,
             "tool_calls": usage.tool_calls}})  # fmt: skip
+
+
+def _clean(text: str, key: str) -> str:
+    return redact(text.replace(key, "***"))[:_SPENT]
 
 
 def _failure(ended: ResultMessage, text: str) -> RunnerError:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +20,7 @@ from interlock.model.agent import AgentResult
 from interlock.ports import Gate, Job
 from interlock.runners import keeper
 from interlock.runners.handover import Captured, declared_error, job_file, read_result, result_of
-from interlock.runners.places import Places, Proxy, Wrap, make_places
+from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.wire import GateServer
 
 KEEP_OUTPUT = 1_000_000
@@ -60,7 +60,7 @@ class CommandRunner:
         ConfigError: when the options make no sense.
     """
 
-    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None, proxy: Proxy | None = None) -> None:
+    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None, doors: Doors = no_doors) -> None:
         for name in options:
             if name not in _OPTIONS:
                 raise ConfigError(
@@ -81,7 +81,7 @@ class CommandRunner:
             )
         self._grace = float(grace)
         self._wrap = wrap
-        self._proxy = proxy
+        self._doors = doors
 
     async def run(self, job: Job, gate: Gate) -> AgentResult:
         """Run the program to its end.
@@ -93,9 +93,8 @@ class CommandRunner:
         places = self._places(job)
         try:
             places.job.write_bytes(job_file(job))
-            proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
-            async with GateServer(gate, places.sockets / "gate") as server, proxy:
-                code, printed = await self._to_the_end(job, places)
+            async with GateServer(gate, places.sockets / "gate") as server, self._doors(gate, places) as open_places:
+                code, printed = await self._to_the_end(job, open_places)
             return _concluded(code, printed, places, server)
         finally:
             places.remove()
@@ -154,7 +153,7 @@ class CommandRunner:
             _log.error("processes of an agent could not be ended: %s", [one.pid for one in left])
 
     def _places(self, job: Job) -> Places:
-        places = make_places(job, proxy=self._proxy is not None)
+        places = make_places(job)
         writes = tuple(job.project / name for name in self._writes)
         return replace(places, writes=writes, gate=places.sockets / "gate")
 

@@ -6,9 +6,9 @@ from the variable that ``api_key_env`` names, and goes nowhere but into the requ
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import wraps
 from importlib.util import find_spec
@@ -21,9 +21,10 @@ from interlock.model.agent import AgentResult, AgentSpec, Usage
 from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.reading.tools import Kind, tool_kind
+from interlock.runners.credentials import none_known
 from interlock.runners.handover import result_of
 from interlock.runners.llm_tools import ToolError, Tools
-from interlock.runners.places import Proxy, Wrap, make_places
+from interlock.runners.places import Doors, Wrap, make_places, no_doors
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent
@@ -61,6 +62,8 @@ class LlmOptions(BaseModel):
     """Where the API is; empty: the provider's own."""
     api_key_env: str = ""
     """The environment variable that holds the key; empty: the provider's usual one."""
+    credential: str = ""
+    """The name of the credential (``credentials:`` of the configuration) that is the key, instead of a variable."""
     max_tokens: int = Field(default=4096, ge=1, strict=True)
     """Most tokens of one answer."""
     max_steps: int = Field(default=50, ge=1, le=1000, strict=True)
@@ -92,8 +95,16 @@ class LlmRunner:
         MissingExtraError: when the extra ``llm`` is not installed.
     """
 
-    def __init__(self, spec: AgentSpec, options: Mapping[str, Any], *, wrap: Wrap, proxy: Proxy | None = None) -> None:
-        self._wrap, self._proxy = wrap, proxy
+    def __init__(
+        self,
+        spec: AgentSpec,
+        options: Mapping[str, Any],
+        *,
+        wrap: Wrap,
+        doors: Doors = no_doors,
+        secret_of: Callable[[str], str] = none_known,
+    ) -> None:
+        self._wrap, self._doors, self._secret_of = wrap, doors, secret_of
         try:
             self._options = LlmOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -113,26 +124,27 @@ class LlmRunner:
         from pydantic_ai import UsageLimits  # noqa: PLC0415 - an extra
         from pydantic_ai.usage import RunUsage  # noqa: PLC0415 - the same
 
-        key = self._key(job.agent.name)
-        places = make_places(job, proxy=self._proxy is not None)
-        tools = Tools(job=job, gate=gate, places=places, wrap=self._wrap)
-        proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
-        used = RunUsage()
+        key = await asyncio.to_thread(self._key, job.agent.name)
+        places, used, calls = make_places(job), RunUsage(), 0
         limits = UsageLimits(
             request_limit=self._options.max_steps, per_request_input_tokens_limit=job.agent.context_tokens
         )
         try:
-            async with proxy, _model(self._options, self._model_name, key) as model:
+            async with self._doors(gate, places) as inside, _model(self._options, self._model_name, key) as model:
+                tools = Tools(job=job, gate=gate, places=inside, wrap=self._wrap)
                 agent = _agent(model, job, tools, self._options)
                 said = (await agent.run(prompt_of(job), usage=used, usage_limits=limits)).output
+                calls = tools.calls
         except Exception as error:  # noqa: BLE001 - whatever it was, what goes on has no key in it
             raise _failure(error, key) from _Cause(type(error).__name__)
         finally:
             places.remove()
         result = result_of(said.model_dump()) if isinstance(said, HandOver) else AgentResult(summary=str(said)[:_SPENT])
-        return replace(result, usage=self._usage(used, tools.calls))
+        return replace(result, usage=self._usage(used, calls))
 
     def _key(self, agent: str) -> str:
+        if self._options.credential:
+            return self._secret_of(self._options.credential)
         name = self._options.api_key_env or _KEY_OF[self._options.provider]
         key = os.environ.get(name, "")
         if not key and not self._options.base_url:

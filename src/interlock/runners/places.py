@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Places:
     """The unix socket of an HTTP proxy, for programs that have no network of their own."""
     relays: Mapping[str, Path] = field(default_factory=dict)
     """Unix sockets of HTTP servers, by the environment variable in which the program finds the URL."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables that every program of the attempt gets."""
     risk: RiskLevel = RiskLevel.LOW
     """Of the task: risky work needs better walls."""
 
@@ -61,7 +63,7 @@ class Places:
             for name, value in os.environ.items()
             if name in _PASSED_ON or name.startswith("LC_") or name in names
         }
-        return kept | {"HOME": str(self.scratch / "home"), "TMPDIR": str(self.scratch / "tmp")}
+        return kept | dict(self.variables) | {"HOME": str(self.scratch / "home"), "TMPDIR": str(self.scratch / "tmp")}
 
     def remove(self) -> None:
         """Throw the private directories away."""
@@ -72,11 +74,16 @@ class Places:
 Wrap = Callable[[Sequence[str], Mapping[str, str], Places], tuple[Sequence[str], Mapping[str, str]]]
 """Puts the sandbox in front of a program: its argument list and whole environment, changed."""
 
-Proxy = Callable[[Gate, Path], AbstractAsyncContextManager[object]]
-"""A proxy to the granted hosts, served on a unix socket for as long as it is entered."""
+Doors = Callable[[Gate, Places], AbstractAsyncContextManager[Places]]
+"""What leads out of the sandbox while it is entered: a proxy to the granted hosts, relays for credentials. The places know of it."""
 
 
-def make_places(job: Job, *, proxy: bool = False) -> Places:
+def no_doors(_gate: Gate, places: Places) -> AbstractAsyncContextManager[Places]:
+    """Nothing leads out."""
+    return nullcontext(places)
+
+
+def make_places(job: Job) -> Places:
     """The private directories of an attempt, fresh: those of the same attempt before a crash are thrown away.
 
     Raises:
@@ -93,8 +100,6 @@ def make_places(job: Job, *, proxy: bool = False) -> Places:
     if len(folder) > _MAX_SOCKET_PATH - _LONGEST_NAME:
         Path(folder).rmdir()
         folder = tempfile.mkdtemp(prefix="il-", dir="/tmp")  # a new private directory with a short name
-    sockets = Path(folder)
     return Places(
-        workspace=job.workspace, project=job.project, scratch=scratch, sockets=sockets,
-        proxy=sockets / "proxy" if proxy else None, risk=job.risk,
+        workspace=job.workspace, project=job.project, scratch=scratch, sockets=Path(folder), risk=job.risk
     )  # fmt: skip
