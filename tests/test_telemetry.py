@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
+from interlock.model.run import OutcomeKind
 from interlock.telemetry.otel import OpenTelemetry
 from interlock.telemetry.prometheus import exposition
 from watch_kit import Book
@@ -50,6 +51,11 @@ def test_prometheus_reads_counters_with_total_and_durations_in_seconds(book: Boo
 
 def test_prometheus_gets_nothing_from_an_empty_store_but_zeros(book: Book) -> None:
     assert set(scraped(book).values()) <= {0.0, 1.0}
+
+
+def test_every_outcome_is_there_from_the_start_so_that_the_first_one_is_an_increase(book: Book) -> None:
+    found = {dict(labels)["outcome"]: value for (name, labels), value in scraped(book).items() if "runs_ended" in name}
+    assert found == dict.fromkeys(OutcomeKind, 0)
 
 
 def test_every_prometheus_name_says_whose_it_is(book: Book) -> None:

@@ -274,6 +274,12 @@ def effects_of(
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
 
 
+def intended(conn: sa.Connection) -> list[Effect]:
+    """Effects of all runs that were begun and of which no outcome is known."""
+    query = sa.select(t.effects.c.effect).where(t.effects.c.state == EffectState.INTENDED).order_by(t.effects.c.id)
+    return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
 def recorded_actions(conn: sa.Connection, *, run_id: str = "") -> list[str]:
     """The redacted actions of all effects, or of one run's, as JSON texts, oldest first."""
     query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
