@@ -204,7 +204,7 @@ def complaints(policies: Sequence[Policy]) -> tuple[Complaint, ...]:
             )
             found.append(Complaint(rule_id=rule.id, message=message))
             continue
-        other = _shadow(rule, strongest)
+        other = _shadow(rule, strongest, but=rule)
         if other is not None:
             message = f"shadowed: {other.id} matches whatever it matches and asks for {other.action}"
             found.append(Complaint(rule_id=rule.id, message=message))
@@ -222,7 +222,7 @@ def only_tightens(old: PolicySet, new: PolicySet) -> bool:
     accepted = [(_signature(rule), frozenset(rule.accept)) for rule in _strict(old.policies) if rule.accept]
     return (
         old.no_accept_in <= new.no_accept_in
-        and all(rule.accept or _shadow(rule, strongest) is not None for rule in _strict(old.policies))
+        and all(rule.accept or _shadow(rule, strongest, but=None) is not None for rule in _strict(old.policies))
         and all((_signature(rule), frozenset(rule.accept)) in accepted for rule in mine if rule.accept)
     )
 
@@ -244,14 +244,15 @@ def _strongest(rules: Sequence[Rule]) -> _Strongest:
     return found
 
 
-def _shadow(rule: Rule, strongest: _Strongest) -> Rule | None:
+def _shadow(rule: Rule, strongest: _Strongest, *, but: Rule | None) -> Rule | None:
+    """A rule, other than ``but``, that matches whatever this one matches and asks for as much."""
     items = [(fact, tuple(words)) for fact, words in rule.match.items()]
     for size in range(len(items) + 1):
         for subset in combinations(items, size):
             for pattern in {rule.pattern, ""}:
                 for when in {rule.when, ""}:
                     strength, other = strongest.get((frozenset(subset), pattern, when), (-1, rule))
-                    if other is not rule and strength >= _strength(rule):
+                    if other is not but and strength >= _strength(rule):
                         return other
     return None
 

@@ -70,7 +70,7 @@ def status(
         for each in found.evidence:
             out.print(f"  {each.name}: {each.seen}; worse {each.worse:.2g}, fine {each.fine:.2g}", markup=False)
         if view.rollout.state == "running":
-            out.print(f"  → {view.next}: {view.why}", markup=False)
+            hanging(out, "  → ", f"{view.next}: {view.why}")
     if not views:
         out.print("no rollouts")
 
@@ -110,6 +110,9 @@ def resume(agent: Agent, env: Env = None, config: ConfigFile = None, as_json: Js
 
 def _show_judgements(view: RolloutView, found: Judgements) -> None:
     out = console()
+    under_way = view.rollout.state in {"running", "paused"}
+    if not (found.calls or under_way):
+        return
     out.print(
         f"  {found.calls} calls of {found.runs} runs judged by both sets, {found.canary_calls} of them by the new one for real",
         markup=False,
@@ -124,8 +127,8 @@ def _show_judgements(view: RolloutView, found: Judgements) -> None:
         way = "tighter" if example.tighter else "looser "
         hanging(out, f"    {way} {example.old} → {example.new}  ", f"{example.agent}: {example.call}")
         hanging(out, "            ", example.why, head_style="dim", style="dim")
-    if view.rollout.state in {"running", "paused"}:
-        out.print(f"  → {view.next}: {view.why}", markup=False)
+    if under_way:
+        hanging(out, "  → ", f"{view.next}: {view.why}")
 
 
 def _said(rollout: Rollout, as_json: bool) -> None:
