@@ -73,7 +73,7 @@ class Sessions:
         """Judge what a tool says of itself; what is not allowed is recorded. Never raises."""
         action = replace(self._action(session, tool, {"text": text}), kind=Surface.TOOL_DEFINITION)
         try:
-            decision = self._means.gate.judge(action, self._means.scope()).decision
+            decision = self._means.judge(action, run_id=self._run(session)).decision
             if decision.verdict is not Verdict.ALLOW:
                 self.note(session, "tool_definition.judged", facts_of(action, decision))
         except Exception as error:  # noqa: BLE001 - closed on failure
@@ -130,7 +130,7 @@ class Sessions:
     def _judge(self, run_id: str, action: Action) -> Judged:
         with self._means.database.read() as conn:
             history = _history(conn, run_id)
-        return self._means.gate.judge(action, self._means.scope(str(self._means.settings.project)), history=history)
+        return self._means.judge(action, str(self._means.settings.project), run_id=run_id, history=history)
 
     def _ask(
         self, run_id: str, session: Session, action: Action, judged: Judged, until: float
@@ -145,7 +145,7 @@ class Sessions:
             return refused(judged, f"a person must agree first: {how}"), False, approval.id
         if state is not ApprovalState.APPROVED:
             return refused(judged, f"{ASKED}{state}"), False, ""
-        again = self._judge(run_id, action)
+        again = replace(self._judge(run_id, action), trial=judged.trial)
         if again.decision.verdict is Verdict.BLOCK:
             return again, False, ""
         if not self._use(run_id, action):
@@ -184,7 +184,9 @@ class Sessions:
                 rows.save_history(conn, run_id, rows.text_of(history))
                 if why := should_stop(history):
                     self._means.ledger.append(conn, run_id, "agent.to_be_stopped", {"why": why}, actor="interlock")
-            self._record(conn, run_id, action.agent, decision.verdict, facts_of(action, decision))
+            facts = facts_of(action, decision, judged.trial)
+            self._record(conn, run_id, action.agent, decision.verdict, facts)
+            self._means.rollouts.policies.count(conn, run_id, action, judged.trial, summary_of(action))
 
     def _intend(self, conn: sa.Connection, run_id: str, tool: str, summary: str, digest: str, *, outside: bool) -> None:
         effect = Effect(
@@ -209,7 +211,8 @@ class Sessions:
     def _settle(self, run_id: str, action: Action, *, ok: bool | None, output: str) -> Decision:
         scope = self._means.scope(str(self._means.settings.project))
         reading = self._means.gate.judge(action, scope).reading
-        decision, labels = self._means.gate.judge_result(action, reading, scope, output)
+        course = self._means.rollouts.policies.course(run_id)
+        decision, labels = self._means.gate.judge_result(action, reading, scope, output, course=course)
         with self._means.database.write() as conn:
             history = after_call(_history(conn, run_id), action, reading, output, labels)
             rows.save_history(conn, run_id, rows.text_of(history))
