@@ -146,9 +146,32 @@ def test_files_that_are_named_or_known_speak_for_themselves() -> None:
     assert [(factor.name, factor.evidence) for factor in protected.factors] == [("files.protected", "docs/policy.md")]
 
 
-def test_an_agent_that_often_fails_is_a_factor_and_a_shell_is_told() -> None:
-    bad = AgentFacts(name="a", tools=("Bash",), failure_permille=400)
-    assessed = assess("Fix the chart", RiskFacts(agents=(bad,)))
-    assert assessed.level is MEDIUM
-    assert {factor.name for factor in assessed.factors} == {"agent.fails", "agent.may_run_shell"}
-    assert assess("Fix the chart", RiskFacts(agents=(AgentFacts(name="a", failure_permille=10),))).level is LOW
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"attempts": 5, "failures": 2}, "agent.fails"),
+        ({"attempts": 2, "failures": 1}, ""),
+        ({"attempts": 100, "failures": 1}, ""),
+        ({"calls": 40, "blocked": 4}, "agent.blocked"),
+        ({"calls": 4, "blocked": 2}, ""),
+        ({"calls": 900, "blocked": 4}, ""),
+    ],
+)
+def test_an_agents_record_speaks_against_it_when_there_is_enough_of_it(record: dict[str, int], name: str) -> None:
+    assessed = assess("Fix the chart", RiskFacts(agents=(AgentFacts(name="a", **record),)))  # type: ignore[arg-type]
+    assert [factor.name for factor in assessed.factors] == ([name] if name else [])
+    assert assessed.level is (MEDIUM if name else LOW)
+
+
+def test_what_an_agent_may_do_and_works_on_is_told_and_raises_nothing() -> None:
+    able = AgentFacts(
+        name="a", tools=("Bash(git:*)", "mcp__jira__close", "WebFetch", "Read"), owns=("src/auth/**", "web/**")
+    )
+    assessed = assess("Fix the chart", RiskFacts(agents=(able,)))
+    assert assessed.level is LOW
+    assert {(factor.name, factor.evidence) for factor in assessed.factors} == {
+        ("agent.may_run_shell", "a: Bash(git:*)"),
+        ("agent.may_use_servers", "a: mcp__jira__close"),
+        ("agent.may_reach_network", "a: WebFetch"),
+        ("agent.files.auth", "a: src/auth/**"),
+    }

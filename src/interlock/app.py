@@ -47,6 +47,8 @@ from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
+_LATELY = timedelta(days=7)
+"""How far back an agent's record counts when a task's risk is assessed."""
 _RUNNERS = ("command", "function", "llm", "claude")
 
 
@@ -75,6 +77,7 @@ def build(
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
+    meter = Meter(database, ledger, clock, tuple(catalogue))
     return Service(
         Means(
             settings=settings,
@@ -87,13 +90,13 @@ def build(
                 database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
             ),
             gate=Gate(policies, settings.environment, settings.tools, clock),
-            chooser=Chooser(settings, catalogue),
+            chooser=Chooser(settings, catalogue.values(), record=lambda: meter.metrics(_LATELY).agents),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings),
             contain=_validating(settings),
             contain_undo=undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
-            meter=Meter(database, ledger, clock, tuple(catalogue)),
+            meter=meter,
             rollouts=rollouts,
             alert_rules=load_rules(settings.alerts),
             notifier=_notifier(settings),

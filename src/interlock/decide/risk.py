@@ -19,7 +19,18 @@ from interlock.model.risk import Factor, RiskAssessment, RiskLevel
 _LOW, _MEDIUM, _HIGH, _CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
 _FAILING_PERMILLE = 250
 """The seed's alert threshold: an error rate above 25 %."""
-_SHELLS = frozenset({"bash", "shell", "sh", "exec", "computer"})
+_ENOUGH_ATTEMPTS = 4
+"""One failure of two is bad luck."""
+_BLOCKED_PERMILLE = 50
+_ENOUGH_BLOCKED = 3
+"""An agent tries something else after a block; three times within a week, and one call in twenty, is a habit."""
+_POWERS = (
+    ("agent.may_run_shell", "It may run any program.", frozenset({"bash", "shell", "sh", "exec", "computer"})),
+    ("agent.may_reach_network", "It may talk to the network.", frozenset({"webfetch", "websearch", "fetch", "browser"})),
+    ("agent.may_use_servers", "It may use tools of other servers.", frozenset({"mcp"})),
+    ("agent.may_query", "It may change databases.", frozenset({"sql", "psql", "mysql", "sqlite", "database"})),
+)  # fmt: skip
+"""What an agent's tools let it do, told beside every assessment; by themselves they raise nothing."""
 
 
 def assess_lexical(text: str) -> RiskAssessment:
@@ -99,22 +110,35 @@ def _from_files(text: str, facts: RiskFacts) -> Iterable[Factor]:
 
 def _from_agents(facts: RiskFacts) -> Iterable[Factor]:
     for agent in facts.agents:
-        yield from _from_agent(agent)
+        for name, reason, tools in _POWERS:
+            if held := [tool for tool in agent.tools if _is_one(tool, tools)]:
+                yield Factor(name=name, level=_LOW, evidence=f"{agent.name}: {held[0]}", reason=reason)
+        for glob in agent.owns:
+            for name, _, shape in _SENSITIVE:
+                if shape.search(glob):
+                    what = f"{agent.name}: {glob}"
+                    yield Factor(name=f"agent.{name}", level=_LOW, evidence=what, reason="It works on such files.")
+        yield from _from_record(agent)
 
 
-def _from_agent(agent: AgentFacts) -> Iterable[Factor]:
-    shell = [tool for tool in agent.tools if tool.split("(")[0].lower() in _SHELLS]
-    if shell:
-        yield Factor(
-            name="agent.may_run_shell",
-            level=_LOW,
-            evidence=f"{agent.name}: {shell[0]}",
-            reason="It may run any program.",
-        )
-    if agent.failure_permille is not None and agent.failure_permille > _FAILING_PERMILLE:
+def _is_one(tool: str, names: frozenset[str]) -> bool:
+    said = tool.split("(", maxsplit=1)[0].lower()
+    return said in names or (said.startswith("mcp__") and "mcp" in names)
+
+
+def _from_record(agent: AgentFacts) -> Iterable[Factor]:
+    """What an agent did lately speaks against it only when there is enough of it."""
+    if agent.attempts >= _ENOUGH_ATTEMPTS and agent.failures * 1000 > _FAILING_PERMILLE * agent.attempts:
         yield Factor(
             name="agent.fails",
             level=_MEDIUM,
-            evidence=f"{agent.name}: {agent.failure_permille / 10:.0f} % of recent attempts failed",
+            evidence=f"{agent.name}: {agent.failures} of {agent.attempts} recent attempts failed",
             reason="It has failed often lately.",
+        )
+    if agent.blocked >= _ENOUGH_BLOCKED and agent.blocked * 1000 > _BLOCKED_PERMILLE * agent.calls:
+        yield Factor(
+            name="agent.blocked",
+            level=_MEDIUM,
+            evidence=f"{agent.name}: {agent.blocked} of {agent.calls} recent calls were blocked",
+            reason="The gate has often had to stop it lately.",
         )

@@ -71,6 +71,12 @@ class _Index:
     """(glob, agent)"""
 
 
+_TITLES = words.word_set(
+    "management manager development developer engineer engineering specialist expert assistant helper lead architect master"
+    " guru pro bot worker professional consultant officer responder coordinator"
+)
+"""Words of a job title: in a name they say that somebody does it, not what is done."""
+
 Parts = dict[str, dict[str, float]]
 """Agent → piece of evidence → weight."""
 
@@ -275,7 +281,7 @@ def _prepare(catalogue: Sequence[AgentSpec]) -> _Index:
 
 def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
     said = len(spec.keywords) + len(spec.capabilities)
-    yield _NAME, spec.name
+    yield _NAME, " ".join(word for word in words.raw_words(spec.name) if word not in _TITLES)
     for keyword in (*spec.keywords, *spec.capabilities, *spec.provides):
         yield _KEYWORD / max(1, len(keyword.split())) ** _PHRASE_SHARE, keyword
     for example in spec.examples:

@@ -99,6 +99,10 @@ _SAYINGS = tuple(
         (r"pull[ -]requests?", "pullrequest"),
         (r"(?:feature|release)[ -](?:flag|toggle)(s?)", r"featureflag\1"),
         (r"machine[ -]learning", "ml"),
+        (
+            r"page(?:s|d)? (?=(?:us|me|him|her|them|somebody|someone|people|whoever|the (?:team|engineer|oncall|on-call))\b)",
+            "pager ",
+        ),
         (r"dark[ -]mode", "darkmode"),
         (r"lazy[ -]load\w*", "lazyloading"),
         (r"screen[ -]readers?", "screenreader"),

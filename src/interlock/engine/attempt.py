@@ -28,6 +28,7 @@ from interlock.model.plan import Assignment
 from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run
 from interlock.ports import Job
+from interlock.reading.names import read_names
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
 
@@ -205,6 +206,7 @@ class AttemptLine:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
+            await self._integrate(attempt, run, "")  # taken in before the crash; its record may be missing
             return attempt
         agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
         if agreed != spec.digest:
@@ -229,9 +231,9 @@ class AttemptLine:
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
         await self._means.write(lambda conn: self._returned(conn, attempt, switch))
-        await self._check(attempt, job, gate, spec)
+        diff = await self._check(attempt, job, gate, spec)
         await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
-        await self._integrate(attempt, run)
+        await self._integrate(attempt, run, diff)
         return attempt
 
     def _checkpoints(self, attempt: Attempt) -> Checkpoints | None:
@@ -322,8 +324,8 @@ class AttemptLine:
             {"attempt": attempt.id, "agent": attempt.agent, "summary": result.summary, "usage": dump(result.usage)},
         )  # fmt: skip
 
-    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec) -> None:
-        """The checkpoint after: the changes, the output, the validators (spec 1)."""
+    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec) -> str:
+        """The checkpoint after: the changes, the output, the validators (spec 1). Returns the changes."""
         diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
         result = attempt.result or AgentResult()
         output = "\n".join((result.summary, *result.deliverables, *result.next_steps, *result.recommendations))
@@ -335,6 +337,7 @@ class AttemptLine:
                 raise Failure(_kind_of(decision), f"{surface.value.replace('_', ' ')}: {decision.reason}")
         for validator in spec.validators:
             await self._validate(attempt, job, validator)
+        return diff
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
         problem = await failed_validator(
@@ -351,7 +354,8 @@ class AttemptLine:
         if problem and validator.on_failure is OnFailure.BLOCK:
             raise Failure(ErrorKind.BLOCKED, f"{validator.name}: {problem}")
 
-    async def _integrate(self, attempt: Attempt, run: Run) -> None:
+    async def _integrate(self, attempt: Attempt, run: Run, diff: str) -> None:
+        names = _redacted(dump(await asyncio.to_thread(read_names, diff)))
         try:
             integration = await asyncio.to_thread(
                 self._means.workspaces.integrate, run.id, attempt.id, author=attempt.agent, message=run.task.text
@@ -361,7 +365,7 @@ class AttemptLine:
         await self._means.write(
             lambda conn: self._means.record(
                 conn, run.id, "changes.integrated",
-                {"attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit},
+                {"attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit, "names": names},
                 once=f"integrated:{attempt.id}",
             )
         )  # fmt: skip

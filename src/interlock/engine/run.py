@@ -24,8 +24,9 @@ from interlock.errors import InterlockError, PlanError, StoreError
 from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentResult
 from interlock.model.approval import Approval, ApprovalState
+from interlock.model.choosing import Change, Names
 from interlock.model.decision import Decision, Verdict
-from interlock.model.plain import dump
+from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment, Phase, Plan
 from interlock.model.risk import RiskAssessment, RiskLevel
 from interlock.model.run import (
@@ -337,7 +338,7 @@ class RunLine:
         results, changes = await self._means.read(lambda conn: _delivered(conn, self._means, run_id))
         summary = coordinate(results, changes, plan=run.plan)
         how = self._means.settings.workspace.deliver
-        changed = tuple(dict.fromkeys(path for paths in changes.values() for path in paths))
+        changed = tuple(dict.fromkeys(path for change in changes.values() for path in change.paths))
         kind, reason = OutcomeKind.SUCCEEDED, ""
         try:
             place = await asyncio.to_thread(
@@ -372,7 +373,7 @@ class RunLine:
         elif undoing.not_undone and kind is OutcomeKind.ROLLED_BACK:
             kind, reason = OutcomeKind.ESCALATED, f"{reason}; not everything can be undone"
         branch = ""
-        if kind is OutcomeKind.ESCALATED and changes:
+        if kind is OutcomeKind.ESCALATED and any(change.paths for change in changes.values()):
             branch = await asyncio.to_thread(self._means.workspaces.deliver, run_id, how="review")
         return Outcome(
             kind=kind, reason=reason, results=results, branch=branch, undone=undoing.undone,
@@ -420,14 +421,19 @@ def _cancelled() -> AgentError:
 
 def _delivered(
     conn: sa.Connection, means: Means, run_id: str
-) -> tuple[Mapping[str, AgentResult], Mapping[str, tuple[str, ...]]]:
-    """What each assigned agent handed over, and which paths its integrated changes touch."""
-    results: dict[str, AgentResult] = {}
-    changes: dict[str, tuple[str, ...]] = {}
-    for attempt in rows.attempts_of(conn, run_id):
-        if attempt.result is None or attempt.error is not None:
-            continue
-        results[attempt.agent] = attempt.result
-        entry = means.ledger.recorded(conn, run_id, f"integrated:{attempt.id}")
-        changes[attempt.agent] = tuple(entry.data["changed"]) if entry else ()
+) -> tuple[Mapping[str, AgentResult], Mapping[str, Change]]:
+    """What each assigned agent handed over, and what its integrated changes touch."""
+    done = [one for one in rows.attempts_of(conn, run_id) if one.result is not None and one.error is None]
+    found = {one.agent: means.ledger.recorded(conn, run_id, f"integrated:{one.id}") for one in done}
+    taken_in = {name: entry for name, entry in found.items() if entry is not None}
+    results = {one.agent: one.result for one in done if one.result is not None}
+    changes = {
+        one.agent: Change(
+            paths=tuple(taken_in[one.agent].data["changed"]),
+            names=load(Names, taken_in[one.agent].data.get("names", {})),
+            saw=tuple(name for name, entry in taken_in.items() if entry.at < (one.started_at or one.queued_at)),
+        )
+        for one in done
+        if one.agent in taken_in
+    }
     return results, changes
