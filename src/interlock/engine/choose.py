@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from interlock.config import Settings
 from interlock.decide.plan import PlanContext, make_plan
 from interlock.decide.risk import assess
 from interlock.decide.select import select
-from interlock.history import MEMORY_FILE, load_memory
+from interlock.history import MEMORY_FILE, correct, load_memory
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.choosing import AgentFacts, Matrix, Memory, RiskFacts
 from interlock.model.plan import Plan, Selection, Task
@@ -26,7 +27,21 @@ class Chooser:
         self._catalogue = tuple(catalogue.values())
         directory = Path(settings.project, settings.agents_dir)
         self._matrices: tuple[Matrix, ...] = load_matrices(directory if directory.exists() else None, settings.matrix)
-        self._memory: Memory | None = load_memory(settings.project / MEMORY_FILE)
+        self._file = settings.project / MEMORY_FILE
+        self._memory: Memory | None = load_memory(self._file)
+        self._teaching = threading.Lock()
+
+    def correct(self, text: str, agents: Sequence[str]) -> bool:
+        """Teach that these agents are right for such a task; False when that is known. Other processes learn it at their start.
+
+        Raises:
+            UsageError: for no agent.
+            ConfigError: when the memory's file cannot be used.
+        """
+        with self._teaching:
+            memory = correct(self._file, text, agents)
+            self._memory = memory or self._memory
+        return memory is not None
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks, judged by its words and by who would do it."""

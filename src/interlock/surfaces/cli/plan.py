@@ -100,20 +100,14 @@ def answer(text: str, project: choosing.Project, insist: tuple[str, ...] = (), *
 
 
 def _correct(text: str, correct: str, project: choosing.Project) -> None:
-    from interlock.decide.learn import correct as teach  # noqa: PLC0415 - help stays fast
-    from interlock.history import save_memory  # noqa: PLC0415 - the same
-    from interlock.model.canon import digest  # noqa: PLC0415 - the same
-    from interlock.model.choosing import Memory  # noqa: PLC0415 - the same
+    from interlock.history import correct as teach  # noqa: PLC0415 - help stays fast
 
     names = _known(tuple(name.strip() for name in correct.split(",") if name.strip()), project)
     if not names:
         raise UsageError("--correct needs the agents that were right, separated by commas")
-    ref = "correction:" + digest({"text": text, "agents": sorted(names)})[7:19]
-    memory = project.memory or Memory()
-    if any(lesson.ref == ref for lesson in memory.corrections):
+    if teach(project.memory_file, text, names) is None:
         typer.echo("this correction is already known")
         return
-    save_memory(project.memory_file, teach(memory, text, names, ref=ref))
     typer.echo(f"learned: this is for {', '.join(names)} (kept in {project.memory_file.name})")
 
 
