@@ -64,6 +64,7 @@ MATRIX: dict[tuple[str, str], Right | None] = {
     ("POST", "/v1/silences"): STEER,
     ("DELETE", "/v1/silences/{silence_id}"): STEER,
     ("GET", "/v1/rollouts"): SEE,
+    ("GET", "/v1/rollouts/{agent}"): SEE,
     ("POST", "/v1/rollouts"): STEER,
     ("POST", "/v1/rollouts/{agent}/promote"): STEER,
     ("POST", "/v1/rollouts/{agent}/abort"): STEER,

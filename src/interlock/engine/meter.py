@@ -114,17 +114,16 @@ class Meter:
         start = None if window is None else moment(since * 1_000_000)
         return Metrics(at=now, since=start, seq=seq, agents=agents, system=system)
 
-    def hours(self, agent: str, count: int) -> list[tuple[datetime, AgentMetrics]]:
-        """An agent hour by hour, oldest first, the last ``count`` hours with this one: those without anything too."""
+    def hours(self, count: int, agent: str | None = None) -> dict[str, list[tuple[datetime, AgentMetrics]]]:
+        """Agents (or one) hour by hour, oldest first, the last ``count`` hours with this one: those without anything too."""
         self.catch_up(_SOON_S)
         last = rules.start_of(self._clock.now(), _HOUR)
         starts = [last - _HOUR * back for back in range(count - 1, -1, -1)]
         with self._database.read() as conn:
-            found = {start: tally for start, _, tally in watching.tallies_at(conn, _HOUR, starts[0], agent=agent)}
-        return [
-            (moment(start * 1_000_000), rules.agent_metrics(agent, found.get(start, rules.EMPTY), streak=0, breaker=""))
-            for start in starts
-        ]
+            rows_found = watching.tallies_at(conn, _HOUR, starts[0], agent=agent)
+            found = {(name, start): tally for start, name, tally in rows_found}
+        names = sorted({*self._agents, *(name for name, _ in found)} - {rules.SYSTEM}) if agent is None else [agent]
+        return {name: [_hour(name, start, found.get((name, start), rules.EMPTY)) for start in starts] for name in names}
 
     def _now(self, conn: sa.Connection, now: datetime) -> SystemMetrics:
         queued, due = watching.queue_facts(conn)
@@ -135,6 +134,10 @@ class Meter:
             workers=sum(not is_dead(row, micros(now)) for row in queue.list_workers(conn)),
             observer_failures=self.observer_failures,
         )  # fmt: skip
+
+
+def _hour(agent: str, start: int, tally: Tally) -> tuple[datetime, AgentMetrics]:
+    return moment(start * 1_000_000), rules.agent_metrics(agent, tally, streak=tally.streak, breaker="")
 
 
 def _stretches(conn: sa.Connection, since: int, *, fine: bool) -> Iterator[tuple[str, Tally]]:

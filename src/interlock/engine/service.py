@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
 from interlock.decide.access import Right, refusal
+from interlock.decide.glance import glance
 from interlock.decide.govern import NAMES
 from interlock.decide.policy import Considered
 from interlock.decide.taint import begin
@@ -35,7 +36,8 @@ from interlock.model.agent import AgentSpec
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.decision import Decision, Policy
-from interlock.model.health import Health, SystemFacts
+from interlock.model.glance import Glance
+from interlock.model.health import Health, HealthStatus, SystemFacts
 from interlock.model.history import History
 from interlock.model.identity import Identity
 from interlock.model.ids import new_id
@@ -49,6 +51,10 @@ from interlock.store import queue, rows, watching
 from interlock.store.database import micros
 
 _POLL_S = 0.1
+_FRESH_S = 2.0
+"""How long :meth:`Service.fresh_health` is fresh, in seconds."""
+_SOON_S = 0.25
+_UNKNOWN = Health(subject="system", status=HealthStatus.UNKNOWN, at=datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +84,8 @@ class Service:
         self._watch: Watch | None = None
         self.catalogue = means.catalogue
         self.identities = Identities(means.database, means.ledger, means.clock)
+        self._looking = threading.Lock()
+        self._looked: tuple[float, tuple[Health, tuple[Health, ...]]] = (0.0, (_UNKNOWN, ()))
 
     def start(self, *, shared: bool = False) -> None:
         """Execute in this process too, and take over what dead processes have left.
@@ -372,6 +380,10 @@ class Service:
         """What waits for a place, next one first."""
         return self._means.governor.places()
 
+    def now(self) -> datetime:
+        """The time that decisions are made by."""
+        return self._means.clock.now()
+
     def queued(self) -> int:
         """How many attempts wait for a place."""
         with self._means.database.read() as conn:
@@ -451,9 +463,22 @@ class Service:
         """
         return self._means.meter.metrics(window, within_s=within_s)
 
-    def hours(self, agent: str, count: int = 24) -> list[tuple[datetime, AgentMetrics]]:
-        """An agent hour by hour, oldest first, the last ``count`` hours; the starts of the hours in UTC."""
-        return self._means.meter.hours(agent, count)
+    def hours(self, count: int = 24, *, agent: str | None = None) -> dict[str, list[tuple[datetime, AgentMetrics]]]:
+        """Agents (or one) hour by hour, oldest first, the last ``count`` hours; the starts of the hours in UTC."""
+        return self._means.meter.hours(count, agent)
+
+    def glance(self) -> Glance:
+        """Is it safe, and why not. Alerts and breakers are of this moment, health is up to two seconds old."""
+        system, agents = self.fresh_health()
+        return glance(system, agents, self.alarms.alerts(), self.breakers())
+
+    def fresh_health(self) -> tuple[Health, tuple[Health, ...]]:
+        """The system's and the agents' health of the last two seconds: many look, one asks."""
+        with self._looking:
+            if time.monotonic() >= self._looked[0]:
+                health = (self.system_health(), tuple(self.healths(within_s=_SOON_S)))
+                self._looked = (time.monotonic() + _FRESH_S, health)
+            return self._looked[1]
 
     def health(self, agent: str) -> Health:
         """How well an agent is.

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query, Response
 
 from interlock.config import effective
 from interlock.decide.breaker import Force
+from interlock.decide.glance import CUT_OFF
 from interlock.engine.ledger import Verification
 from interlock.engine.service import Service
 from interlock.errors import StoreError
-from interlock.model.breaker import Breaker, BreakerState
+from interlock.model.breaker import Breaker
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import QueuePlace
 from interlock.reading.secrets import redact
@@ -39,7 +40,6 @@ health = APIRouter(tags=["health"])
 _verifying = threading.Lock()
 _MASK = "(hidden)"
 _SECRET_WORDS = ("secret", "password", "token", "credential", "api_key", "apikey", "private")
-OPEN = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 
 
 @routes.get("/status", response_model=Status)
@@ -50,9 +50,10 @@ def status(service: TheService, _who: Sees) -> Response:
 
 def status_of(service: Service) -> Status:
     """Counts for one look."""
+    seen = service.glance()
     return Status(
-        environment=service.settings.environment, runs=service.counts(), waiting_for_people=service.open_questions(),
-        queued=service.queued(), firing=sum(one.active for one in service.alarms.alerts()), cut_off=[one.agent for one in service.breakers() if one.state in OPEN],
+        safe=seen.safe, reasons=[reason.text for reason in seen.reasons], environment=service.settings.environment, runs=service.counts(), waiting_for_people=service.open_questions(),
+        queued=service.queued(), firing=sum(one.active for one in service.alarms.alerts()), cut_off=[one.agent for one in service.breakers() if one.state in CUT_OFF],
         worker=service.has_living_worker(),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
-from interlock.engine.rollouts import RolloutView
+from interlock.engine.rollouts import RolloutStory, RolloutView
 from interlock.engine.undo import UndoneCall
 from interlock.engine.upkeep import Sealed
 from interlock.model.rollout import Rollout
@@ -40,6 +40,12 @@ _checking = threading.Lock()
 def rollouts(service: TheService, _who: Sees, agent: Annotated[str, Query(max_length=100)] = "") -> Response:
     """The rollouts that count, one an agent at most, and what the evidence says."""
     return said(service.rollouts.views(agent))
+
+
+@routes.get("/rollouts/{agent}", response_model=RolloutStory, responses=documented(404))
+def rollout(agent: Name, service: TheService, _who: Sees) -> Response:
+    """An agent's rollout: how its share moved, and the new version beside the stable one."""
+    return said(service.rollouts.story(agent))
 
 
 @routes.post("/rollouts", status_code=201, response_model=Rollout, responses=documented(404))

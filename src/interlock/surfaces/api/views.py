@@ -15,6 +15,7 @@ from interlock.model.agent import AgentSpec, Priority
 from interlock.model.alert import AlertAction, Severity
 from interlock.model.breaker import BreakerState
 from interlock.model.decision import RuleAction, Verdict
+from interlock.model.glance import Safe
 from interlock.model.identity import Being, Role, Token
 from interlock.model.metrics import AgentMetrics
 from interlock.model.plain import dump
@@ -420,6 +421,8 @@ class Ready(BaseModel):
 class Status(BaseModel):
     """Counts for one look."""
 
+    safe: Safe
+    reasons: list[str] = Field(description="Why it is not simply safe, the gravest first.")
     environment: str
     runs: dict[str, int]
     waiting_for_people: int

@@ -60,7 +60,7 @@ def metrics(service: TheService, _who: Sees, window_s: WindowS = None) -> Respon
 def hours(agent: Name, service: TheService, _who: Sees, count: Annotated[int, Query(ge=1, le=720)] = 24) -> Response:
     """An agent hour by hour, oldest first, with this hour: hours without anything are there too."""
     service.check_agent(agent)
-    return said([AgentHour(start=start, metrics=found) for start, found in service.hours(agent, count)])
+    return said([AgentHour(start=start, metrics=found) for start, found in service.hours(count, agent=agent)[agent]])
 
 
 class _Soon:

@@ -1,0 +1,34 @@
+"""What somebody sees who looks for one second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.model.order import OrderedWord
+
+
+class Safe(OrderedWord):
+    """Whether it is safe; the later word is worse."""
+
+    SAFE = "safe"
+    LOOK = "look"
+    """Safe, but somebody should look."""
+    UNSAFE = "unsafe"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """One thing that is not as it should be."""
+
+    safe: Safe
+    about: str
+    """``system``, ``alert``, ``breaker`` or ``agent``."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Glance:
+    """One word, and every reason for it, the gravest first."""
+
+    safe: Safe
+    reasons: tuple[Reason, ...]
