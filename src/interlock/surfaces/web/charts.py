@@ -220,7 +220,7 @@ def _nice(most: int) -> int:
     """A round number that is not smaller."""
     if most <= 5:  # noqa: PLR2004 - small enough to be its own mark
         return max(1, most)
-    size = 10 ** (len(str(most)) - 1)
+    size: int = 10 ** (len(str(most)) - 1)
     return next(step * size // 10 for step in (10, 15, 20, 25, 30, 40, 50, 60, 80, 100) if step * size // 10 >= most)
 
 
