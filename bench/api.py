@@ -19,8 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
-
 from bench.api_store import AGENTS, fill
+
 from interlock.app import build
 from interlock.config import load_settings
 from interlock.model.identity import Being, Role
@@ -28,7 +28,7 @@ from interlock.surfaces.serving import Address, bind, make_server, url_of
 
 RUNS, RECORDS, VIEWERS = 10_000, 1_000_000, 200
 CONFIG = "environment: development\nserver: {requests_per_minute: 1000000}\nagents:\n" + "".join(
-    f"  {name}: {{description: works, runner: {{kind: command, command: [\"true\"]}}}}\n" for name in AGENTS
+    f'  {name}: {{description: works, runner: {{kind: command, command: ["true"]}}}}\n' for name in AGENTS
 )
 PAGES = (
     ("/", "first page"), ("/runs", "runs"), ("/agents", "agents"), ("/agents/writer", "one agent"), ("/alerts", "alerts"),

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
 from interlock.decide.access import Right, refusal
-from interlock.decide.glance import glance
+from interlock.decide.glance import CUT_OFF, glance
 from interlock.decide.govern import NAMES
 from interlock.decide.policy import Considered
 from interlock.decide.taint import begin
@@ -36,7 +36,7 @@ from interlock.model.agent import AgentSpec
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.decision import Decision, Policy
-from interlock.model.glance import Glance
+from interlock.model.glance import Glance, Status
 from interlock.model.health import Health, HealthStatus, SystemFacts
 from interlock.model.history import History
 from interlock.model.identity import Identity
@@ -471,6 +471,16 @@ class Service:
         """Is it safe, and why not. Alerts and breakers are of this moment, health is up to two seconds old."""
         system, agents = self.fresh_health()
         return glance(system, agents, self.alarms.alerts(), self.breakers())
+
+    def status(self) -> Status:
+        """Counts for one look, and whether it is safe."""
+        seen = self.glance()
+        return Status(
+            safe=seen.safe, reasons=tuple(reason.text for reason in seen.reasons), environment=self.settings.environment,
+            runs=self.counts(), waiting_for_people=self.open_questions(), queued=self.queued(),
+            firing=sum(alert.active for alert in self.alarms.alerts()),
+            cut_off=tuple(one.agent for one in self.breakers() if one.state in CUT_OFF), worker=self.has_living_worker(),
+        )  # fmt: skip
 
     def fresh_health(self) -> tuple[Health, tuple[Health, ...]]:
         """The system's and the agents' health of the last two seconds: many look, one asks."""

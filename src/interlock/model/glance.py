@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from interlock.model.order import OrderedWord
@@ -32,3 +33,23 @@ class Glance:
 
     safe: Safe
     reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """Counts for one look."""
+
+    safe: Safe
+    reasons: tuple[str, ...]
+    """Why it is not simply safe, the gravest first."""
+    environment: str
+    runs: Mapping[str, int]
+    """By state, and by outcome for those that have ended."""
+    waiting_for_people: int
+    queued: int
+    firing: int
+    """Alerts that have fired and are not over."""
+    cut_off: tuple[str, ...]
+    """Agents whose breaker does not let them run."""
+    worker: bool
+    """Whether any process executes."""

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Response
 
 from interlock.config import effective
 from interlock.decide.breaker import Force
-from interlock.decide.glance import CUT_OFF
 from interlock.engine.ledger import Verification
 from interlock.engine.service import Service
 from interlock.errors import StoreError
 from interlock.model.breaker import Breaker
+from interlock.model.glance import Status
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import QueuePlace
 from interlock.reading.secrets import redact
@@ -28,7 +28,6 @@ from interlock.surfaces.api.views import (
     PolicyOut,
     Ready,
     Setting,
-    Status,
     plain,
     said,
 )
@@ -45,17 +44,7 @@ _SECRET_WORDS = ("secret", "password", "token", "credential", "api_key", "apikey
 @routes.get("/status", response_model=Status)
 def status(service: TheService, _who: Sees) -> Response:
     """One look: what runs, what waits, what is cut off."""
-    return said(status_of(service))
-
-
-def status_of(service: Service) -> Status:
-    """Counts for one look."""
-    seen = service.glance()
-    return Status(
-        safe=seen.safe, reasons=[reason.text for reason in seen.reasons], environment=service.settings.environment, runs=service.counts(), waiting_for_people=service.open_questions(),
-        queued=service.queued(), firing=sum(one.active for one in service.alarms.alerts()), cut_off=[one.agent for one in service.breakers() if one.state in CUT_OFF],
-        worker=service.has_living_worker(),
-    )  # fmt: skip
+    return said(service.status())
 
 
 @routes.get("/queue", response_model=list[QueuePlace])

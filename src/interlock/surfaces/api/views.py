@@ -15,7 +15,6 @@ from interlock.model.agent import AgentSpec, Priority
 from interlock.model.alert import AlertAction, Severity
 from interlock.model.breaker import BreakerState
 from interlock.model.decision import RuleAction, Verdict
-from interlock.model.glance import Safe
 from interlock.model.identity import Being, Role, Token
 from interlock.model.metrics import AgentMetrics
 from interlock.model.plain import dump
@@ -415,18 +414,4 @@ class Ready(BaseModel):
 
     status: Literal["ready", "not ready"]
     store: bool
-    worker: bool
-
-
-class Status(BaseModel):
-    """Counts for one look."""
-
-    safe: Safe
-    reasons: list[str] = Field(description="Why it is not simply safe, the gravest first.")
-    environment: str
-    runs: dict[str, int]
-    waiting_for_people: int
-    queued: int
-    firing: int = Field(description="Alerts that have fired and are not over.")
-    cut_off: list[str] = Field(description="Agents whose breaker does not let them run.")
     worker: bool

@@ -212,8 +212,9 @@ def scales(story: RolloutStory) -> tuple[Scale, ...]:
 
 
 def _way(evidence: float, mark: float) -> int:
-    way = 100 * math.log(evidence) / math.log(mark) if evidence > 1 else 0
-    return min(100, int(way))
+    if evidence >= mark:
+        return 100
+    return min(99, int(100 * math.log(evidence) / math.log(mark))) if evidence > 1 else 0
 
 
 def _nice(most: int) -> int:
