@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.config import PolicySettings, read_yaml
 from interlock.decide.policy_load import PolicyFile, examine
-from interlock.errors import ConfigError, did_you_mean
+from interlock.errors import ConfigError, InterlockError, did_you_mean
 
 if TYPE_CHECKING:
     from interlock.config import Settings
@@ -119,6 +120,37 @@ def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, .
     )
     found, complaints = examine(tree.value, file=file, marks=tree.lines)
     return found, (*twice, *complaints)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lint:
+    """What is wrong with policy files, and how much is in them."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    policies: int
+    rules: int
+
+
+def lint(files: Iterable[tuple[PolicyFile, tuple[ConfigError, ...]]]) -> Lint:
+    """Everything that is wrong with what :func:`examine_file` has read, together: also rules that can change nothing."""
+    from interlock.decide.policy import PolicySet, complaints  # noqa: PLC0415 - help needs none
+
+    files = tuple(files)
+    errors = [str(problem) for _, wrong in files for problem in wrong]
+    policies = [policy for found, _ in files for policy in found.policies]
+    places = {rule: f"{found.file}:{line}: " for found, _ in files for rule, line in found.lines.items()}
+    warnings: list[str] = []
+    try:
+        PolicySet.compile(policies)
+    except InterlockError as problem:
+        errors.append(str(problem))
+    else:
+        warnings += [f"{places.get(it.rule_id, '')}{it.rule_id}: {it.message}" for it in complaints(policies)]
+    return Lint(
+        errors=tuple(errors), warnings=tuple(warnings), policies=len(policies),
+        rules=sum(len(policy.rules) for policy in policies),
+    )  # fmt: skip
 
 
 def _sound(read: tuple[PolicyFile, tuple[ConfigError, ...]]) -> PolicyFile:

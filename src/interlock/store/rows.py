@@ -327,10 +327,16 @@ def find_approval(conn: sa.Connection, approval_id: str) -> Approval | None:
 
 
 def list_approvals(
-    conn: sa.Connection, *, run_id: str = "", digest: str = "", states: Sequence[ApprovalState] = ()
+    conn: sa.Connection,
+    *,
+    run_id: str = "",
+    digest: str = "",
+    states: Sequence[ApprovalState] = (),
+    after: str = "",
+    limit: int | None = None,
 ) -> list[Approval]:
-    """Questions, oldest first."""
-    query = sa.select(t.approvals.c.approval).order_by(t.approvals.c.id)
+    """Questions, oldest first, with ids after that one."""
+    query = sa.select(t.approvals.c.approval).where(t.approvals.c.id > after).order_by(t.approvals.c.id).limit(limit)
     if run_id:
         query = query.where(t.approvals.c.run_id == run_id)
     if digest:
@@ -338,6 +344,11 @@ def list_approvals(
     if states:
         query = query.where(t.approvals.c.state.in_(states))
     return [noun_of(Approval, row) for row in conn.execute(query).scalars()]
+
+
+def count_approvals(conn: sa.Connection, state: ApprovalState) -> int:
+    """How many questions there are in that state."""
+    return conn.execute(sa.select(sa.func.count()).where(t.approvals.c.state == state)).scalar() or 0
 
 
 def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hangin
 from interlock.surfaces.cli.judging import Bench, action_of, as_json, decide, make_bench
 
 if TYPE_CHECKING:
-    from interlock.decide.policy_load import PolicyCase, PolicyFile
+    from interlock.decide.policy_load import PolicyCase
 
 app = typer.Typer(help="List, lint, test, explain and compare safety policies.", no_args_is_help=True)
 
@@ -58,38 +58,20 @@ def lint(
     strict: Annotated[bool, typer.Option(help="Fail on warnings too.")] = False,
 ) -> None:
     """Check policy files: words, types, patterns, conditions, rules that can never change anything."""
-    from interlock.decide.policy import PolicySet, complaints  # noqa: PLC0415 - help needs none
-    from interlock.policies import examine_file  # noqa: PLC0415 - the same
+    from interlock.policies import examine_file  # noqa: PLC0415 - help needs none
+    from interlock.policies import lint as look  # noqa: PLC0415 - the same
 
-    errors: list[str] = []
-    warnings: list[str] = []
-    sound: list[PolicyFile] = []
-    for file in files:
-        found, wrong = examine_file(file)
-        errors += [str(problem) for problem in wrong]
-        sound.append(found)
-    policies = [policy for found in sound for policy in found.policies]
-    places = {rule: f"{found.file}:{line}: " for found in sound for rule, line in found.lines.items()}
-    try:
-        PolicySet.compile(policies)
-    except InterlockError as problem:
-        errors.append(str(problem))
-    else:
-        warnings += [f"{places.get(it.rule_id, '')}{it.rule_id}: {it.message}" for it in complaints(policies)]
+    found = look(map(examine_file, files))
     if json:
-        _print_json({"errors": errors, "warnings": warnings, "rules": sum(len(policy.rules) for policy in policies)})
+        _print_json({"errors": found.errors, "warnings": found.warnings, "rules": found.rules})
     else:
-        for line in errors:
+        for line in found.errors:
             typer.secho(f"error    {line}", fg="red")
-        for line in warnings:
+        for line in found.warnings:
             typer.secho(f"warning  {line}", fg="yellow")
-        typer.echo(
-            ", ".join(
-                _counted(*it)
-                for it in ((len(policies), "policies"), (len(errors), "errors"), (len(warnings), "warnings"))
-            )
-        )
-    if errors or (strict and warnings):
+        counts = ((found.policies, "policies"), (len(found.errors), "errors"), (len(found.warnings), "warnings"))
+        typer.echo(", ".join(_counted(*it) for it in counts))
+    if found.errors or (strict and found.warnings):
         raise typer.Exit(1)
 
 
