@@ -87,6 +87,9 @@ class _Hit:
 
 def find_secrets(text: str) -> tuple[Finding, ...]:
     """Every secret in ``text``: critical when it looks real, medium when it is weak. No finding holds the secret."""
+    hits = _hits(encodable(text))
+    if not hits:
+        return ()
     return tuple(
         Finding(
             detector="secrets",
@@ -96,7 +99,7 @@ def find_secrets(text: str) -> tuple[Finding, ...]:
             reason=f"the text holds what looks like a secret ({hit.kind.replace('_', ' ')})",
             span=Span(start=hit.start, end=hit.end, of=hit.of),
         )
-        for hit in _hits(encodable(text))
+        for hit in hits
     )
 
 
