@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from interlock.decide.conditions import Condition, compile_condition
-from interlock.decide.matching import FACTS, NAMES, OPEN_NAMES, Facts, Globs, is_glob
+from interlock.decide.conditions import Condition
+from interlock.decide.matching import FACTS, NAMES, Facts, Globs, is_glob
 from interlock.decide.patterns import PatternGroup, compile_pattern
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.canon import digest
@@ -133,10 +133,11 @@ class PolicySet:
         """Compile policies.
 
         ``accept`` lists of rules do not count in the environments ``no_accept_in``. Policies come from files that people
-        keep; nothing that an agent says reaches this method.
+        keep; nothing that an agent says reaches this method. Conditions were checked where they were read
+        (:mod:`interlock.decide.policy_load`); one that is not valid after all blocks what it is asked about.
 
         Raises:
-            ConfigError: for two policies of one name, or a pattern or condition that is not valid.
+            ConfigError: for two policies of one name, or a pattern that is not valid.
         """
         names: set[str] = set()
         for policy in policies:
@@ -270,7 +271,7 @@ def _compile(rule: Rule, *, advisory: bool) -> _Compiled:
         globs = tuple(word for word in words if fact == "path" or is_glob(word))
         together = Globs(globs, path=fact == "path", whole=bool(rule.accept)) if globs else None
         tests.append((fact, frozenset(word for word in words if word not in globs), together))
-    condition = compile_condition(rule.when, NAMES, dynamic=OPEN_NAMES) if rule.when else None
+    condition = Condition.checked_before(rule.when, NAMES) if rule.when else None
     return _Compiled(rule, advisory, condition, tuple(tests))
 
 
