@@ -40,8 +40,7 @@ def canonical(word: str, machine: Machine) -> str:
     name = word.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
     if name.lower().endswith((".exe", ".cmd")):
         name = name[:-4].lower()
-    versioned = _VERSIONED.match(name)
-    if versioned is not None:
+    if not name.isalpha() and (versioned := _VERSIONED.match(name)) is not None:
         name = versioned[1]
     return machine.rules.tables["same"].get(name, name)
 
@@ -292,9 +291,9 @@ def _option_paths(call: Call) -> list[str]:
 
 def _carried(machine: Machine, call: Call) -> None:
     """Options and arguments of a program that hold a command of their own."""
-    carried = machine.rules.carried.get(call.name) if call.form.flags else None
-    heads = tuple(option.partition("=")[0] for option in carried or ())
-    for option in carried or () if any(flag.startswith(heads) for flag in call.form.flags) else ():
+    carried = machine.rules.carried.get(call.name, ()) if call.form.flags else ()
+    heads = tuple([option.partition("=")[0] for option in carried])
+    for option in carried if heads and any(flag.startswith(heads) for flag in call.form.flags) else ():
         value = _carried_value(call, option)
         if value and value not in {
             "less",

@@ -30,6 +30,7 @@ _MAX_WORLDS = 16
 _REFERENCE = re.compile(r"\$\{?[!#]?([A-Za-z_]\w*|[0-9@*])")
 _POSITIONAL = frozenset("123456789@*")
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
+_HOLD_REDIRECTS = _REDIRECTS | {"command_substitution", "process_substitution"}
 _BACKWARDS = re.compile(r"(?:^|[\s\\/])\.{2,}\\[\\./\w]\S*")
 _ARITHMETIC = Linear(r"\w\[[^\]]*(?:\$\(|`)")
 _BEFORE_COMMENT = frozenset({b"", b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"`"})
@@ -350,8 +351,9 @@ class Machine(State):
         redirects: list[Node] = []
         pieces: list[Node] = []
         end = -1
-        children = node.children if node.type == "command" else [node]
-        for child in (*children, *self._extra(node.children), *extra):
+        children = node.children
+        holders = [child for child in children if child.type in _HOLD_REDIRECTS]
+        for child in (*(children if node.type == "command" else [node]), *self._extra(holders), *extra):
             kind = child.type
             if kind == "variable_assignment":
                 settings.append(self._assignment(child))
@@ -382,6 +384,8 @@ class Machine(State):
 
     def _check_name(self, node: Node) -> None:
         text = self.source(node)
+        if _GLOB.search(text) is None and "(" not in text:
+            return
         inner = node.children[0].type if node.type == "command_name" else node.type
         if _GLOB.search(text) and text not in {"[", "[["} and inner in {"word", "concatenation"}:
             bare = re.sub(r"'[^']*'|\"[^\"]*\"|\\.", "", text)

@@ -225,7 +225,11 @@ def judge_read(machine: Machine, path: str, evidence: str) -> str:
     result = written if written is not None else holes.OUTPUT
     for found in dict.fromkeys(everywhere(machine, path)):
         machine.seen.paths[holes.shown(found)] = None
-        if secret_file(machine, found) or secret_file(machine, path) or _globbed_secret(machine, found):
+        if (
+            secret_file(machine, found)
+            or (found != path and secret_file(machine, path))
+            or _globbed_secret(machine, found)
+        ):
             machine.report("shell.credentials.read", RiskLevel.HIGH, evidence, "A credential would be read.")
             result = holes.SECRET
         elif machine.rules.patterns["accounts"].search(found):

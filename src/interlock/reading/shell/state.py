@@ -41,20 +41,17 @@ class Call:
     name: str
     """The program, canonical: ``python`` for ``/usr/bin/python3.11``."""
     argv: list[str]
+    args: list[str]
+    """``argv`` without the program."""
     stdin: str | None
     """What would be on standard input; None when it is the terminal."""
     form: Shape
     options: Options
 
     @property
-    def args(self) -> list[str]:
-        """The arguments, without the program."""
-        return self.argv[1:]
-
-    @property
     def text(self) -> str:
-        """The command as evidence."""
-        return holes.shown(" ".join(self.argv))
+        """The command as one line, holes and all; a report shows it as evidence."""
+        return " ".join(self.argv)
 
 
 @dataclass(slots=True)
@@ -213,7 +210,8 @@ class State:
     def call(self, name: str, argv: list[str], stdin: str | None) -> Call:
         """A command with its arguments told apart."""
         options = self.rules.options.get(name, NO_OPTIONS)
-        return Call(name, argv, stdin, shape(argv[1:], options), options)
+        args = argv[1:]
+        return Call(name, argv, args, stdin, shape(args, options), options)
 
     def remember(self, path: str, content: str, *, append: bool = False) -> None:
         """Remember what the text wrote into a file; in a branch both contents are possible."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re2
+
 from interlock.model.risk import RiskLevel
 from interlock.reading.linear import Linear
 from interlock.reading.shell.machine import Machine
 
-_CHEAP = Linear(
+_CHEAP = re2.compile(  # at each character `re` would try every one of the words
     r"(?i)remove-item|invoke-expression|\biex\b|format|clear-|stop-computer|\b(?:del|erase|rd|rmdir|vssadmin|reg|bcdedit|cipher|diskpart|wevtutil|net)\b|download(?:string|file)|set-executionpolicy|-encodedcommand"
 )
 _AT = (
