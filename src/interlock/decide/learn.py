@@ -136,13 +136,13 @@ def correct(memory: Memory, text: str, agents: Sequence[str], *, ref: str) -> Me
     return teach(memory, [lesson], origin="corrections")
 
 
-def alike(text: str, memory: Memory, agent: str, *, most: int = 3) -> tuple[Lesson, ...]:
-    """The past tasks of ``agent`` that share the most words with ``text``: why it is chosen."""
+def alike(text: str, memory: Memory, agent: str, *, most: int = 3, least: int = 1) -> tuple[Lesson, ...]:
+    """The past tasks of ``agent`` that share the most words (``least`` of them) with ``text``: why it is chosen."""
     wanted = set(features(text))
     shared = [
         (len(wanted & set(lesson.subject.split())), -place, lesson)
         for place, lesson in enumerate((*memory.corrections, *memory.outcomes, *memory.recent))
         if agent in lesson.agents
     ]
-    best = sorted((found for found in shared if found[0]), key=lambda found: found[:2], reverse=True)
+    best = sorted((found for found in shared if found[0] >= least), key=lambda found: found[:2], reverse=True)
     return tuple(lesson for _, _, lesson in best[:most])

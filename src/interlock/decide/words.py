@@ -65,8 +65,9 @@ _APART = {
     "internally": "internal",
     "accessibility": "accessibility",
     "accessible": "accessible",
+    "nightly": "nightly",
 }
-"""Words that Snowball would throw together with one of another meaning (product, import, intern, access)."""
+"""Words that Snowball would throw together with one of another meaning (product, import, intern, access, night)."""
 
 
 @lru_cache(maxsize=65536)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from interlock.catalogue import load_matrices
 from interlock.config import Settings
-from interlock.decide.plan import PlanContext, make_plan
+from interlock.decide.brief import BriefContext
+from interlock.decide.learn import alike
+from interlock.decide.plan import make_plan
 from interlock.decide.risk import assess
 from interlock.decide.select import select
 from interlock.history import MEMORY_FILE, correct, load_memory
@@ -21,6 +23,10 @@ from interlock.model.risk import RiskAssessment
 
 Record = Callable[[], Iterable[AgentMetrics]]
 """How the agents have done lately."""
+
+
+_COMMIT = 40
+"""Digits of a commit's id."""
 
 
 class Chooser:
@@ -105,8 +111,17 @@ class Chooser:
         selection = selection or self.select(task)
         if selection.emergency and task.priority is None:
             task = replace(task, priority=Priority.CRITICAL)
-        context = PlanContext(environment=self._settings.environment, protected=self._settings.workspace.protected)
+        context = BriefContext(
+            environment=self._settings.environment,
+            protected=self._settings.workspace.protected,
+            past={name: self._past(task.text, name) for name in selection.primary},
+        )
         return make_plan(task, selection, self.agents, matrix=self.matrices, context=context)
+
+    def _past(self, text: str, agent: str) -> tuple[str, ...]:
+        """The commits and runs in which this agent did something like it; two words in common are no chance."""
+        found = alike(text, self.memory, agent, least=2) if self.memory else ()
+        return tuple(one.ref[:12] if len(one.ref) == _COMMIT else one.ref for one in found if ":" not in one.ref)
 
 
 def _facts(spec: AgentSpec, lately: AgentMetrics | None) -> AgentFacts:

@@ -121,6 +121,7 @@ def _show(text: str, project: choosing.Project, insist: tuple[str, ...], *, prom
         for one in phase.assignments:
             typer.echo(f"  {one.agent}  {why[one.agent].score}/1000, priority {one.priority}")
             notes = {
+                "part": one.part,
                 "why": ", ".join(why[one.agent].evidence[:4]) or selection.reason,
                 "after": ", ".join(one.needs),
                 "else": ", ".join(one.fallbacks),
