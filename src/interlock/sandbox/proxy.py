@@ -10,15 +10,15 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Self
 from urllib.parse import urlsplit
 
 from interlock.model.decision import Verdict
-from interlock.ports import NETWORK_TOOL, Gate
+from interlock.ports import NETWORK_TOOL, Gate, Notes
 from interlock.reading.http import listed
 
 _LONGEST_HEAD = 64 << 10
@@ -28,15 +28,6 @@ _CHUNK = 1 << 16
 _MOST = 128
 _HOP = frozenset({b"proxy-authorization", b"proxy-connection", b"connection", b"keep-alive", b"host", b"upgrade"})
 _log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Notes(Protocol):
-    """A gate that also writes down what needs no judgement."""
-
-    async def note(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Write it down."""
-        ...
 
 
 class _RefusedError(Exception):
