@@ -27,11 +27,11 @@ from fastmcp.exceptions import ToolError
 
 from interlock.app import build
 from interlock.config import load_settings
+from interlock.engine.pins import COMMITTED, Pins
 from interlock.engine.service import Service
 from interlock.errors import ConfigError, NotFoundError
 from interlock.model.approval import ApprovalState
 from interlock.surfaces.mcp_gateway import Gateway, GatewayError, Patience, Upstream
-from interlock.surfaces.mcp_pins import COMMITTED, Pins
 
 ODD = Path(__file__).parent / "support" / "mcp_server.py"
 CACHE = Path(__file__).parents[1] / ".cache" / "mcp"

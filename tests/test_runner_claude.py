@@ -100,6 +100,19 @@ def test_a_destructive_call_is_refused_and_the_work_goes_on(place: Path) -> None
     assert result.usage.input_tokens > 0
 
 
+def test_what_it_says_on_the_way_is_written_down_without_the_key(place: Path) -> None:
+    class Noting(GateStub):
+        notes: list[tuple[str, Any]]
+
+        async def note(self, kind: str, data: Mapping[str, Any]) -> None:
+            self.notes.append((kind, data["text"]))
+
+    gate = Noting()
+    gate.notes = []
+    converse([{"text": f"First I look, with {KEY}.", **bash("ls")}, {"text": "done"}], place, gate)
+    assert gate.notes == [("agent.said", "First I look, with ***."), ("agent.said", "done")]
+
+
 def test_a_failing_gate_is_a_no(place: Path) -> None:
     class Broken(GateStub):
         async def before(self, *_: Any, **__: Any) -> Any:

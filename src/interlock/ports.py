@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from interlock.model.action import Labels
 from interlock.model.agent import AgentResult, AgentSpec
@@ -69,6 +69,15 @@ class Gate(Protocol):
 
     async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:
         """Record a call's outcome and judge its result before it flows back. On block the result must not be shown."""
+        ...
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """A gate that also writes down what needs no judgement."""
+
+    async def note(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Write it down."""
         ...
 
 

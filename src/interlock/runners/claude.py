@@ -31,7 +31,7 @@ from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.runners import dialects
 from interlock.runners.credentials import none_known
-from interlock.runners.handover import result_of
+from interlock.runners.handover import result_of, tell
 from interlock.runners.llm import prompt_of
 from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.relay import Relay, Upstream
@@ -200,7 +200,13 @@ class ClaudeRunner:
         return script, env
 
     async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]], key: str) -> ResultMessage:
-        from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ResultMessage  # noqa: PLC0415 - an extra
+        from claude_agent_sdk import (  # noqa: PLC0415 - an extra
+            AssistantMessage,
+            ClaudeSDKClient,
+            ClaudeSDKError,
+            ResultMessage,
+            TextBlock,
+        )
 
         ended: ResultMessage | None = None
         try:
@@ -209,6 +215,9 @@ class ClaudeRunner:
                 async for message in client.receive_response():
                     if isinstance(message, ResultMessage):
                         ended = message
+                    elif isinstance(message, AssistantMessage):
+                        words = (block.text for block in message.content if isinstance(block, TextBlock))
+                        await tell(talk.gate, " ".join(words).replace(key, "***"))
         except ClaudeSDKError as error:
             raise RunnerError(f"Claude Code failed: {_clean(str(error), key)}") from None
         if ended is None:

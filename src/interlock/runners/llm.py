@@ -22,7 +22,7 @@ from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.reading.tools import Kind, tool_kind
 from interlock.runners.credentials import none_known
-from interlock.runners.handover import result_of
+from interlock.runners.handover import result_of, tell
 from interlock.runners.llm_tools import ToolError, Tools
 from interlock.runners.places import Doors, Wrap, make_places, no_doors
 
@@ -133,8 +133,11 @@ class LlmRunner:
             async with self._doors(gate, places) as inside, _model(self._options, self._model_name, key) as model:
                 tools = Tools(job=job, gate=gate, places=inside, wrap=self._wrap)
                 agent = _agent(model, job, tools, self._options)
-                said = (await agent.run(prompt_of(job), usage=used, usage_limits=limits)).output
-                calls = tools.calls
+                async with agent.iter(prompt_of(job), usage=used, usage_limits=limits) as steps:
+                    async for step in steps:
+                        calls = tools.calls
+                        await tell(gate, _without(key, _spoken(step)))
+                    said = steps.result.output if steps.result else ""
         except Exception as error:  # noqa: BLE001 - whatever it was, what goes on has no key in it
             raise _failure(error, key) from _Cause(type(error).__name__)
         finally:
@@ -188,6 +191,15 @@ def _agent(model: Model, job: Job, tools: Tools, options: LlmOptions) -> Agent[o
         model_settings=settings,
         retries=2,
     )
+
+
+def _spoken(step: object) -> str:
+    """What the model has said in words, besides calling tools."""
+    from pydantic_ai.messages import ModelResponse, TextPart  # noqa: PLC0415 - an extra
+
+    response = getattr(step, "model_response", None)
+    parts = response.parts if isinstance(response, ModelResponse) else ()
+    return " ".join(part.content for part in parts if isinstance(part, TextPart))
 
 
 def offered(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -248,14 +260,17 @@ class _Cause(Exception):  # noqa: N818 - stands for an error whose own text coul
     """The name of the error that was the cause, without what it says."""
 
 
+def _without(key: str, text: str) -> str:
+    return text if key in {"", _NO_KEY} else text.replace(key, "***")
+
+
 def _failure(error: Exception, key: str) -> RunnerError:
     """The error in our words: classified, without the key."""
     from pydantic_ai import exceptions as theirs  # noqa: PLC0415 - an extra
 
     if isinstance(error, RunnerError):
         return error
-    text = str(error) if key in {"", _NO_KEY} else str(error).replace(key, "***")
-    text = redact(text)[:_SPENT]
+    text = redact(_without(key, str(error)))[:_SPENT]
     if isinstance(error, (theirs.ModelTimeoutError, theirs.ModelRequestTimeout)):
         return RunnerError(f"the model did not answer in time: {text}", kind="timeout")
     if isinstance(error, theirs.ModelHTTPError):

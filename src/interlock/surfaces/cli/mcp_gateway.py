@@ -13,7 +13,7 @@ import typer.core
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, load, me, opened, say_json
 
 if TYPE_CHECKING:
-    from interlock.surfaces.mcp_pins import Offer, Pins
+    from interlock.engine.pins import Offer, Pins
 
 _PROGRAM = "interlock.program"
 
@@ -126,8 +126,8 @@ def approve(
 ) -> None:
     """Accept exactly the definitions of these digests; running gateways see it at their next look."""
     with opened(env, config) as service:
+        from interlock.engine.pins import Pins  # noqa: PLC0415 - the same
         from interlock.model.session import Session  # noqa: PLC0415 - help does without it
-        from interlock.surfaces.mcp_pins import Pins  # noqa: PLC0415 - the same
 
         accepted = Pins(service.settings).approve(server, digests)
         desk = Session(agent=f"mcp:{server}", id="pins", person=me())
@@ -142,7 +142,7 @@ def approve(
 
 
 def _pins(env: str | None, config: Path | None) -> Pins:
-    from interlock.surfaces.mcp_pins import Pins  # noqa: PLC0415 - help does without it
+    from interlock.engine.pins import Pins  # noqa: PLC0415 - help does without it
 
     return Pins(load(env, config))
 
