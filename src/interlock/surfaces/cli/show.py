@@ -66,7 +66,13 @@ def _show_head(out: Console, view: RunView) -> None:
     run = view.run
     line(out, "run", f"{run.id}  {run.state}  {run.environment}  {ago(run.submitted_at)}", "bold")
     line(out, "task", run.task.text)
-    line(out, "risk", f"{run.risk.level}: {', '.join(each.evidence for each in run.risk.factors)}" if run.risk else "")
+    line(
+        out,
+        "risk",
+        ": ".join(filter(None, (run.risk.level, ", ".join(each.evidence for each in run.risk.factors))))
+        if run.risk
+        else "",
+    )
     line(out, "waits for", view.waits_for, "yellow")
     for attempt in view.attempts:
         ended = attempt.ended_at and attempt.started_at
