@@ -61,7 +61,7 @@ def status(
         return
     out = console()
     for view in views:
-        _print(out, view.rollout)
+        _print(out, view.rollout, short=view.rollout.state == "running")
         if view.judgements is not None:
             _show_judgements(view, view.judgements)
             continue
@@ -140,7 +140,7 @@ def _said(rollout: Rollout, as_json: bool) -> None:
         _print(console(), rollout)
 
 
-def _print(out: Console, rollout: Rollout) -> None:
+def _print(out: Console, rollout: Rollout, *, short: bool = False) -> None:
     stable = rollout.stable or ("as configured" if rollout.agent == POLICIES else "as defined")
-    said = f"{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable} ({rollout.reason})"
-    hanging(out, f"{rollout.state:<10}", said)
+    said = f"{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable}"
+    hanging(out, f"{rollout.state:<10}", said if short else f"{said} ({rollout.reason})")
