@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from interlock.decide.chain import noted_block, should_stop
+from interlock.decide.closer import closer
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call
 from interlock.engine.approvals import Question
@@ -29,7 +30,8 @@ from interlock.model.plain import dump
 from interlock.model.plan import Task
 from interlock.model.run import Effect, EffectState, Run, RunState
 from interlock.model.session import Session, SessionVerdict, Spooled
-from interlock.store import rows
+from interlock.store import rows, watching
+from interlock.store.database import micros
 
 _POLL_S = 0.1
 _KINDS = {Verdict.ALLOW: "effect.intended", Verdict.CONFIRM: "call.asked_elsewhere", Verdict.BLOCK: "call.blocked"}
@@ -130,7 +132,9 @@ class Sessions:
     def _judge(self, run_id: str, action: Action) -> Judged:
         with self._means.database.read() as conn:
             history = _history(conn, run_id)
-        return self._means.judge(action, str(self._means.settings.project), run_id=run_id, history=history)
+            why = watching.heightened(conn, action.agent, micros(self._means.clock.now()))
+        judged = self._means.judge(action, str(self._means.settings.project), run_id=run_id, history=history)
+        return replace(judged, decision=closer(judged.decision, why)) if why else judged
 
     def _ask(
         self, run_id: str, session: Session, action: Action, judged: Judged, until: float

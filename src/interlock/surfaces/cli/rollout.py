@@ -10,6 +10,8 @@ from interlock.model.rollout import POLICIES
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, me, opened, say_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from interlock.engine.rollouts import RolloutView
     from interlock.model.rollout import Judgements, Rollout
 
@@ -57,7 +59,7 @@ def status(
         return
     out = console()
     for view in views:
-        out.print(_line(view.rollout), markup=False)
+        _print(out, view.rollout, short=view.rollout.state == "running")
         if view.judgements is not None:
             _show_judgements(view, view.judgements)
             continue
@@ -133,9 +135,10 @@ def _said(rollout: Rollout, as_json: bool) -> None:
     if as_json:
         say_json(rollout)
     else:
-        console().print(_line(rollout), markup=False)
+        _print(console(), rollout)
 
 
-def _line(rollout: Rollout) -> str:
+def _print(out: Console, rollout: Rollout, *, short: bool = False) -> None:
     stable = rollout.stable or ("as configured" if rollout.agent == POLICIES else "as defined")
-    return f"{rollout.state:<10}{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable} ({rollout.reason})"
+    said = f"{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable}"
+    hanging(out, f"{rollout.state:<10}", said if short else f"{said} ({rollout.reason})")
