@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tree_sitter import Node
 
-from interlock.model.action import Span
 from interlock.model.risk import RiskLevel
 from interlock.reading.shell import assignments, redirections, words
 from interlock.reading.shell.state import Out
@@ -92,7 +91,7 @@ def _start(machine: Machine, node: Node, argv: list[str], settings: list[tuple[s
     outer = machine.span
     if machine.depth == 0 and outer is None:
         start = len(machine.raw[: node.start_byte].decode("utf-8", "replace"))
-        machine.span = Span(start=start, end=start + len(machine.source(node)))
+        machine.span = start, start + len(machine.source(node))
     kept = {name: machine.variables.get(name) for name, _ in settings}
     try:
         for name, value in settings:

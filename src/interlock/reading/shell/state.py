@@ -118,12 +118,14 @@ class State:
         self.world: dict[str, str] = {}
         """The value of each variable of which several are possible, in the command that is being run."""
         self.branch = 0
-        self.span: Span | None = None
+        self.span: tuple[int, int] | None = None
+        """Where the outermost command that is being run stands in the text."""
 
     def report(self, kind: str, level: RiskLevel, evidence: str, reason: str) -> None:
         """Note a finding."""
+        span = Span(start=self.span[0], end=self.span[1]) if self.span else None
         finding = Finding(
-            detector="shell", kind=kind, severity=level, evidence=holes.shown(evidence), reason=reason, span=self.span
+            detector="shell", kind=kind, severity=level, evidence=holes.shown(evidence), reason=reason, span=span
         )
         self.seen.findings[finding] = None
 
