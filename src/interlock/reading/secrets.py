@@ -132,10 +132,10 @@ def _without(text: str, hits: list[_Hit]) -> str:
 
 def _hits(text: str) -> list[_Hit]:
     """Hits in the order of the text, overlapping ones joined into the strongest."""
-    hits = list(_scan(text))
+    hits = _scan(text)
     if not text.isascii():
         plain = normalise(text)
-        seen = list(_scan(plain)) if plain != text else []
+        seen = _scan(plain) if plain != text else []
         if seen:
             _, offsets = normalise_with_offsets(text)
             hits += [
@@ -156,21 +156,24 @@ def _hits(text: str) -> list[_Hit]:
     return joined
 
 
-def _scan(text: str) -> Iterator[_Hit]:
+def _scan(text: str) -> list[_Hit]:
+    """The hits of every rule that a word or a shape in ``text`` wakes."""
     rules, by_word, words, by_shape = _rules()
     woken = {number for word in words.Match(text) or () for number in by_word[word]}
     woken.update([number for shape, number in by_shape if shape.search(text)])
-    for number in sorted(woken) if woken else ():
-        rule = rules[number]
-        for count, match in enumerate(rule.pattern.finditer(text)):
-            if count >= _MOST_A_RULE:
-                yield _Hit(match.start(), len(text), rule.kind, RiskLevel.CRITICAL, SpanKind.RAW)
-                break
-            group = next((place for place in range(match.re.groups, 0, -1) if match[place] is not None), 0)
-            severity = _judge(rule, match[group], match)
-            if severity is not None:
-                start, end = match.span(group)
-                yield _Hit(start, end, rule.kind, severity, SpanKind.RAW)
+    return [hit for number in sorted(woken) for hit in _found(rules[number], text)] if woken else []
+
+
+def _found(rule: _Rule, text: str) -> Iterator[_Hit]:
+    for count, match in enumerate(rule.pattern.finditer(text)):
+        if count >= _MOST_A_RULE:
+            yield _Hit(match.start(), len(text), rule.kind, RiskLevel.CRITICAL, SpanKind.RAW)
+            break
+        group = next((place for place in range(match.re.groups, 0, -1) if match[place] is not None), 0)
+        severity = _judge(rule, match[group], match)
+        if severity is not None:
+            start, end = match.span(group)
+            yield _Hit(start, end, rule.kind, severity, SpanKind.RAW)
 
 
 def _judge(rule: _Rule, secret: str, match: Any) -> RiskLevel | None:

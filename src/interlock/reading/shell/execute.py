@@ -8,10 +8,14 @@ from functools import lru_cache
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.linear import Linear
-from interlock.reading.shell import holes, network, programs
+from interlock.reading.shell import code, databases, elsewhere, filing, holes, network, texts, wrappers
+from interlock.reading.shell.control import call_function
+from interlock.reading.shell.indirect import hidden_command
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
+from interlock.reading.shell.registry import HANDLERS
 from interlock.reading.shell.rules import load
+from interlock.reading.shell.shells import SHELLS, run_script
 from interlock.reading.shell.state import Call
 
 _VERSIONED = re.compile(
@@ -33,6 +37,7 @@ _DRY = frozenset({"--dry-run", "--dryrun", "--what-if", "--check", "--simulate",
 _SWITCHES = frozenset(
     {"--yes", "--force", "--quiet", "--verbose", "--json", "--all", "--recursive", "--now", "--debug"}
 )
+_ = (code, databases, elsewhere, filing, texts)  # imported for the programs that they register
 
 
 def canonical(word: str, machine: Machine) -> str:
@@ -54,9 +59,9 @@ def execute(machine: Machine, argv: list[str], stdin: str | None) -> str:
     word = argv[0]
     if holes.open_in(word):
         return _unresolved(machine, argv, stdin)
-    if word in machine.functions and not (programs.bypasses_functions(machine)):
+    if word in machine.functions:
         machine.seen.programs[word] = None
-        return machine.call_function(word, argv, stdin)
+        return call_function(machine, word, argv, stdin)
     if word in machine.aliases:
         text = machine.aliases.pop(word)
         try:
@@ -74,17 +79,17 @@ def known(machine: Machine, argv: list[str], stdin: str | None) -> str:
     _suspicious_words(machine, call)
     if _asks_for_help(call, machine):
         return holes.OUTPUT
-    handler = programs.HANDLERS.get(name)
+    handler = HANDLERS.get(name)
     printed: str | None = None
     if call.options.wrapper:
-        programs.wrapper(machine, call)
+        wrappers.wrapper(machine, call)
         judge(machine, call)
         prints_environment = name == "env" and not call.form.words
         return holes.SECRET if prints_environment else holes.worst_of(stdin, *argv)
     if handler is not None:
         printed = handler(machine, call)
     elif (content := machine.written(argv[0])) is not None:
-        programs.run_script(machine, call, content, argv)
+        run_script(machine, call, content, argv)
     if name not in machine.rules.sets["mention"]:
         judge(machine, call)
     return printed if printed is not None else holes.worst_of(stdin, *argv)
@@ -121,7 +126,7 @@ def judge(machine: Machine, call: Call) -> None:
         for rule in rules.applying(call.form, call.options):
             machine.report(rule.kind, rule.level, call.text, rule.why)
     _verbs(machine, call)
-    told = rules is not None or call.options.wrapper or call.name in programs.HANDLERS
+    told = rules is not None or call.options.wrapper or call.name in HANDLERS
     if not told and call.name not in machine.rules.sets["known"]:
         _unknown(machine, call)
     elif call.name in machine.rules.sets["runners"]:
@@ -135,7 +140,7 @@ def _verbs(machine: Machine, call: Call) -> None:
     """Tools that speak in verbs: ``tool noun delete``, ``tool delete-noun``, ``--delete``."""
     sets = machine.rules.sets
     verbless = call.name in sets["known"] and call.name not in sets["verbs_apply"]
-    if verbless or call.name in sets["no_verbs"] or call.name in programs.HANDLERS:
+    if verbless or call.name in sets["no_verbs"] or call.name in HANDLERS:
         return
     if _DRY & call.form.excuses:
         return
@@ -195,7 +200,7 @@ def _inner_commands(machine: Machine, call: Call) -> None:
                 machine.run_inside(arg)
             name = canonical(arg, machine)
             options = rules.options.get(name)
-            runs = name in rules.programs or name in programs.SHELLS or name in programs.HANDLERS
+            runs = name in rules.programs or name in SHELLS or name in HANDLERS
             if runs or (options is not None and options.wrapper):
                 known(machine, call.argv[place:], call.stdin)
                 break
@@ -309,13 +314,13 @@ def _carried(machine: Machine, call: Call) -> None:
             "pbzip2",
             "lz4",
         }:
-            programs.hidden_command(machine, call, value)
+            hidden_command(machine, call, value)
     escape = machine.rules.escapes.get(call.name)
     if escape is None:
         return
     for text in (*call.args, call.stdin or ""):
         for match in escape.finditer(text):
-            programs.hidden_command(machine, call, next((group for group in match.groups() if group), "sh"))
+            hidden_command(machine, call, next((group for group in match.groups() if group), "sh"))
 
 
 def _carried_value(call: Call, option: str) -> str:
