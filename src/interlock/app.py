@@ -74,7 +74,7 @@ def build(
             durable=durable,
             governor=governor,
             approvals=Approvals(
-                database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
+                database, ledger, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
             ),
             gate=Gate(policies, settings.environment, settings.tools, clock),
             chooser=Chooser(settings, catalogue),

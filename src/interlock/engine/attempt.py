@@ -14,6 +14,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from interlock.decide.recover import classify
+from interlock.engine.durable import Lost
 from interlock.engine.gate import AttemptGate
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
@@ -26,7 +27,7 @@ from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment
 from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run
-from interlock.ports import Job
+from interlock.ports import Integration, Job
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
 
@@ -37,10 +38,6 @@ _TICK_S = 0.1
 _WITHOUT_PERMIT = frozenset({AttemptState.WAITING, AttemptState.READY})
 _GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
 """What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
-
-
-class Lost(BaseException):
-    """Raised inside a body when this worker may not go on with it: it has lost its lease or is shutting down."""
 
 
 class Failure(Exception):  # noqa: N818 - it carries the error, it is not one
@@ -159,21 +156,31 @@ class AttemptLine:
 
     async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
+        taken: Integration | None = None
         try:
-            attempt = await self._work(attempt, switch)
+            attempt, taken = await self._work(attempt, switch)
         except Failure as failure:
             error = await self._undone(attempt, failure.error)
         except (Lost, StoreError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
             error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
-        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error))
+        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error, taken))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
-        await asyncio.to_thread(self._means.governor.admit)
 
-    def _end_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None) -> None:
+    def _end_held(
+        self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None, taken: Integration | None
+    ) -> None:
+        """The end, and whoever may have the place now: who waits starts with the commit that gives the permit back."""
         self._check_held(conn, attempt, switch)
+        if taken is not None:
+            self._means.record(
+                conn, attempt.run_id, "changes.integrated",
+                {"attempt": attempt.id, "changed": list(taken.changed), "commit": taken.commit},
+                once=f"integrated:{attempt.id}",
+            )  # fmt: skip
         self._means.governor.end(conn, attempt, error, worked=switch.worked())
+        self._means.governor.admit_all(conn)
 
     def _check_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
         """A worker that was silent too long may find its attempt in other hands: then nothing it says counts.
@@ -200,11 +207,11 @@ class AttemptLine:
         message = f"{error.message}; then the roll-back failed: {report.problem}"
         return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
-    async def _work(self, attempt: Attempt, switch: Switch) -> Attempt:
+    async def _work(self, attempt: Attempt, switch: Switch) -> tuple[Attempt, Integration]:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
-            return attempt
+            return attempt, await self._integrate(attempt, run)
         agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
         if agreed != spec.digest:
             raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
@@ -230,8 +237,7 @@ class AttemptLine:
         await self._means.write(lambda conn: self._returned(conn, attempt, switch))
         await self._check(attempt, job, gate, spec)
         await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
-        await self._integrate(attempt, run)
-        return attempt
+        return attempt, await self._integrate(attempt, run)
 
     def _checkpoints(self, attempt: Attempt) -> Checkpoints | None:
         return Checkpoints(self._means, attempt) if self._means.settings.workspace.undo == "per_call" else None
@@ -350,20 +356,14 @@ class AttemptLine:
         if problem and validator.on_failure is OnFailure.BLOCK:
             raise Failure(ErrorKind.BLOCKED, f"{validator.name}: {problem}")
 
-    async def _integrate(self, attempt: Attempt, run: Run) -> None:
+    async def _integrate(self, attempt: Attempt, run: Run) -> Integration:
+        """Take the changes in; a second time finds them there and says the same."""
         try:
-            integration = await asyncio.to_thread(
+            return await asyncio.to_thread(
                 self._means.workspaces.integrate, run.id, attempt.id, author=attempt.agent, message=run.task.text
             )
         except ConflictError as conflict:
             raise Failure(ErrorKind.CONFLICT, str(conflict)) from conflict
-        await self._means.write(
-            lambda conn: self._means.record(
-                conn, run.id, "changes.integrated",
-                {"attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit},
-                once=f"integrated:{attempt.id}",
-            )
-        )  # fmt: skip
 
 
 def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:

@@ -106,6 +106,11 @@ _HEADS = sa.text("""
 the time grows with the number of lines, not with the length of the queue."""
 
 
+def is_waited_for(conn: sa.Connection) -> bool:
+    """Whether anything is in the queue at all."""
+    return conn.execute(sa.select(sa.literal(1)).where(_READY).limit(1)).first() is not None
+
+
 def heads(conn: sa.Connection, now: int) -> list[Waiting]:
     """The first attempt, whose time has come, of each line: an agent's, for one submitter, of one priority."""
     ids = list(conn.execute(_HEADS).scalars())

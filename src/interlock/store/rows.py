@@ -113,15 +113,6 @@ def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
     return {row.id: f"cancelled by {row.cancel}" if row.cancel else "the run ends" for row in conn.execute(query)}
 
 
-def runs_of_worker(conn: sa.Connection, worker_id: str, *, idle_only: bool) -> list[str]:
-    """Runs that have not ended and whose bodies that worker executes; ``idle_only``: at work without any open attempt."""
-    query = sa.select(t.runs.c.id).where(t.runs.c.worker == worker_id, t.runs.c.state != RunState.ENDED)
-    if idle_only:
-        open_one = sa.exists().where(t.attempts.c.run_id == t.runs.c.id, t.attempts.c.state != AttemptState.ENDED)
-        query = query.where(t.runs.c.state.in_([RunState.RUNNING, RunState.ROLLING_BACK]), ~open_one)
-    return list(conn.execute(query).scalars())
-
-
 def open_bodies(conn: sa.Connection, worker_id: str) -> list[str]:
     """The ids of that worker's runs that have not ended, and of their attempts that hold a permit."""
     runs = sa.select(t.runs.c.id).where(t.runs.c.worker.in_([worker_id, ""]), t.runs.c.state != RunState.ENDED)
@@ -138,6 +129,14 @@ def history_of(conn: sa.Connection, run_id: str) -> str:
 def save_history(conn: sa.Connection, run_id: str, history: str) -> None:
     """Store the run's flow history."""
     conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(history=history))
+
+
+# The ledger's end
+
+
+def last_record(conn: sa.Connection) -> int:
+    """The sequence number of the ledger's last record, 0 for none."""
+    return conn.execute(sa.select(sa.func.max(t.ledger.c.seq))).scalar() or 0
 
 
 # Attempts
