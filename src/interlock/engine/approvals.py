@@ -36,9 +36,7 @@ class Question:
 class Approvals:
     """The questions of one store."""
 
-    def __init__(
-        self, database: Database, ledger: Ledger, clock: Clock, *, lifetime: timedelta
-    ) -> None:
+    def __init__(self, database: Database, ledger: Ledger, clock: Clock, *, lifetime: timedelta) -> None:
         self._database = database
         self._ledger = ledger
         self._clock = clock

@@ -126,7 +126,9 @@ class Durable:
         for queue in queues:
             bell = Bell()
             bell.ring()
-            server = threading.Thread(target=queue_worker_thread, args=(bell, dbos, queue), name=queue.name, daemon=True)
+            server = threading.Thread(
+                target=queue_worker_thread, args=(bell, dbos, queue), name=queue.name, daemon=True
+            )
             self._bells[server] = bell
             server.start()
         self.queue, self.place_queue = own, shared

@@ -89,13 +89,13 @@ class News:
     def _glances(self, conn: sa.Connection) -> Iterator[None]:
         """Each step ends after a commit of anybody's, or after a while."""
         cursor = conn.connection.cursor()
-        known = 0
+        known: Any = None
         while True:
             for _ in range(int(_ANYHOW_S / _GLANCE_S)):
                 self._database.committed.wait(_GLANCE_S)
                 self._database.committed.clear()
                 cursor.execute("PRAGMA data_version")
-                version = cursor.fetchone()[0]
+                version = cursor.fetchone()
                 if version != known or self._stopping.is_set():
                     known = version
                     break

@@ -56,7 +56,9 @@ def study(means: Means, run: Run) -> Study:
         kind=Surface.TASK, args={"text": run.task.text}, actor=run.task.submitter, environment=run.environment
     )
     decision = means.gate.judge(action, means.scope(), floor=risk.level).decision
-    found = Study(risk=risk, decision=_confirmed_from(means, risk, decision), judged=[("task.judged", action, decision)])
+    found = Study(
+        risk=risk, decision=_confirmed_from(means, risk, decision), judged=[("task.judged", action, decision)]
+    )
     if decision.verdict is not Verdict.BLOCK:
         try:
             found.plan = run.plan or means.chooser.plan(run.task)
@@ -89,8 +91,9 @@ def _prompts(means: Means, run: Run, plan: Plan) -> Iterator[tuple[str, Action]]
     for name in plan.definitions:
         text = means.spec(name).instructions
         if text:
-            yield "definition.judged", Action(
-                kind=Surface.PROMPT, args={"text": text}, actor=name, agent=name, environment=run.environment
+            yield (
+                "definition.judged",
+                Action(kind=Surface.PROMPT, args={"text": text}, actor=name, agent=name, environment=run.environment),
             )
 
 
