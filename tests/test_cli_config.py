@@ -80,6 +80,7 @@ def test_init_without_agents_says_how_to_get_one(project: Path) -> None:
     assert result.exit_code == 0
     assert "define an agent" in result.output
     assert problems(project) == ()
+    assert "interlock hook install --for claude" in result.stdout
 
 
 def test_init_never_overwrites_unless_told_to(project: Path) -> None:

@@ -282,8 +282,8 @@ def test_a_reader_that_takes_too_long_ends_the_reading(
 
 
 class Forgetful:
-    def look(self, _: object) -> History:
-        return History()
+    def look(self, _: object) -> tuple[History, str]:
+        return History(), ""
 
 
 def test_a_reader_that_hangs_is_a_block_of_the_gate_around_it(monkeypatch: pytest.MonkeyPatch) -> None:

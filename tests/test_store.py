@@ -164,13 +164,16 @@ def test_runs_left_for_anybody_are_executed_by_any_worker_and_what_it_leaves_by_
 
 
 def test_a_worker_that_is_told_to_stop_lets_its_agent_finish(
-    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]]
+    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     service = opened()
-    worker = hired(HANDS_WORK_MS="8000")
+    finished = tmp_path / "finished"
+    worker = hired(HANDS_UNTIL=str(finished))
     run = submit(service, detach=True)
     until(lambda: any(entry.kind == "effect.intended" for entry in service.entries(run_id=run.id)))
     worker.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    finished.touch()
     assert worker.wait(timeout=PATIENCE_S) == 0
     kinds = [entry.kind for entry in service.entries(run_id=run.id)]
     assert "attempt.succeeded" in kinds
@@ -178,16 +181,18 @@ def test_a_worker_that_is_told_to_stop_lets_its_agent_finish(
 
 
 def test_a_paused_worker_that_wakes_up_late_changes_nothing_any_more(
-    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]]
+    opened: Callable[..., Service], hired: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     service = opened()
-    slow = hired(HANDS_WORK_MS="4000")
+    finished = tmp_path / "finished"
+    slow = hired(HANDS_UNTIL=str(finished))
     run = submit(service, detach=True)
     until(lambda: any(entry.kind == "effect.intended" for entry in service.entries(run_id=run.id)))
     slow.send_signal(signal.SIGSTOP)
     hired()
     outcome = ended(service, run)
     before = [entry.kind for entry in service.entries()]
+    finished.touch()
     slow.send_signal(signal.SIGCONT)
     time.sleep(2)
     assert outcome is OutcomeKind.ESCALATED  # the line was written, nobody saw its outcome, and it is not repeated

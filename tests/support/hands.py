@@ -20,6 +20,8 @@ from interlock.surfaces.cli.worker import serve
 
 AGENTS = ("anna", "bert", "cleo", "dora")
 WORK_MS = int(os.environ.get("HANDS_WORK_MS", "60"))
+UNTIL = os.environ.get("HANDS_UNTIL", "")
+"""A file: the work takes until it is there."""
 FAIL_PERCENT = int(os.environ.get("HANDS_FAIL_PERCENT", "15"))
 
 
@@ -39,6 +41,8 @@ async def work(job: Job, gate: Gate) -> AgentResult:
     os.write(handle, f"{job.run_id}\n".encode())
     os.close(handle)
     await asyncio.sleep(chance(job.attempt_id, "work") * WORK_MS / 100_000)
+    while UNTIL and not Path(UNTIL).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+        await asyncio.sleep(0.05)
     await gate.after(call.effect_id, ok=True, output="written")
     return AgentResult(summary="done", usage=Usage(input_tokens=10, output_tokens=5, cost_micros=100))
 

@@ -30,7 +30,7 @@ def list_(
     if as_json:
         say_json(found)
         return
-    from interlock.surfaces.cli.question import what_of  # noqa: PLC0415
+    from interlock.surfaces.cli.question import reasons_of, what_of  # noqa: PLC0415
 
     out = console()
     if not found:
@@ -38,7 +38,8 @@ def list_(
     for approval in found:
         hanging(out, "", f"{approval.id}  {approval.state}  {ago(approval.asked_at)}", style="bold")
         hanging(out, "  ", " ".join(what_of(approval).split()))
-        hanging(out, "  ", approval.reason, style="yellow")
+        first, *more = reasons_of(approval)
+        hanging(out, "  ", f"{first} (and {len(more)} more: approvals show)" if more else first, style="yellow")
 
 
 @app.command()

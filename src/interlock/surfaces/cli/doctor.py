@@ -12,7 +12,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
 
 
 def doctor(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Look at the whole set-up; exit 1 when something will not work."""
+    """Look at the whole set-up; exit 1 when it will not work."""
     from interlock.doctor import examine  # noqa: PLC0415 - the engine takes half a second to import
 
     found = examine(Path.cwd(), env=env, file=config)

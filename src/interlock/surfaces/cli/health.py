@@ -22,7 +22,7 @@ def health(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show how well the agents and the system are; exit 1 when anything is unhealthy."""
+    """Show how well agents and system are; exit 1 when unwell."""
     with opened(env, config) as service:
         found = [service.health(agent)] if agent else [service.system_health(), *service.healths()]
     if as_json:

@@ -155,12 +155,18 @@ def _next_steps(agents: list[Found], ignored: bool) -> list[str]:
     steps = [] if ignored else ["add .interlock/ to .gitignore: Interlock keeps its state there"]
     if not agents:
         steps.append("define an agent, such as .claude/agents/reviewer.md, and name it in interlock.yaml")
+    own = (
+        []
+        if agents
+        else ["or put the gate before the agent that you use yourself: interlock hook install --for claude"]
+    )
     return [
         *steps,
         "say in interlock.yaml how each agent is run (runner:)" if agents else "then say how it is run (runner:)",
         "interlock config check",
         'interlock plan "what you want done"',
         'interlock run "what you want done"',
+        *own,
     ]
 
 

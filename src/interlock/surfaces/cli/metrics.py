@@ -30,7 +30,7 @@ def metrics(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show what was measured: executions, failures, durations, tokens, cost, calls, questions, waiting."""
+    """Show what was measured: failures, durations, cost, calls."""
     reach = window_of(window)
     with opened(env, config) as service:
         if prometheus:

@@ -21,7 +21,7 @@ def show(out: Console, approval: Approval) -> None:
     out.rule(f"[yellow]approval {approval.id}[/]", style="yellow")
     shown = approval.shown
     line(out, "what", what_of(approval))
-    for reason in _texts(shown.get("reasons")) or [approval.reason]:
+    for reason in reasons_of(approval):
         line(out, "why", reason, "yellow")
     for finding in _texts(shown.get("findings")):
         line(out, "seen", finding, "red")
@@ -44,6 +44,11 @@ def show(out: Console, approval: Approval) -> None:
     )
     line(out, "covers", f"exactly this, once ({approval.digest[:19]}…)", "dim")
     out.print(Text())
+
+
+def reasons_of(approval: Approval) -> list[str]:
+    """Why a person is asked, the strictest reason first."""
+    return _texts(approval.shown.get("reasons")) or [approval.reason]
 
 
 def what_of(approval: Approval) -> str:
