@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -235,7 +236,7 @@ class AttemptLine:
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
         await self._means.write(lambda conn: self._returned(conn, attempt, switch))
-        await self._check(attempt, job, gate, spec)
+        await self._check(attempt, job, gate, spec, switch)
         await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
         return attempt, await self._integrate(attempt, run)
 
@@ -327,19 +328,29 @@ class AttemptLine:
             {"attempt": attempt.id, "agent": attempt.agent, "summary": result.summary, "usage": dump(result.usage)},
         )  # fmt: skip
 
-    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec) -> None:
+    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec, switch: Switch) -> None:
         """The checkpoint after: the changes, the output, the validators (spec 1)."""
         diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
         result = attempt.result or AgentResult()
         output = "\n".join((result.summary, *result.deliverables, *result.next_steps, *result.recommendations))
-        for surface, args in ((Surface.FILE_CHANGE, {"patch": diff}), (Surface.AGENT_OUTPUT, {"text": output})):
-            if not any(args.values()):
-                continue
-            decision = await gate.review(surface, args)
+        made = {Surface.FILE_CHANGE: {"patch": diff}, Surface.AGENT_OUTPUT: {"text": output}}
+        said: dict[Surface, Decision] = {}
+        for surface, args in made.items():
+            if any(args.values()) and all(earlier.verdict is Verdict.ALLOW for earlier in said.values()):
+                said[surface] = await gate.review(surface, args)
+        await self._means.write(lambda conn: self._reviewed(conn, attempt, switch, gate, said))
+        for surface, decision in said.items():
             if decision.verdict is not Verdict.ALLOW:
                 raise Failure(_kind_of(decision), f"{surface.value.replace('_', ' ')}: {decision.reason}")
         for validator in spec.validators:
             await self._validate(attempt, job, validator)
+
+    def _reviewed(
+        self, conn: sa.Connection, attempt: Attempt, switch: Switch, gate: AttemptGate, said: Mapping[Surface, Decision]
+    ) -> None:
+        self._check_held(conn, attempt, switch)
+        for surface, decision in said.items():
+            gate.reviewed(conn, surface, decision)
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
         problem = await failed_validator(

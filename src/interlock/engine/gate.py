@@ -148,7 +148,10 @@ class AttemptGate:
                 return CallVerdict(decision=failed(action, f"{type(error).__name__}: {error}"), effect_id="")
 
     async def review(self, surface: Surface, args: Mapping[str, Any]) -> Decision:
-        """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm."""
+        """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm.
+
+        The caller notes the verdict, with :meth:`reviewed`, in a transaction of its own.
+        """
         action = Action(
             kind=surface, args=dict(args), actor=self._attempt.agent, agent=self._attempt.agent,
             environment=self._environment,
@@ -156,10 +159,12 @@ class AttemptGate:
         judged = await self._judged(action)
         if judged.decision.verdict is Verdict.CONFIRM:
             judged = await self._ask(action, judged)
-        await asyncio.to_thread(self._write, lambda conn: self._record(
-            conn, f"{surface.value}.judged", {"verdict": judged.decision.verdict, "reasons": list(judged.decision.reasons),
-                                              "warnings": list(judged.decision.warnings)}))  # fmt: skip
         return judged.decision
+
+    def reviewed(self, conn: sa.Connection, surface: Surface, decision: Decision) -> None:
+        """Note what was said to a product of the attempt."""
+        facts = {"verdict": decision.verdict, "reasons": list(decision.reasons), "warnings": list(decision.warnings)}
+        self._record(conn, f"{surface.value}.judged", facts)
 
     async def _judged(self, action: Action, compensation: Compensation | None = None) -> Judged:
         """The call, and the commands that would undo it: those are run later without asking, so they are judged now.

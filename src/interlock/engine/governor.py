@@ -200,13 +200,13 @@ class Governor:
         rows.save_attempt(conn, ended)
         permit = queue.find_permit(conn, attempt.id)
         queue.drop_permit(conn, attempt.id)
-        before = rows.find_breaker(conn, attempt.agent)
-        if permit is not None:
-            result = breakers.result_of(error)
-            after = breakers.record(before, attempt.id, permit.generation, result, now, self._settings.breaker)
-            self._save_breaker(conn, attempt.run_id, before, after)
         if worked is None:
             worked = now - attempt.started_at if attempt.started_at else timedelta()
+        before = rows.find_breaker(conn, attempt.agent)
+        if permit is not None:
+            result, rules = breakers.result_of(error), self._settings.breaker
+            after = breakers.record(before, attempt.id, permit.generation, result, now, rules, took=worked)
+            self._save_breaker(conn, attempt.run_id, before, after)
         self.budgets.settle(conn, ended, worked)
         self._rollouts.ended(conn, attempt, error, worked)
         took = worked // timedelta(milliseconds=1)
