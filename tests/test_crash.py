@@ -18,7 +18,7 @@ from interlock.store import queue
 from interlock.store.database import Database
 
 ROAD = Path(__file__).parent / "support" / "road.py"
-COMMITS = 34
+COMMITS = 26
 """About as many write transactions as an undisturbed walk makes; later points are simply never reached."""
 
 
@@ -87,7 +87,7 @@ def test_an_undisturbed_walk_succeeds(project: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("commit", range(1, COMMITS, 3))
+@pytest.mark.parametrize("commit", range(1, COMMITS, 2))
 def test_killed_at_a_commit_the_run_is_finished_by_the_next_process(project: Path, when: str, commit: int) -> None:
     code = walk(project, "submit", f"{when}:{commit}")
     assert code in {-signal.SIGKILL, 0}
