@@ -2,8 +2,8 @@
 
 usage: python -m bench.queueing [--tasks N] [--waiting N]
 
-One process on SQLite. Work conservation: tasks of one second each; agents at work ÷ the limit, from the ledger's own times,
-from the first start until the queue is empty. Calibration: tasks of 0.3 to 2 s; every second each waiting task's estimate
+One process on SQLite. Work conservation: tasks of one second each; permits, and agents at work, ÷ the limit, from the ledger's
+own times, until the queue is empty. Calibration: tasks of 0.3 to 2 s; every second each waiting task's estimate
 is noted, and afterwards compared with when it was admitted. Waiting: runs that a person must confirm, and nobody does.
 """
 
@@ -65,21 +65,24 @@ def unfinished(service: Service, runs: list[str]) -> bool:
     return any(service.find_run(run_id).state is not RunState.ENDED for run_id in reversed(runs))
 
 
-def conservation(service: Service, tasks: int) -> float:
-    """Mean share of the places in use while anybody waited."""
+def conservation(service: Service, tasks: int) -> tuple[float, float]:
+    """Mean share of the places while anybody waited: those that were given away, and those whose agents were at work."""
     runs = submit(service, "second", tasks)
     while unfinished(service, runs):
         time.sleep(0.2)
     mine = set(runs)
     entries = [entry for entry in service.all_entries() if entry.run_id in mine]
-    first = next(entry.at for entry in entries if entry.kind == "attempt.started")
-    empty = max(entry.at for entry in entries if entry.kind == "attempt.admitted")
-    began = {entry.data["attempt"]: entry.at for entry in entries if entry.kind == "attempt.started"}
-    returned = {entry.data["attempt"]: entry.at for entry in entries if entry.kind == "agent.returned"}
-    worked = sum(
-        max(0.0, (min(returned[attempt], empty) - at).total_seconds()) for attempt, at in began.items() if at < empty
-    )
-    return worked / (empty - first).total_seconds() / LIMIT
+    at = {kind: {entry.data["attempt"]: entry.at for entry in entries if entry.kind == kind}
+          for kind in ("attempt.admitted", "attempt.started", "agent.returned", "attempt.succeeded")}  # fmt: skip
+    full = sorted(at["attempt.admitted"].values())[LIMIT - 1]
+    empty = max(at["attempt.admitted"].values())
+
+    def share(begin: str, end: str) -> float:
+        spans = [(max(full, at[begin][attempt]), min(empty, at[end][attempt])) for attempt in at[begin]]
+        used = sum(max(0.0, (until - since).total_seconds()) for since, until in spans)
+        return used / (empty - full).total_seconds() / LIMIT
+
+    return share("attempt.admitted", "attempt.succeeded"), share("attempt.started", "agent.returned")
 
 
 def calibration(service: Service, tasks: int) -> tuple[int, float, float, float]:
@@ -131,8 +134,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         service = opened(Path(name, "a"))
+        held, busy = conservation(service, given.tasks)
         print(
-            f"work conservation: {conservation(service, given.tasks):.3f} of {LIMIT} places ({given.tasks} tasks of 1 s)"
+            f"of {LIMIT} places, {given.tasks} tasks of 1 s: {held:.3f} given away, {busy:.3f} with an agent at work",
+            flush=True,
         )
         known, early, inside, without = calibration(service, given.tasks)
         print(

@@ -350,7 +350,7 @@ def list_approvals(
 
 
 def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:
-    """How long each agent's last successful attempts took, in milliseconds."""
+    """How long each agent's last successful attempts held their place, in milliseconds: starting and checking count."""
     query = (
         sa.select(t.attempts.c.attempt)
         .where(t.attempts.c.state == AttemptState.ENDED)
@@ -360,7 +360,7 @@ def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int
     took: dict[str, list[int]] = {}
     for row in conn.execute(query).scalars():
         attempt = noun_of(Attempt, row)
-        if attempt.started_at and attempt.ended_at and attempt.error is None:
-            ms = round((attempt.ended_at - attempt.started_at).total_seconds() * 1000)
+        if attempt.admitted_at and attempt.ended_at and attempt.error is None:
+            ms = round((attempt.ended_at - attempt.admitted_at).total_seconds() * 1000)
             took.setdefault(attempt.agent, []).append(ms)
     return {agent: values[:limit] for agent, values in took.items()}
