@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
@@ -41,7 +42,7 @@ def project(tmp_path: Path) -> Path:
 
 def walk(project: Path, how: str, crash: str = "") -> int:
     command = [sys.executable, str(ROAD), str(project), how, *([crash] if crash else [])]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+    return subprocess.run(command, capture_output=True, timeout=300, check=False).returncode
 
 
 def check_promises(project: Path) -> OutcomeKind | None:
@@ -102,6 +103,17 @@ def test_killed_twice_at_random_commits_the_run_is_still_finished(project: Path,
     walk(project, "resume", f"{dice.choice(['before', 'after'])}:{dice.randrange(2, COMMITS)}")
     assert walk(project, "resume") == 0
     check_promises(project)
+
+
+@pytest.mark.parametrize(("when", "commit"), [("before", 5), ("after", 7), ("before", 12), ("after", 15)])
+def test_the_same_holds_on_postgres(
+    project: Path, postgres: PostgresForTests, monkeypatch: pytest.MonkeyPatch, when: str, commit: int
+) -> None:
+    with postgres.database() as url:
+        monkeypatch.setenv("INTERLOCK_STORE_URL", url)
+        assert walk(project, "submit", f"{when}:{commit}") == -signal.SIGKILL
+        assert walk(project, "resume") == 0
+        check_promises(project)
 
 
 def test_an_effect_whose_outcome_nobody_saw_is_said_to_be_unknown(project: Path) -> None:
