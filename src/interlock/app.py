@@ -86,9 +86,7 @@ def build(
             ledger=ledger,
             durable=durable,
             governor=governor,
-            approvals=Approvals(
-                database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
-            ),
+            approvals=Approvals(database, ledger, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)),
             gate=Gate(policies, settings.environment, settings.tools, clock),
             chooser=Chooser(settings, catalogue.values(), record=lambda: meter.metrics(_LATELY).agents),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),

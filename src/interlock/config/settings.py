@@ -123,6 +123,10 @@ class BreakerSettings(Section):
     """Fewest results in the window before the failure rate counts."""
     failure_rate_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 50
     """Share of failures in the window, in percent, that opens it."""
+    slow_s: Seconds = 0
+    """Seconds of work, waiting for people aside, from which an execution counts as slow, however it ends; 0: none does."""
+    slow_rate_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 80
+    """Share of slow executions in the window, in percent, that opens it."""
     cooldown_s: Seconds = 300
     """Seconds until an open breaker admits a probe; doubles at each opening without a close in between."""
     max_cooldown_s: Seconds = 3600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,13 @@ from interlock.store import schema
 _WRITER = 778001
 """The advisory lock that makes Postgres have one writer of our tables, as SQLite has."""
 
+CHANNEL = "interlock"
+"""Where Postgres tells of every write transaction, once it is committed."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TURN_S = 30.0
+_BEGIN = sa.text("SELECT pg_advisory_xact_lock(:key), pg_notify(:channel, '')")
+"""The notification goes out with the commit, or not at all."""
 _POSTGRES = "-c lock_timeout=30000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000 -c jit=off"
 """Milliseconds. A paused process that holds the writer's lock loses its session after 5 s, so that nobody waits for it
 for ever; a wait for the lock is given up after 30 s, as on SQLite."""
@@ -45,6 +52,9 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.committed = threading.Event()
+        """Set after each write transaction of this process; its one reader clears it."""
+        self._turn = threading.Lock()
 
     def migrate(self) -> None:
         """Create what is missing.
@@ -78,18 +88,32 @@ class Database:
         """
         committing = False
         try:
-            with self.engine.begin() as conn:
+            with self._alone(), self.engine.begin() as conn:
                 if self.is_sqlite:
                     conn.exec_driver_sql("BEGIN IMMEDIATE")
                 else:
-                    conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
+                    conn.execute(_BEGIN, {"key": _WRITER, "channel": CHANNEL})
                 yield conn
                 committing = True
+            self.committed.set()
         except sa.exc.DBAPIError as error:
             unsure = committing and not self.is_sqlite
             what = "nobody knows whether the last change was made" if unsure else "nothing was changed"
             message = f"the store could not be written, {what}: {_first_line(error)}"
             raise StoreError(message, passing=_passes(error), unsure=unsure) from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread of this process at a time: SQLite has no queue, and who finds it locked sleeps up to 0.1 s and asks again.
+
+        Whoever has waited as long as for SQLite's own lock goes on to ask that one, and is told by it.
+        """
+        got = self.is_sqlite and self._turn.acquire(timeout=_TURN_S)
+        try:
+            yield
+        finally:
+            if got:
+                self._turn.release()
 
     def transact(self, work: Callable[[sa.Connection], T]) -> T:
         """Do ``work`` in one transaction, again while the store is restarting or busy.
