@@ -277,6 +277,10 @@ def risk(rows: Sequence[Row]) -> None:
             for least in (RiskLevel.MEDIUM, RiskLevel.HIGH):
                 false = sum(noticed[text] >= least for text in harmless)
                 print(f"{'':<11} harmless ≥ {least:<7} {wilson(false, len(harmless))}")
+        print("calibration: of the tasks at each level, this share is truly risky")
+        for level in RiskLevel:
+            held = [text for text in (*risky, *harmless) if assess(text).level is level]
+            print(f"  {level:<9} {wilson(sum(text in risky for text in held), len(held))}")
         lost = [t for t in risky if assess_lexical(t).level > RiskLevel.LOW and assess(t).level is RiskLevel.LOW]
         print(f"noticed by the literal rules only: {len(lost)}")
 

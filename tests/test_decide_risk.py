@@ -123,6 +123,36 @@ def test_adding_danger_never_lowers_the_level(before: list[str], danger: str, fr
     assert assess(more).level >= max(assess(text).level, assess(danger).level)
 
 
+@given(
+    st.sampled_from([*HARMLESS, "Fix the alignment of the login button", "Explain how hashing works in the glossary"]),
+    st.sampled_from([" (and ", " while you ", " so that we can ", " and ", ", and ", ", then ", " before you ", " - "]),
+    st.sampled_from(
+        ["cancel all subscriptions", "wipe the audit trail", "turn off the backups", "reset every customer's password",
+         "transfer the domain to another registrar", "give every contractor full admin rights"]
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_what_a_sentence_is_about_does_not_excuse_the_danger_joined_to_it(
+    harmless: str, joint: str, danger: str, front: bool
+) -> None:
+    text = f"{danger}{joint}{harmless[0].lower()}{harmless[1:]}" if front else f"{harmless}{joint}{danger}"
+    if front and joint in {" and ", ", and "} and not harmless.startswith(("Fix", "Explain")):
+        return  # "and" before a noun joins things, not deeds
+    assert assess(text).level >= assess(danger).level
+
+
+@given(
+    st.sampled_from([*HARMLESS, *(task for task, _ in DANGEROUS)]),
+    st.lists(st.builds(AgentFacts, name=st.just("a"), attempts=st.integers(0, 20), failures=st.integers(0, 20),
+                       calls=st.integers(0, 99), blocked=st.integers(0, 9), tools=st.sampled_from([(), ("Bash",)])), max_size=3),
+    st.lists(st.sampled_from(["src/auth/x.py", "db/migrations/1.sql", "README.md", ".github/workflows/ci.yml"]), max_size=3),
+    st.sampled_from(["development", "production"]),
+)  # fmt: skip
+def test_more_facts_never_lower_the_level(task: str, agents: list[AgentFacts], files: list[str], where: str) -> None:
+    facts = RiskFacts(agents=tuple(agents), files=tuple(files), environment=where, protected=("README.md",))
+    assert assess(task, facts).level >= assess(task).level
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_assessed(text: str) -> None:
     assessed = assess(text)
@@ -169,9 +199,8 @@ def test_what_an_agent_may_do_and_works_on_is_told_and_raises_nothing() -> None:
     )
     assessed = assess("Fix the chart", RiskFacts(agents=(able,)))
     assert assessed.level is LOW
-    assert {(factor.name, factor.evidence) for factor in assessed.factors} == {
-        ("agent.may_run_shell", "a: Bash(git:*)"),
-        ("agent.may_use_servers", "a: mcp__jira__close"),
-        ("agent.may_reach_network", "a: WebFetch"),
-        ("agent.files.auth", "a: src/auth/**"),
-    }
+    (factor,) = assessed.factors
+    assert factor.evidence == (
+        "a: runs any program (Bash(git:*)); talks to the network (WebFetch); uses tools of other servers (mcp__jira__close);"
+        " works on auth files (src/auth/**)"
+    )

@@ -62,9 +62,7 @@ def learn_outcomes(memory: Memory, runs: Iterable[Run], catalogue: Sequence[Agen
 
 
 def _contains(repo: Path, commit: str) -> bool:
-    if not commit or not all(digit in "0123456789abcdef" for digit in commit):
-        return False
-    return _run(repo, "merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+    return _is_commit(commit) and _run(repo, "merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
 
 
 def _owned(catalogue: Sequence[AgentSpec]) -> tuple[tuple[str, str], ...]:
@@ -95,6 +93,18 @@ def lessons(repo: Path, catalogue: Sequence[AgentSpec], *, after: str = "") -> I
         told = rules.subject_of(subject, files)
         if agents and told:
             yield Lesson(ref=commit, agents=agents, subject=told)
+
+
+def subject_of(repo: Path, commit: str) -> str:
+    """What a commit said it did, empty when there is no such commit here."""
+    if not _is_commit(commit):
+        return ""
+    done = _run(repo, "log", "-1", "--format=%s", commit, "--")
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+
+
+def _is_commit(said: str) -> bool:
+    return bool(said) and all(digit in "0123456789abcdef" for digit in said)
 
 
 def owner_of(owned: Iterable[tuple[str, str]]) -> Callable[[str], tuple[str, ...]]:

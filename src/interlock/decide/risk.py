@@ -24,13 +24,12 @@ _ENOUGH_ATTEMPTS = 4
 _BLOCKED_PERMILLE = 50
 _ENOUGH_BLOCKED = 3
 """An agent tries something else after a block; three times within a week, and one call in twenty, is a habit."""
-_POWERS = (
-    ("agent.may_run_shell", "It may run any program.", frozenset({"bash", "shell", "sh", "exec", "computer"})),
-    ("agent.may_reach_network", "It may talk to the network.", frozenset({"webfetch", "websearch", "fetch", "browser"})),
-    ("agent.may_use_servers", "It may use tools of other servers.", frozenset({"mcp"})),
-    ("agent.may_query", "It may change databases.", frozenset({"sql", "psql", "mysql", "sqlite", "database"})),
-)  # fmt: skip
-"""What an agent's tools let it do, told beside every assessment; by themselves they raise nothing."""
+_TOOLS = (
+    ("runs any program", frozenset({"bash", "shell", "sh", "exec", "computer"})),
+    ("talks to the network", frozenset({"webfetch", "websearch", "fetch", "browser"})),
+    ("uses tools of other servers", frozenset({"mcp"})),
+    ("queries databases", frozenset({"sql", "psql", "mysql", "sqlite", "database"})),
+)
 
 
 def assess_lexical(text: str) -> RiskAssessment:
@@ -95,6 +94,8 @@ _SENSITIVE = (
     ("files.delivery", _MEDIUM, re.compile(r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|Dockerfile|docker-compose|Jenkinsfile|.*\.tf$|nixpacks|railway|fly\.toml|k8s/|helm/|deploy)", re.IGNORECASE)),
 )  # fmt: skip
 
+_CLASSES = tuple((f"works on {name.partition('.')[2]} files", shape) for name, _, shape in _SENSITIVE)
+
 
 def _from_files(text: str, facts: RiskFacts) -> Iterable[Factor]:
     for path in dict.fromkeys((*words.paths(text), *facts.files)):
@@ -110,15 +111,21 @@ def _from_files(text: str, facts: RiskFacts) -> Iterable[Factor]:
 
 def _from_agents(facts: RiskFacts) -> Iterable[Factor]:
     for agent in facts.agents:
-        for name, reason, tools in _POWERS:
-            if held := [tool for tool in agent.tools if _is_one(tool, tools)]:
-                yield Factor(name=name, level=_LOW, evidence=f"{agent.name}: {held[0]}", reason=reason)
-        for glob in agent.owns:
-            for name, _, shape in _SENSITIVE:
-                if shape.search(glob):
-                    what = f"{agent.name}: {glob}"
-                    yield Factor(name=f"agent.{name}", level=_LOW, evidence=what, reason="It works on such files.")
+        if powers := _powers(agent):
+            reason = "What its tools and files let it do."
+            yield Factor(name="agent.powers", level=_LOW, evidence=f"{agent.name}: {powers}", reason=reason)
         yield from _from_record(agent)
+
+
+def _powers(agent: AgentFacts) -> str:
+    """What an agent may do that matters, told beside every assessment; by itself it raises nothing."""
+    may = [
+        f"{what} ({held[0]})" for what, tools in _TOOLS if (held := [one for one in agent.tools if _is_one(one, tools)])
+    ]
+    works = [
+        f"{what} ({held[0]})" for what, shape in _CLASSES if (held := [one for one in agent.owns if shape.search(one)])
+    ]
+    return "; ".join((*may, *works))
 
 
 def _is_one(tool: str, names: frozenset[str]) -> bool:

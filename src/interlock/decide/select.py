@@ -54,6 +54,8 @@ _LONGEST = 20_000
 _MOST = 4
 _GUESSES = 2
 _FALLBACK_OVERLAP = 0.25
+_SHOWN = 0.01
+"""Evidence that weighs less is not worth a person's eye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def _selection(
 
 def _match(name: str, found: Mapping[str, float]) -> Match:
     total = sum(found.values())
-    telling = sorted((what for what in found if found[what] > 0), key=lambda what: (-found[what], what))
+    telling = sorted((what for what in found if found[what] >= _SHOWN), key=lambda what: (-found[what], what))
     return Match(
         agent=name,
         score=max(0, min(1000, round(1000 * (1 - math.exp(-total / 3))))),

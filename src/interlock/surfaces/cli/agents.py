@@ -104,7 +104,7 @@ def learn(
     fresh: Annotated[bool, typer.Option("--fresh", help="Read the whole history again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Learn who does what from the git history and from runs that succeeded, through the files that agents own."""
+    """Learn who does what from the git history and from runs that succeeded."""
     from dataclasses import replace  # noqa: PLC0415 - help stays fast
 
     from interlock import history  # noqa: PLC0415 - the same
@@ -150,7 +150,8 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Say why an agent would be chosen or not: which words, which past tasks."""
-    from interlock.decide.learn import alike  # noqa: PLC0415 - help stays fast
+    from interlock import history  # noqa: PLC0415 - help stays fast
+    from interlock.decide.learn import alike  # noqa: PLC0415 - the same
     from interlock.model.plan import Task  # noqa: PLC0415 - the same
 
     project = choosing.load_project(agents=agents, env=env, config=config)
@@ -170,7 +171,10 @@ def why(
             "chosen": match.agent in selection.primary,
             "score": match.score,
             "words": list(match.evidence),
-            "past": [f"{one.ref[:10]} {one.subject}" for one in alike(text, memory, match.agent)] if memory else [],
+            "past": [
+                f"{one.ref[:20] if '_' in one.ref else one.ref[:10]} {history.subject_of(project.settings.project, one.ref) or one.subject}"
+                for one in (alike(text, memory, match.agent) if memory else ())
+            ],
         }
         for match in wanted
     ]
