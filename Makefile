@@ -61,7 +61,7 @@ bench: setup
 
 # The site of the documentation, in site/: every link is checked, and nothing is loaded from elsewhere.
 docs: setup .venv/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html; with searching: $(PYTHON) -m http.server --directory site"
 
 .venv/.docs: docs/requirements.lock
