@@ -277,14 +277,16 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-def test_killed_between_telling_and_writing_it_down_people_are_told_again_and_nothing_is_lost(opened: Opened) -> None:
+def test_killed_between_telling_and_writing_it_down_people_are_told_again_and_nothing_is_lost(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk = opened(ESCALATION)
     desk.ends(ok=False, times=5)
 
     def tell(*_: object) -> str:
         raise Killed
 
-    desk.pager.tell = tell  # type: ignore[method-assign] - it is killed in the middle
+    monkeypatch.setattr(desk.pager, "tell", tell)
     with pytest.raises(Killed):
         desk.look()
     assert desk.breaker() == "open"
