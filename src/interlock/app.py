@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
@@ -21,18 +21,21 @@ from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
-from interlock.engine.judging import Gate
+from interlock.engine.judging import Gate, failed, scope_of
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
+from interlock.engine.pins import Definitions, Pins
 from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
+from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentSpec
+from interlock.model.decision import Decision
 from interlock.model.risk import RiskLevel
-from interlock.model.sandbox import Limits
+from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import load_policies
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.ports import Gate as GatePort
@@ -41,10 +44,14 @@ from interlock.runners.credentials import Credential
 from interlock.runners.function import FunctionRunner
 from interlock.runners.places import Doors, Places, Wrap
 from interlock.runners.relay import Relay
+from interlock.sandbox.grants import program_paths
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
+
+if TYPE_CHECKING:
+    from interlock.runners.llm_mcp import Hidden
 
 _RUNNERS = ("command", "function", "llm", "claude")
 
@@ -72,6 +79,7 @@ def build(
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
+    gate = Gate(policies, settings.environment, settings.tools, clock)
     return Service(
         Means(
             settings=settings,
@@ -83,10 +91,10 @@ def build(
             approvals=Approvals(
                 database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
             ),
-            gate=Gate(policies, settings.environment, settings.tools, clock),
+            gate=gate,
             chooser=Chooser(settings, catalogue),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
-            runner_of=lambda spec: runner_of(spec, functions, settings),
+            runner_of=lambda spec: runner_of(spec, functions, settings, gate),
             contain=_validating(settings),
             contain_undo=undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
@@ -152,8 +160,10 @@ def load_agents(settings: Settings, functions: Mapping[str, AgentFunction] | Non
     return load_catalogue(directory, extra)
 
 
-def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings) -> Runner:
-    """The adapter that runs this agent.
+def runner_of(
+    spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings, gate: Gate | None = None
+) -> Runner:
+    """The adapter that runs this agent. ``gate`` judges what MCP servers say of their tools; without it none is shown.
 
     Raises:
         ConfigError: when it has none, or an unknown one.
@@ -170,7 +180,14 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
-        return LlmRunner(spec, spec.runner.options, wrap=wrap, doors=doors, secret_of=secrets_of(settings))
+        return LlmRunner(
+            spec,
+            spec.runner.options,
+            wrap=wrap,
+            doors=doors,
+            secret_of=secrets_of(settings),
+            hidden=_hidden(settings, gate),
+        )
     if spec.runner.kind == "claude":
         from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
 
@@ -272,6 +289,18 @@ def credential_of(settings: Settings, name: str) -> Credential:
     )  # fmt: skip
 
 
+def _hidden(settings: Settings, gate: Gate | None) -> Hidden:
+    """Why tools of MCP servers are hidden, by the pins that the gateway uses too."""
+
+    def judged(tool: str, text: str) -> Decision:
+        action = Action(kind=Surface.TOOL_DEFINITION, tool=tool, args={"text": text}, environment=settings.environment)
+        if gate is None:
+            return failed(action, "there is no gate to judge it")
+        return gate.judge(action, scope_of(settings, "")).decision
+
+    return Definitions(Pins(settings), judged).reasons
+
+
 def contained(settings: Settings) -> Wrap:
     """This machine's best sandbox in front of an agent's program; a machine that has none good enough for the risk refuses."""
     inside = _boxed(settings)
@@ -283,11 +312,12 @@ def contained(settings: Settings) -> Wrap:
             workspace=places.workspace,
             scratch=places.scratch,
             write=places.writes,
-            read=(places.project, Path(__file__).parent, *places.reads),
+            read=(places.project, Path(__file__).parent, *places.reads, *program_paths(argv[0])),
             sockets=(places.gate,) if places.gate else (),
             proxy=places.proxy,
             relays=places.relays,
             risk=places.risk,
+            guarded=places.guarded,
         )
 
     return wrap
@@ -303,9 +333,15 @@ def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str
     passed = {name: os.environ[name] for name in settings.sandbox.pass_env if name in os.environ}
 
     def inside(
-        argv: Sequence[str], env: Mapping[str, str], *, risk: RiskLevel = RiskLevel.LOW, **places: Any
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        risk: RiskLevel = RiskLevel.LOW,
+        guarded: bool = False,
+        **places: Any,
     ) -> tuple[Sequence[str], Mapping[str, str]]:
-        box = open_sandbox(settings.sandbox.level_for(risk)).wrap(
+        least = settings.sandbox.level_for(risk)
+        box = open_sandbox(max(least, SandboxLevel.LANDLOCK) if guarded else least).wrap(
             argv, network=settings.sandbox.network, env={**passed, **env}, limits=limits, **places
         )
         return box.argv, box.env
