@@ -220,7 +220,14 @@ def beside(
     def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
         there = [path for path in write if path.exists()]
         return inside(
-            argv, env, workspace=workspace, scratch=scratch, read=(Path(__file__).parent, *read), write=there, keep=kept
+            argv,
+            env,
+            workspace=workspace,
+            scratch=scratch,
+            read=(Path(__file__).parent, *read),
+            write=there,
+            keep=kept,
+            lasting=True,
         )
 
     return contain
