@@ -121,6 +121,20 @@ def test_a_compensation_puts_the_project_in_order_but_not_what_vouches_for_it(
 
 
 @pytest.mark.parametrize("level", WALLS)
+def test_what_a_compensation_writes_beside_its_grants_fails_and_is_not_said_to_be_undone(
+    level: SandboxLevel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that is thrown away would take it, and nothing would have been put back."""
+    on_rung(level, monkeypatch)
+    project = tmp_path / "project"
+    project.mkdir()
+    for place in (tmp_path / "restored", Path("/tmp", tmp_path.name), Path("/restored"), Path("/usr/restored")):
+        ok, said = asyncio.run(compensated(project, ["sh", "-c", f"echo x > {place}"]))
+        assert not ok, (place, said)
+        assert not place.exists()
+
+
+@pytest.mark.parametrize("level", WALLS)
 def test_an_mcp_server_behind_the_gateway_does_not_get_out(
     level: SandboxLevel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
@@ -21,19 +21,22 @@ from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
-from interlock.engine.judging import Gate
+from interlock.engine.judging import Gate, failed, scope_of
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
+from interlock.engine.pins import Definitions, Pins
 from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
+from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentSpec
+from interlock.model.decision import Decision
 from interlock.model.risk import RiskLevel
-from interlock.model.sandbox import Limits
+from interlock.model.sandbox import Limits, SandboxLevel
 from interlock.policies import policies_of
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.ports import Gate as GatePort
@@ -42,10 +45,14 @@ from interlock.runners.credentials import Credential
 from interlock.runners.function import FunctionRunner
 from interlock.runners.places import Doors, Places, Wrap
 from interlock.runners.relay import Relay
+from interlock.sandbox.grants import program_paths
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
+
+if TYPE_CHECKING:
+    from interlock.runners.llm_mcp import Hidden
 
 _LATELY = timedelta(days=7)
 """How far back an agent's record counts when a task's risk is assessed."""
@@ -78,6 +85,7 @@ def build(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
     meter = Meter(database, ledger, clock, tuple(catalogue))
+    gate = Gate(policies, settings.environment, settings.tools, clock)
     return Service(
         Means(
             settings=settings,
@@ -87,10 +95,10 @@ def build(
             durable=durable,
             governor=governor,
             approvals=Approvals(database, ledger, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)),
-            gate=Gate(policies, settings.environment, settings.tools, clock),
+            gate=gate,
             chooser=Chooser(settings, catalogue.values(), record=lambda: meter.metrics(_LATELY).agents),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
-            runner_of=lambda spec: runner_of(spec, functions, settings),
+            runner_of=lambda spec: runner_of(spec, functions, settings, gate),
             contain=_validating(settings),
             contain_undo=undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
@@ -156,8 +164,10 @@ def load_agents(settings: Settings, functions: Mapping[str, AgentFunction] | Non
     return load_catalogue(directory, extra)
 
 
-def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings) -> Runner:
-    """The adapter that runs this agent.
+def runner_of(
+    spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings, gate: Gate | None = None
+) -> Runner:
+    """The adapter that runs this agent. ``gate`` judges what MCP servers say of their tools; without it none is shown.
 
     Raises:
         ConfigError: when it has none, or an unknown one.
@@ -174,7 +184,14 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
-        return LlmRunner(spec, spec.runner.options, wrap=wrap, doors=doors, secret_of=secrets_of(settings))
+        return LlmRunner(
+            spec,
+            spec.runner.options,
+            wrap=wrap,
+            doors=doors,
+            secret_of=secrets_of(settings),
+            hidden=_hidden(settings, gate),
+        )
     if spec.runner.kind == "claude":
         from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
 
@@ -207,7 +224,14 @@ def beside(
     def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
         there = [path for path in write if path.exists()]
         return inside(
-            argv, env, workspace=workspace, scratch=scratch, read=(Path(__file__).parent, *read), write=there, keep=kept
+            argv,
+            env,
+            workspace=workspace,
+            scratch=scratch,
+            read=(Path(__file__).parent, *read),
+            write=there,
+            keep=kept,
+            lasting=True,
         )
 
     return contain
@@ -276,6 +300,18 @@ def credential_of(settings: Settings, name: str) -> Credential:
     )  # fmt: skip
 
 
+def _hidden(settings: Settings, gate: Gate | None) -> Hidden:
+    """Why tools of MCP servers are hidden, by the pins that the gateway uses too."""
+
+    def judged(tool: str, text: str) -> Decision:
+        action = Action(kind=Surface.TOOL_DEFINITION, tool=tool, args={"text": text}, environment=settings.environment)
+        if gate is None:
+            return failed(action, "there is no gate to judge it")
+        return gate.judge(action, scope_of(settings, "")).decision
+
+    return Definitions(Pins(settings), judged).reasons
+
+
 def contained(settings: Settings) -> Wrap:
     """This machine's best sandbox in front of an agent's program; a machine that has none good enough for the risk refuses."""
     inside = _boxed(settings)
@@ -287,11 +323,12 @@ def contained(settings: Settings) -> Wrap:
             workspace=places.workspace,
             scratch=places.scratch,
             write=places.writes,
-            read=(places.project, Path(__file__).parent, *places.reads),
+            read=(places.project, Path(__file__).parent, *places.reads, *program_paths(argv[0])),
             sockets=(places.gate,) if places.gate else (),
             proxy=places.proxy,
             relays=places.relays,
             risk=places.risk,
+            guarded=places.guarded,
         )
 
     return wrap
@@ -307,9 +344,15 @@ def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str
     passed = {name: os.environ[name] for name in settings.sandbox.pass_env if name in os.environ}
 
     def inside(
-        argv: Sequence[str], env: Mapping[str, str], *, risk: RiskLevel = RiskLevel.LOW, **places: Any
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        risk: RiskLevel = RiskLevel.LOW,
+        guarded: bool = False,
+        **places: Any,
     ) -> tuple[Sequence[str], Mapping[str, str]]:
-        box = open_sandbox(settings.sandbox.level_for(risk)).wrap(
+        least = settings.sandbox.level_for(risk)
+        box = open_sandbox(max(least, SandboxLevel.LANDLOCK) if guarded else least).wrap(
             argv, network=settings.sandbox.network, env={**passed, **env}, limits=limits, **places
         )
         return box.argv, box.env

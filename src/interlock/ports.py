@@ -246,6 +246,7 @@ class Sandbox(Protocol):
         proxy: Path | None = None,
         relays: Mapping[str, Path] | None = None,
         keep: Sequence[Path] = (),
+        lasting: bool = False,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
@@ -255,7 +256,8 @@ class Sandbox(Protocol):
         Only the level bubblewrap has it: the others have no loopback of their own that could be opened to nothing else.
         ``relays`` are unix sockets of HTTP servers: the program finds a URL that leads there in the variable of that name (what
         ``env`` says of it is the URL's path). ``keep`` is what stays as it is inside what may be written to, on the level
-        bubblewrap: the lower ones cannot take back a part of what they grant.
+        bubblewrap: the lower ones cannot take back a part of what they grant. ``lasting``: what the program writes is meant to
+        last, so that writing to what is not granted fails everywhere; else it has a /tmp of its own, which is thrown away.
 
         Raises:
             SandboxError: when the command or a path cannot be used, or a relay cannot be reached on this level.

@@ -177,7 +177,7 @@ class ClaudeRunner:
             async with self._doors(gate, places) as opened:
                 with Relay(places.sockets / "model", model) as relay:
                     inside = replace(
-                        opened, reads=(program.parent,), relays={**opened.relays, _ADDRESS: relay.path},
+                        opened, relays={**opened.relays, _ADDRESS: relay.path},
                         variables={**opened.variables, _ADDRESS: relay.prefix, _KEY: _NO_KEY, **_QUIET},
                     )  # fmt: skip
                     ended = await self._session(job, talk, self._started(program, inside), key)

@@ -23,11 +23,12 @@ from interlock.reading.secrets import redact
 from interlock.reading.tools import Kind, tool_kind
 from interlock.runners.credentials import none_known
 from interlock.runners.handover import result_of, tell
+from interlock.runners.llm_mcp import Hidden, McpServer, OutcomeUnknown, Servers, all_hidden
 from interlock.runners.llm_tools import ToolError, Tools
 from interlock.runners.places import Doors, Wrap, make_places, no_doors
 
 if TYPE_CHECKING:
-    from pydantic_ai import Agent
+    from pydantic_ai import Agent, Tool
     from pydantic_ai.models import Model
     from pydantic_ai.usage import RunUsage
 
@@ -64,6 +65,8 @@ class LlmOptions(BaseModel):
     """The environment variable that holds the key; empty: the provider's usual one."""
     credential: str = ""
     """The name of the credential (``credentials:`` of the configuration) that is the key, instead of a variable."""
+    mcp: Mapping[str, McpServer] = Field(default_factory=dict)
+    """MCP servers whose tools the model gets, by name."""
     max_tokens: int = Field(default=4096, ge=1, strict=True)
     """Most tokens of one answer."""
     max_steps: int = Field(default=50, ge=1, le=1000, strict=True)
@@ -103,6 +106,7 @@ class LlmRunner:
         wrap: Wrap,
         doors: Doors = no_doors,
         secret_of: Callable[[str], str] = none_known,
+        hidden: Hidden = all_hidden,
     ) -> None:
         self._wrap, self._doors, self._secret_of = wrap, doors, secret_of
         try:
@@ -112,6 +116,7 @@ class LlmRunner:
         self._model_name = self._options.model or spec.model
         if not self._model_name:
             raise ConfigError(f"{spec.name} names no model", suggestion="runner: {kind: llm, model: …}")
+        self._servers = Servers(servers=self._options.mcp, hidden=hidden, secret_of=secret_of)
         if find_spec("pydantic_ai") is None:  # not imported yet: that takes seconds
             raise MissingExtraError("an agent with runner: llm", "llm")
 
@@ -132,12 +137,13 @@ class LlmRunner:
         try:
             async with self._doors(gate, places) as inside, _model(self._options, self._model_name, key) as model:
                 tools = Tools(job=job, gate=gate, places=inside, wrap=self._wrap)
-                agent = _agent(model, job, tools, self._options)
-                async with agent.iter(prompt_of(job), usage=used, usage_limits=limits) as steps:
-                    async for step in steps:
-                        calls = tools.calls
-                        await tell(gate, _without(key, _spoken(step)))
-                    said = steps.result.output if steps.result else ""
+                async with self._servers.open(tools) as others:
+                    agent = _agent(model, job, tools, others, self._options)
+                    async with agent.iter(prompt_of(job), usage=used, usage_limits=limits) as steps:
+                        async for step in steps:
+                            calls = tools.calls
+                            await tell(gate, _without(key, _spoken(step)))
+                        said = steps.result.output if steps.result else ""
         except Exception as error:  # noqa: BLE001 - whatever it was, what goes on has no key in it
             raise _failure(error, key) from _Cause(type(error).__name__)
         finally:
@@ -173,7 +179,9 @@ def prompt_of(job: Job) -> str:
     return "\n\n".join(parts)
 
 
-def _agent(model: Model, job: Job, tools: Tools, options: LlmOptions) -> Agent[object, HandOver | str]:
+def _agent(
+    model: Model, job: Job, tools: Tools, others: Sequence[Tool[object]], options: LlmOptions
+) -> Agent[object, HandOver | str]:
     from pydantic_ai import Agent, Tool, ToolOutput  # noqa: PLC0415 - an extra
     from pydantic_ai.settings import ModelSettings  # noqa: PLC0415 - the same
 
@@ -187,7 +195,8 @@ def _agent(model: Model, job: Job, tools: Tools, options: LlmOptions) -> Agent[o
         tools=[
             Tool(_speaking(getattr(tools, name)), name=name, sequential=True, docstring_format="google", max_retries=3)
             for name in offered(job.agent.tools)
-        ],
+        ]
+        + list(others),
         model_settings=settings,
         retries=2,
     )
@@ -270,6 +279,8 @@ def _failure(error: Exception, key: str) -> RunnerError:
 
     if isinstance(error, RunnerError):
         return error
+    if isinstance(error, OutcomeUnknown):
+        return RunnerError(f"nobody knows what an MCP server did: {error}", kind="unknown_effect")
     text = redact(_without(key, str(error)))[:_SPENT]
     if isinstance(error, (theirs.ModelTimeoutError, theirs.ModelRequestTimeout)):
         return RunnerError(f"the model did not answer in time: {text}", kind="timeout")

@@ -43,6 +43,8 @@ class Places:
     """Unix sockets of HTTP servers, by the environment variable in which the program finds the URL."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that every program of the attempt gets."""
+    guarded: bool = False
+    """The program holds a secret: its walls must keep the agent's other programs out."""
     risk: RiskLevel = RiskLevel.LOW
     """Of the task: risky work needs better walls."""
 

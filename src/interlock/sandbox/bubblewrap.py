@@ -24,6 +24,7 @@ def wrapped(
     write: Sequence[Path],
     sockets: Sequence[Path],
     keep: Sequence[Path],
+    lasting: bool,
     network: bool,
     start: Path,
 ) -> list[str]:
@@ -62,6 +63,8 @@ def wrapped(
         command += ["--bind", str(path), str(path)]
     for path in keep:
         command += ["--ro-bind", str(path), str(path)]
+    for path in ("/", *(["/tmp"] if lasting else [])):  # noqa: S108 - the one inside
+        command += ["--remount-ro", path]  # else what is written beside the grants would seem to be kept, and be gone
     return [*command, "--chdir", str(start), "--", *argv]
 
 

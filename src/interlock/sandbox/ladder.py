@@ -71,6 +71,7 @@ class Ladder:
         proxy: Path | None = None,
         relays: Mapping[str, Path] | None = None,
         keep: Sequence[Path] = (),
+        lasting: bool = False,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
@@ -105,7 +106,7 @@ class Ladder:
             program = shutil.which("bwrap") or "bwrap"
             inner = bubblewrap.wrapped(
                 program, inner, read=granted, write=writable, sockets=named,
-                keep=[path for path in keep if path.exists()], network=network, start=writable[0],
+                keep=[path for path in keep if path.exists()], lasting=lasting, network=network, start=writable[0],
             )  # fmt: skip
         return SandboxedCommand(argv=tuple(inner), env=env_inside, level=self._level)
 
