@@ -23,6 +23,7 @@ from interlock.engine.judging import Gate
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
+from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.validate import Contain
@@ -30,7 +31,7 @@ from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.agent import AgentSpec
 from interlock.model.sandbox import Limits, SandboxLevel
-from interlock.policies import load_policies
+from interlock.policies import policies_of
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.runners.command import CommandRunner, Places, Proxy, Wrap
 from interlock.runners.function import FunctionRunner
@@ -54,14 +55,16 @@ def build(
     clock = clock or SystemClock()
     functions = dict(functions or {})
     catalogue = {spec.name: spec for spec in load_agents(settings, functions)}
-    files = [Path(settings.project, file) for file in settings.policies.files]
-    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    policies = policies_of(settings)
     _make_state_dir(settings.state_dir)
     database = Database(settings.store_url)
     database.migrate()
     ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
     durable = Durable(database)
-    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings))
+    of_policies = PolicyRollouts(
+        database, ledger, clock, settings, policies, lambda version: policies_of(settings, version)
+    )
+    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings), of_policies)
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )

@@ -159,7 +159,7 @@ _SANDBOX = "Install bubblewrap, or use a kernel with landlock (5.13 or newer)"
 
 def _policies(settings: Settings) -> Findings:
     sound = 0
-    for name in settings.policies.files:
+    for name in settings.policies.every_file:
         path = Path(settings.project, name)
         try:
             _, wrong = examine_file(path)
@@ -175,7 +175,7 @@ def _policies(settings: Settings) -> Findings:
 
 
 def _uncommitted(settings: Settings) -> Findings:
-    files = ["interlock.yaml", *settings.policies.files, settings.agents_dir]
+    files = ["interlock.yaml", *settings.policies.every_file, settings.agents_dir]
     changed = _run_git(settings.project, "status", "--porcelain", "--", *files)
     if changed:
         names = ", ".join(line[2:].strip() for line in changed.splitlines()[:5])

@@ -171,7 +171,11 @@ def _shown(value: Any) -> str:
 
 
 def step(alert: Alert | None, rule: AlertRule, agent: str, seen: Seen, now: datetime, new_id: str) -> Alert | None:
-    """The alert after one look; None while there is none. A new episode gets ``new_id``."""
+    """The alert after one look; None while there is none. A new episode gets ``new_id``.
+
+    What it says of times to come was written by a clock that has jumped back since: it counts as of now.
+    """
+    alert = None if alert is None else _by_this_clock(alert, now)
     if alert is None or alert.state is AlertState.RESOLVED:
         return _begun(rule, agent, seen, now, new_id) if seen.holds else alert
     if seen.holds is None:
@@ -183,6 +187,17 @@ def step(alert: Alert | None, rule: AlertRule, agent: str, seen: Seen, now: date
     if now - alert.last_true >= rule.keep:
         return replace(alert, state=AlertState.RESOLVED, resolved_at=now)
     return alert
+
+
+def _by_this_clock(alert: Alert, now: datetime) -> Alert:
+    latest = max([alert.since, alert.last_true, *(act.at for act in alert.acts)])
+    if latest <= now:
+        return alert
+    fired, seen = (None if at is None else min(at, now) for at in (alert.fired_at, alert.acknowledged_at))
+    return replace(
+        alert, since=min(alert.since, now), last_true=min(alert.last_true, now), fired_at=fired, acknowledged_at=seen,
+        acts=tuple(replace(act, at=min(act.at, now)) for act in alert.acts),
+    )  # fmt: skip
 
 
 def _begun(rule: AlertRule, agent: str, seen: Seen, now: datetime, new_id: str) -> Alert:

@@ -188,17 +188,13 @@ class PolicySet:
 
 def complaints(policies: Sequence[Policy]) -> tuple[Complaint, ...]:
     """Rules that can never change a verdict: allowed without an accept, shadowed by a stronger rule, or switched off."""
-    strongest: dict[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]] = {}
     found = [
         Complaint(rule_id=policy.name, message="the policy is disabled: none of its rules is looked at")
         for policy in policies
         if policy.enforcement is Enforcement.DISABLED
     ]
-    active = [rule for policy in policies if policy.enforcement is Enforcement.STRICT for rule in policy.rules]
-    for rule in active:
-        key = _signature(rule)
-        if not rule.accept and (key not in strongest or _strength(rule) > strongest[key][0]):
-            strongest[key] = (_strength(rule), rule)
+    active = _strict(policies)
+    strongest = _strongest(active)
     for rule in active:
         if rule.accept:
             continue
@@ -208,23 +204,55 @@ def complaints(policies: Sequence[Policy]) -> tuple[Complaint, ...]:
             )
             found.append(Complaint(rule_id=rule.id, message=message))
             continue
-        other = _shadow(rule, strongest)
+        other = _shadow(rule, strongest, but=rule)
         if other is not None:
             message = f"shadowed: {other.id} matches whatever it matches and asks for {other.action}"
             found.append(Complaint(rule_id=rule.id, message=message))
     return tuple(found)
 
 
-def _shadow(
-    rule: Rule, strongest: Mapping[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]]
-) -> Rule | None:
+def only_tightens(old: PolicySet, new: PolicySet) -> bool:
+    """Whether no decision can be milder by the new set. False where that cannot be read off the rules.
+
+    Each strict rule of the old set must be in the new one, or one that matches whatever it matches and asks for as much;
+    and the new set may accept no danger that the old one does not accept in the same words.
+    """
+    mine = _strict(new.policies)
+    strongest = _strongest(mine)
+    accepted = [(_signature(rule), frozenset(rule.accept)) for rule in _strict(old.policies) if rule.accept]
+    return (
+        old.no_accept_in <= new.no_accept_in
+        and all(rule.accept or _shadow(rule, strongest, but=None) is not None for rule in _strict(old.policies))
+        and all((_signature(rule), frozenset(rule.accept)) in accepted for rule in mine if rule.accept)
+    )
+
+
+_Strongest = Mapping[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]]
+
+
+def _strict(policies: Sequence[Policy]) -> list[Rule]:
+    return [rule for policy in policies if policy.enforcement is Enforcement.STRICT for rule in policy.rules]
+
+
+def _strongest(rules: Sequence[Rule]) -> _Strongest:
+    """By what it matches, the rule that asks for most."""
+    found: dict[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]] = {}
+    for rule in rules:
+        key = _signature(rule)
+        if not rule.accept and (key not in found or _strength(rule) > found[key][0]):
+            found[key] = (_strength(rule), rule)
+    return found
+
+
+def _shadow(rule: Rule, strongest: _Strongest, *, but: Rule | None) -> Rule | None:
+    """A rule, other than ``but``, that matches whatever this one matches and asks for as much."""
     items = [(fact, tuple(words)) for fact, words in rule.match.items()]
     for size in range(len(items) + 1):
         for subset in combinations(items, size):
             for pattern in {rule.pattern, ""}:
                 for when in {rule.when, ""}:
                     strength, other = strongest.get((frozenset(subset), pattern, when), (-1, rule))
-                    if other is not rule and strength >= _strength(rule):
+                    if other is not but and strength >= _strength(rule):
                         return other
     return None
 

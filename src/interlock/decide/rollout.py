@@ -9,7 +9,8 @@ chance of at most a while the hypothesis is true, so one may look after every ex
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -124,6 +125,12 @@ def _bet(gains: Iterable[float]) -> float:
     for gain in gains:
         stakes = [min(stake * (1 + share * gain), _ENOUGH) for stake, share in zip(stakes, _STAKES, strict=True)]
     return sum(stakes) / len(stakes)
+
+
+def bet(gains: Mapping[float, int]) -> float:
+    """The same of gains of which only the numbers are known, in whatever order they came: a product does not ask."""
+    powers = [sum(count * math.log1p(share * gain) for gain, count in gains.items()) for share in _STAKES]
+    return sum(math.exp(min(power, math.log(_ENOUGH))) for power in powers) / len(powers)
 
 
 _ENOUGH = 1e12

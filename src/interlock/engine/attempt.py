@@ -223,7 +223,7 @@ class AttemptLine:
             worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
             undo_scope=self._means.scope(str(job.project)),
             environment=run.environment, requester=run.task.submitter, clock=self._means.clock,
-            checkpoints=self._checkpoints(attempt),
+            policies=self._means.rollouts.policies, checkpoints=self._checkpoints(attempt),
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))

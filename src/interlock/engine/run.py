@@ -112,14 +112,14 @@ class RunLine:
         return decision
 
     async def _judge(self, run: Run, action: Action, floor: RiskLevel, kind: str) -> Decision:
-        judged = await asyncio.to_thread(self._means.gate.judge, action, self._means.scope(), floor=floor)
-        decision = judged.decision
+        judged = await asyncio.to_thread(self._means.judge, action, run_id=run.id, floor=floor)
+        decision, trial = judged.decision, judged.trial
         await self._means.write(
             lambda conn: self._means.record(
                 conn, run.id, kind,
                 {"verdict": decision.verdict, "risk": decision.risk, "reasons": list(decision.reasons),
                  "warnings": list(decision.warnings), "rules": list(decision.rule_ids),
-                 "policy": decision.policy_digest},
+                 "policy": decision.policy_digest, **({"shadow": trial.said} if trial else {})},
                 once=f"{kind}:{action.digest}",
             )
         )  # fmt: skip

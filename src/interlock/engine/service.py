@@ -16,7 +16,7 @@ from interlock.decide import breaker as breaker_rules
 from interlock.decide.access import Right, refusal
 from interlock.decide.glance import CUT_OFF, glance
 from interlock.decide.govern import NAMES
-from interlock.decide.policy import Considered
+from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import begin
 from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
@@ -31,7 +31,7 @@ from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.watch import Watch, verify
 from interlock.engine.worker import Worker
 from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
-from interlock.model.action import Action, Scope, Surface
+from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentSpec
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
@@ -123,20 +123,22 @@ class Service:
 
     def judge(self, action: Action) -> Decision:
         """What the gate would say to an action in this project. Nothing happens, nothing is recorded."""
-        return self._means.gate.judge(action, self._scope()).decision
+        return self._means.judge(action, str(self.settings.project)).decision
 
     def explain(self, action: Action) -> tuple[Considered, ...]:
         """Every rule of every policy, and why it does or does not match the action."""
-        return self._means.gate.explain(action, self._scope())
+        course = self._means.rollouts.policies.course()
+        return self._means.gate.explain(action, self._means.scope(str(self.settings.project)), course=course)
 
     @property
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force."""
-        return self._means.gate.policies
+        return self.policy_set.policies
 
-    def _scope(self) -> Scope:
-        scope = self._means.scope(str(self.settings.project))
-        return replace(scope, protected=(*scope.protected, *self.settings.policies.files))
+    @property
+    def policy_set(self) -> PolicySet:
+        """The same, compiled: what a new run would obey. During a rollout's stages the present set."""
+        return self._means.rollouts.policies.course().ruling
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks."""

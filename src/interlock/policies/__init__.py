@@ -13,6 +13,7 @@ from interlock.decide.policy_load import PolicyFile, examine
 from interlock.errors import ConfigError, InterlockError, did_you_mean
 
 if TYPE_CHECKING:
+    from interlock.config import Settings
     from interlock.decide.policy import PolicySet
     from interlock.model.decision import Enforcement
 
@@ -50,6 +51,22 @@ def load_policies(
     policies = [policy for source in sources for policy in source.policies]
     compiled = PolicySet.compile(policies, no_accept_in=no_accept_in)
     return compiled.with_enforcement(overrides) if overrides else compiled
+
+
+def policies_of(settings: Settings, version: str = "") -> PolicySet:
+    """The policies of a project as its files are now; of one of its ``policies.versions`` when that is named.
+
+    Raises:
+        ConfigError: as :func:`load_policies`.
+    """
+    said = settings.policies
+    packs, files, enforcement = said.packs, said.files, said.enforcement
+    if version:
+        new = said.versions[version]
+        packs = (*packs, *new.packs)
+        files = files if new.files is None else new.files
+        enforcement = enforcement if new.enforcement is None else new.enforcement
+    return load_policies(packs, [Path(settings.project, file) for file in files], enforcement)
 
 
 def pack_text(name: str) -> str:

@@ -101,9 +101,12 @@ def ledger_head(conn: sa.Connection) -> int:
 
 
 def take_lease(conn: sa.Connection, name: str, holder: str, *, now: int, until: int) -> bool:
-    """Take or prolong the lease; False while another one holds it. Times in microseconds."""
+    """Take or prolong the lease; False while another one holds it. Times in microseconds.
+
+    One that would last twice as long as a new one was written by a clock that has jumped back since, and counts no more.
+    """
     row = conn.execute(sa.select(t.leases.c.holder, t.leases.c.until).where(t.leases.c.name == name)).first()
-    if row is not None and row.holder != holder and row.until > now:
+    if row is not None and row.holder != holder and now < row.until <= now + 2 * (until - now):
         return False
     save_row(conn, t.leases, {"name": name}, {"holder": holder, "until": until})
     return True

@@ -14,6 +14,7 @@ from interlock.surfaces.cli.common import hanging
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from interlock.config import Settings
     from interlock.decide.policy import PolicySet
     from interlock.model.decision import Decision
 
@@ -43,20 +44,33 @@ def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
         ConfigError: when the configuration or a policy is not usable.
     """
     from interlock.config import find_project, load_settings  # noqa: PLC0415 - slow to import, and help needs none
-    from interlock.policies import load_policies  # noqa: PLC0415 - the same
 
     project = find_project(Path.cwd())
     settings = load_settings(project, env=env, file=config)
-    files = [project / name for name in settings.policies.files]
-    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    policies = _in_force(settings)
     scope = Scope(
         workspace=str(project),
         granted=tuple(f"{project}/{glob}" for glob in settings.scope.paths),
-        protected=(*settings.workspace.protected, *settings.policies.files),
+        protected=(*settings.workspace.protected, *settings.policies.every_file),
         hosts=settings.scope.hosts,
         dialect=settings.scope.dialect,
     )
     return Bench(policies=policies, scope=scope, environment=settings.environment)
+
+
+def _in_force(settings: Settings) -> PolicySet:
+    """The configured policies; where there are versions of them, the store knows which one a new run obeys."""
+    from interlock.policies import policies_of  # noqa: PLC0415 - slow to import, and help needs none
+
+    if not settings.policies.versions:
+        return policies_of(settings)
+    from interlock.app import build  # noqa: PLC0415 - the engine takes half a second to import
+
+    service = build(settings)
+    try:
+        return service.policy_set
+    finally:
+        service.close()
 
 
 def surface_and_tool(word: str, tool: str) -> tuple[Surface, str]:

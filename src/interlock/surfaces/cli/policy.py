@@ -142,9 +142,12 @@ def explain(
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="The policy file in force.")],
-    new: Annotated[Path, typer.Argument(help="The policy file to come.")],
+    old: Annotated[Path | None, typer.Argument(help="The policy file in force.")] = None,
+    new: Annotated[Path | None, typer.Argument(help="The policy file to come.")] = None,
     *,
+    version: Annotated[
+        str, typer.Option(help="Instead of two files: what is in force, and this one of policies.versions.")
+    ] = "",
     actions: Annotated[
         Path | None, typer.Option(help="Recorded actions, one JSON object a line, instead of the project's ledger.")
     ] = None,
@@ -157,15 +160,10 @@ def diff(
     Without --actions, every tool call in this project's ledger is replayed, with its arguments as they were recorded:
     redacted. A rule that looks for a secret itself may therefore answer otherwise than it did.
     """
-    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
-    from interlock.model.action import Scope  # noqa: PLC0415 - the same
-    from interlock.policies import read_file  # noqa: PLC0415 - the same
-
     with _Errors():
-        benches = [
-            Bench(policies=PolicySet.compile(read_file(file).policies), scope=Scope(), environment="development")
-            for file in (old, new)
-        ]
+        if (old is None or new is None) == (not version):
+            raise UsageError("give two policy files, or --version with a name under policies.versions")
+        benches = _of_version(version, env, config) if version else _of_files([file for file in (old, new) if file])
         found = _from_file(actions) if actions else _from_ledger(env, config)
         rows = [row for row in found if not (isinstance(row, dict) and "left_out" in row)]
         changes = changed_decisions(rows, benches[0], benches[1])
@@ -179,9 +177,31 @@ def diff(
             f"{change['old']} -> {change['new']}  {change['tool'] or change['surface']}  {change['what']}", fg=colour
         )
         typer.echo(f"    {change['why']}")
-    typer.echo(f"{len(changes)} of {len(rows)} decisions would change")
+    tighter = sum(change["tighter"] for change in changes)
+    typer.echo(
+        f"{len(changes)} of {len(rows)} decisions would change: {tighter} tighter, {len(changes) - tighter} looser"
+    )
     if left_out:
         typer.echo(f"{left_out} calls were too long to be recorded whole and were not replayed")
+
+
+def _of_files(files: Sequence[Path]) -> list[Bench]:
+    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
+    from interlock.model.action import Scope  # noqa: PLC0415 - the same
+    from interlock.policies import read_file  # noqa: PLC0415 - the same
+
+    return [
+        Bench(policies=PolicySet.compile(read_file(file).policies), scope=Scope(), environment="development")
+        for file in files
+    ]
+
+
+def _of_version(version: str, env: str | None, config: Path | None) -> list[Bench]:
+    from dataclasses import replace  # noqa: PLC0415 - help needs none
+
+    bench = make_bench(config=config, env=env)
+    with opened(env, config) as service:
+        return [bench, replace(bench, policies=service.rollouts.policies.version(version))]
 
 
 def _from_file(actions: Path) -> list[Any]:
