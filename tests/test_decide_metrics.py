@@ -166,7 +166,9 @@ def test_a_window_holds_only_what_happened_in_it_and_the_streak_is_of_all_time(t
 
 
 @given(
-    gaps=st.lists(st.integers(0, 200), min_size=1, max_size=12), window=st.integers(1, 48 * 60), later=st.integers(0, 90)
+    gaps=st.lists(st.integers(0, 200), min_size=1, max_size=12),
+    window=st.integers(1, 48 * 60),
+    later=st.integers(0, 90),
 )
 @settings(max_examples=25, deadline=None)
 def test_a_window_is_right_to_the_minute_however_it_is_put_together(
