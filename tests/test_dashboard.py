@@ -290,7 +290,7 @@ def test_new_policies_are_tried_by_admins_and_only_looked_at_by_operators(
     page.get_by_label("Steps in percent").fill("0, 50")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="policies: strict for 0 %").wait_for()
-    assert page.get_by_text("Calls compared").is_visible()
+    assert page.get_by_text("Calls compared", exact=True).is_visible()
     with browsing(driver, tmp_path) as context:
         other = context.new_page()
         sign_in(other, served, served.token("otto", Role.OPERATOR))
@@ -369,7 +369,8 @@ def test_every_page_is_accessible_on_desk_and_phone(served: Served, page: Page, 
     addresses = (*PAGES, f"approvals/{asked.id}", f"runs/{run_id}", "runs/none", "login", "enter?link=x")
     for address in addresses:
         page.goto(f"{served.url}/{address}")
-        assert [*accessibility(page), *page.evaluate(_CHECK)] == [], address
+        only = () if scheme == "light" else ("color-contrast",)  # nothing else changes in the dark
+        assert [*accessibility(page, only), *page.evaluate(_CHECK)] == [], address
     page.set_viewport_size(PHONE)
     for address in addresses if scheme == "light" else ():
         page.goto(f"{served.url}/{address}")
