@@ -19,7 +19,7 @@ from interlock.surfaces.cli.main import app as command_line
 from served import CONFIG, Served, serving
 from test_api_authorisation import MATRIX
 
-VERSIONS = "versions: {writer: {v2: {instructions: better}}}\n"
+VERSIONS = "versions: {writer: {v2: {instructions: better}}}\npolicies: {versions: {strict: {packs: [production]}}}\n"
 MEMORY = ".interlock-memory.json"
 
 COVERED: dict[str, str] = {
@@ -179,10 +179,26 @@ def test_a_rollout_is_started_promoted_told_and_aborted(ann: httpx.Client) -> No
         ("rollout.started", 10), ("rollout.advanced", 40),
     ]  # fmt: skip
     assert ann.post("/v1/rollouts/writer/abort", json={"reason": "enough"}).json()["state"] == "aborted"
-    (view,) = ann.get("/v1/rollouts").json()
+    (view,) = ann.get("/v1/rollouts", params={"agent": "writer"}).json()
     assert view["rollout"]["reason"] == "enough"
     assert ann.post("/v1/rollouts/writer/resume").status_code == 404
     assert ann.get("/v1/rollouts/mailer").status_code == 404
+
+
+def test_only_admins_change_which_policies_are_obeyed(served: Served, ann: httpx.Client) -> None:
+    given = {"agent": "policies", "version": "strict", "steps": [0, 50]}
+    others = {
+        "an operator": served.client("otto", Role.OPERATOR), "an approver": served.client("anna", Role.APPROVER),
+        "a program": served.client("ann/ci", Role.OPERATOR),
+    }  # fmt: skip
+    for who, client in others.items():
+        assert client.post("/v1/rollouts", json=given).status_code == 403, who
+    assert ann.post("/v1/rollouts", json=given).status_code == 201
+    for who, client in others.items():
+        for step, body in (("promote", {"fully": True}), ("abort", {}), ("resume", None)):
+            assert client.post(f"/v1/rollouts/policies/{step}", json=body).status_code == 403, (who, step)
+        assert client.get("/v1/rollouts/policies").json()["view"]["judgements"]["calls"] == 0
+    assert ann.post("/v1/rollouts/policies/abort", json={"reason": "enough"}).json()["state"] == "aborted"
 
 
 def test_a_limit_holds_at_once_and_goes_back(ann: httpx.Client) -> None:

@@ -194,13 +194,6 @@ class Rollouts:
             views.append(RolloutView(rollout=rollout, comparison=move.comparison, next=move.what, why=move.reason))
         return views
 
-    def _of_policies(self, rollout: Rollout) -> RolloutView:
-        found = self.policies.judgements(rollout)
-        move = policy_rules.next_move(rollout, found, self._settings.rollouts)
-        return RolloutView(
-            rollout=rollout, comparison=move.comparison, next=move.what, why=move.reason, judgements=found
-        )
-
     def story(self, agent: str) -> RolloutStory:
         """The agent's rollout that counts, with how it came here.
 
@@ -226,6 +219,13 @@ class Rollouts:
                 if entry.data.get("rollout") == view.rollout.id
             ),
         )  # fmt: skip
+
+    def _of_policies(self, rollout: Rollout) -> RolloutView:
+        found = self.policies.judgements(rollout)
+        move = policy_rules.next_move(rollout, found, self._settings.rollouts)
+        return RolloutView(
+            rollout=rollout, comparison=move.comparison, next=move.what, why=move.reason, judgements=found
+        )
 
     # What the evaluator and the attempts do
 

@@ -1,4 +1,7 @@
-"""What operators change while everything runs: rollouts, limits, single calls, what plans have learned, the store."""
+"""What operators change while everything runs: rollouts, limits, single calls, what plans have learned, the store.
+
+Rollouts of the policies are for admins: whoever may loosen the rules may do everything.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
+from interlock.decide.access import refusal, to_roll_out
 from interlock.engine.rollouts import RolloutStory, RolloutView
 from interlock.engine.undo import UndoneCall
 from interlock.engine.upkeep import Sealed
+from interlock.model.identity import Identity
 from interlock.model.rollout import Rollout
 from interlock.surfaces.api.common import Administers, Judges, Sees, Steers, TheService, router
-from interlock.surfaces.api.problems import documented
+from interlock.surfaces.api.problems import ProblemError, documented
 from interlock.surfaces.api.views import (
     CollectIn,
     CorrectionIn,
@@ -38,7 +43,7 @@ _checking = threading.Lock()
 
 @routes.get("/rollouts", response_model=list[RolloutView])
 def rollouts(service: TheService, _who: Sees, agent: Annotated[str, Query(max_length=100)] = "") -> Response:
-    """The rollouts that count, one an agent at most, and what the evidence says."""
+    """The rollouts that count, of agents and of the policies, one each at most, and what the evidence says."""
     return said(service.rollouts.views(agent))
 
 
@@ -48,9 +53,16 @@ def rollout(agent: Name, service: TheService, _who: Sees) -> Response:
     return said(service.rollouts.story(agent))
 
 
+def _may(who: Identity, agent: str) -> None:
+    no = refusal(who, to_roll_out(agent))
+    if no:
+        raise ProblemError(403, "not-allowed", no)
+
+
 @routes.post("/rollouts", status_code=201, response_model=Rollout, responses=documented(404))
 def start_rollout(given: RolloutIn, service: TheService, who: Steers) -> Response:
-    """Give a version of an agent to the first step's share of the executions. One at a time for an agent."""
+    """Give a version of an agent, or of the policies, to the first step's share of the work. One at a time for each."""
+    _may(who, given.agent)
     made = service.rollouts.start(given.agent, given.version, who.name, steps=given.steps)
     return said(made, status=201)
 
@@ -58,18 +70,21 @@ def start_rollout(given: RolloutIn, service: TheService, who: Steers) -> Respons
 @routes.post("/rollouts/{agent}/promote", response_model=Rollout, responses=documented(404))
 def promote(agent: Name, given: PromoteIn, service: TheService, who: Steers) -> Response:
     """Take the next step, whatever the evidence says; after the last one everybody gets the version."""
+    _may(who, agent)
     return said(service.rollouts.promote(agent, who.name, fully=given.fully))
 
 
 @routes.post("/rollouts/{agent}/abort", response_model=Rollout, responses=documented(404))
 def abort(agent: Name, given: ReasonIn, service: TheService, who: Steers) -> Response:
     """Give everybody the stable version again."""
+    _may(who, agent)
     return said(service.rollouts.abort(agent, who.name, given.reason))
 
 
 @routes.post("/rollouts/{agent}/resume", response_model=Rollout, responses=documented(404))
 def resume(agent: Name, service: TheService, who: Steers) -> Response:
     """Let the evidence decide again, after a pause."""
+    _may(who, agent)
     return said(service.rollouts.resume(agent, who.name))
 
 

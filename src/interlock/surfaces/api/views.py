@@ -112,9 +112,13 @@ class SilenceIn(Given):
 class RolloutIn(Given):
     """A version to try."""
 
-    agent: str = Field(min_length=1, max_length=100)
-    version: str = Field(min_length=1, max_length=100, description="Its name under `versions` in the configuration.")
-    steps: list[Annotated[int, Field(ge=1, le=99)]] = Field(
+    agent: str = Field(min_length=1, max_length=100, description="Its name, or `policies`.")
+    version: str = Field(
+        min_length=1,
+        max_length=100,
+        description="Its name under `versions`, or `policies.versions`, in the configuration.",
+    )
+    steps: list[Annotated[int, Field(ge=0, le=99)]] = Field(
         default_factory=list, max_length=20, description="Percentages on the way, rising; else the configured ones."
     )
 

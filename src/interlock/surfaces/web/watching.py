@@ -9,12 +9,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import RedirectResponse
 
+from interlock.decide.access import refusal, to_roll_out
 from interlock.decide.alerts import by_urgency
 from interlock.decide.breaker import Force
+from interlock.engine.rollouts import RolloutStory
 from interlock.errors import UsageError
 from interlock.model.alert import AlertState
+from interlock.model.rollout import POLICIES
+from interlock.surfaces.api.problems import ProblemError
 from interlock.surfaces.web.charts import beside, durations, outcomes, scales, shares
-from interlock.surfaces.web.site import Form, PageRoute, Sees, Steers, to
+from interlock.surfaces.web.site import Form, PageRoute, Sees, Steers, Visit, to
 
 routes = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -120,19 +124,33 @@ def rollouts(visit: Sees) -> Response:
     stories.sort(key=lambda story: story.view.rollout.changed_at, reverse=True)
     under_way = {story.view.rollout.agent for story in stories if story.view.rollout.state in {"running", "paused"}}
     shown = [(story, shares(story, service.now()), beside(story), scales(story)) for story in stories]
+    versions = {**service.settings.versions, POLICIES: service.settings.policies.versions}
     choices = [
-        f"{agent} {version}" for agent, known in service.settings.versions.items() for version in known
-        if agent not in under_way
+        f"{agent} {version}" for agent, known in versions.items() for version in known
+        if agent not in under_way and visit.may(to_roll_out(agent))
     ]  # fmt: skip
-    return visit.page("rollouts.html", stories=shown, choices=choices, steps=service.settings.rollouts.steps)
+    return visit.page("rollouts.html", stories=shown, choices=choices, mine=_mine(visit, stories))
 
 
 @routes.post("/rollouts")
 def start_rollout(visit: Steers, form: Form) -> Response:
     """Give a version to the first share."""
     agent, _, version = form.get("version", "").partition(" ")
+    _may(visit, agent)
     visit.service.rollouts.start(agent, version, visit.who.name, steps=_steps(form.get("steps", "")))
     return to("/rollouts")
+
+
+def _mine(visit: Visit, stories: list[RolloutStory]) -> set[str]:
+    """Whose rollouts this visitor may steer."""
+    agents = {story.view.rollout.agent for story in stories}
+    return {agent for agent in agents if visit.may(to_roll_out(agent))}
+
+
+def _may(visit: Visit, agent: str) -> None:
+    no = refusal(visit.who, to_roll_out(agent))
+    if no:
+        raise ProblemError(403, "not-allowed", no)
 
 
 def _steps(text: str) -> list[int]:
@@ -145,6 +163,7 @@ def _steps(text: str) -> list[int]:
 @routes.post("/rollouts/{agent}")
 def steer_rollout(visit: Steers, agent: str, form: Form) -> Response:
     """Promote, abort, go on."""
+    _may(visit, agent)
     known, who = visit.service.rollouts, visit.who.name
     match form.get("what"):
         case "promote":
