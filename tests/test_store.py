@@ -384,17 +384,23 @@ def test_a_body_that_dbos_has_given_up_is_begun_again(opened: Callable[..., Serv
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 
 
-def test_a_body_whose_run_has_another_home_writes_nothing_more(opened: Callable[..., Service]) -> None:
+def test_a_body_whose_run_was_taken_over_writes_nothing_more(opened: Callable[..., Service]) -> None:
     service = opened()
     service.start()
     run, question = waiting_for_a_person(service)
-    service._means.database.transact(lambda conn: queue.set_home(conn, run.id, "wrk_other", ""))
+    status = service._means.durable._table("workflow_status")
+
+    def take_over(conn: sa.Connection) -> None:
+        queue.set_home(conn, run.id, "wrk_other", "")
+        conn.execute(sa.update(status).where(status.c.workflow_uuid == run.id).values(executor_id="wrk_other"))
+
+    service._means.database.transact(take_over)
     service.vote(question, "vera", approve=True)
     before = service._means.ledger.newest()
-    time.sleep(1.0)
+    time.sleep(1.5)
     assert service._means.ledger.newest() == before
     assert service.find_run(run.id).state is RunState.WAITING
-    service._means.database.transact(lambda conn: queue.set_home(conn, run.id, service.worker_id, ""))
+    service._means.durable.resume([run.id])
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 
 
