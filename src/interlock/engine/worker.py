@@ -194,7 +194,7 @@ class Worker:
 
     def _beat(self) -> None:
         began = uptime()
-        with self._means.database.write() as conn:
+        with self._means.database.aside() as conn:
             until = self._means.database.time(conn, self._means.clock.now()) + self._lease
             queue.beat(conn, self._row(micros(until)))
         self._beaten = began
