@@ -32,7 +32,7 @@ from interlock.model.plan import Task
 from interlock.model.run import AttemptState, OutcomeKind, Run, RunState
 from interlock.store import queue, rows
 from interlock.store import schema as t
-from interlock.store.database import Database
+from interlock.store.database import AT_WORK, Database, Turns
 
 HANDS = Path(__file__).parent / "support" / "hands.py"
 PATIENCE_S = 60
@@ -315,6 +315,38 @@ def test_work_is_begun_because_the_ledger_says_so_and_not_because_a_poll_comes_r
     service = opened()
     service.start()
     assert ended(service, submit(service)) is OutcomeKind.SUCCEEDED
+
+
+def test_who_holds_a_permit_writes_first_and_the_others_in_the_order_in_which_they_came() -> None:
+    turns, order = Turns(), list[str]()
+    waiting = threading.Barrier(2)
+
+    def write(name: str, at_work: bool) -> None:
+        AT_WORK.set(at_work)
+        waiting.wait()
+        with turns.mine(60):
+            order.append(name)
+
+    threads = []
+    with turns.mine(60):
+        for name, at_work in (("a", False), ("b", False), ("c", True), ("d", True), ("e", False)):
+            threads.append(threading.Thread(target=write, args=(name, at_work)))
+            threads[-1].start()
+            waiting.wait()
+            until(lambda: len(turns._first) + len(turns._rest) == len(threads))
+    for thread in threads:
+        thread.join()
+    assert order == ["c", "d", "a", "b", "e"]
+
+
+def test_a_turn_that_never_comes_is_not_waited_for_for_ever() -> None:
+    turns = Turns()
+    with turns.mine(60):
+        with turns.mine(0.05):
+            pass
+        assert not turns._rest
+    with turns.mine(60):
+        pass
 
 
 def test_a_bell_ends_one_wait_and_the_end_ends_all() -> None:

@@ -31,6 +31,7 @@ from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, 
 from interlock.ports import Integration, Job
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
+from interlock.store.database import AT_WORK
 
 MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
@@ -96,6 +97,7 @@ class AttemptLine:
 
     async def __call__(self, attempt_id: str) -> None:
         """Go the way. Every ending but :class:`Lost` is stored."""
+        AT_WORK.set(True)
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,9 @@ _WRITER = 778001
 
 CHANNEL = "interlock"
 """Where Postgres tells of every write transaction, once it is committed."""
+
+AT_WORK: ContextVar[bool] = ContextVar("at_work", default=False)
+"""Whether the caller holds a permit, or keeps a lease."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TURN_S = 30.0
@@ -46,28 +50,40 @@ class Turns:
     """Whose turn it is to write, of this process's threads: first come, first served, with one connection in use for all.
 
     SQLite has no queue: who finds it locked sleeps up to 0.1 s and asks again. Postgres has one, but each who waits in it holds
-    a connection, and a hundred runs have more threads than a server has connections.
+    a connection, and a hundred runs have more threads than a server has connections. Who holds a permit goes first, so that
+    a place is not kept by waiting; there are never more of those than places.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._line: deque[threading.Event] = deque()
+        self._now: threading.Event | None = None
+        self._first: deque[threading.Event] = deque()
+        self._rest: deque[threading.Event] = deque()
 
     @contextlib.contextmanager
     def mine(self, at_most: float) -> Iterator[None]:
         """Wait for one's turn, in seconds at most; then go anyway, and be told by the database what is the matter."""
         me = threading.Event()
+        line = self._first if AT_WORK.get() else self._rest
         with self._lock:
-            self._line.append(me)
-            self._line[0].set()
+            line.append(me)
+            self._go_on()
         me.wait(at_most)
         try:
             yield
         finally:
             with self._lock:
-                self._line.remove(me)
-                if self._line:
-                    self._line[0].set()
+                if self._now is me:
+                    self._now = None
+                else:
+                    line.remove(me)
+                self._go_on()
+
+    def _go_on(self) -> None:
+        line = self._first or self._rest
+        if self._now is None and line:
+            self._now = line.popleft()
+            self._now.set()
 
 
 class Database:
