@@ -32,7 +32,7 @@ from interlock.model.plan import Task
 from interlock.model.run import AttemptState, OutcomeKind, Run, RunState
 from interlock.store import queue, rows
 from interlock.store import schema as t
-from interlock.store.database import Database
+from interlock.store.database import AT_WORK, Database, Turns
 
 HANDS = Path(__file__).parent / "support" / "hands.py"
 PATIENCE_S = 60
@@ -317,6 +317,38 @@ def test_work_is_begun_because_the_ledger_says_so_and_not_because_a_poll_comes_r
     assert ended(service, submit(service)) is OutcomeKind.SUCCEEDED
 
 
+def test_who_holds_a_permit_writes_first_and_the_others_in_the_order_in_which_they_came() -> None:
+    turns, order = Turns(), list[str]()
+    waiting = threading.Barrier(2)
+
+    def write(name: str, at_work: bool) -> None:
+        AT_WORK.set(at_work)
+        waiting.wait()
+        with turns.mine(60):
+            order.append(name)
+
+    threads = []
+    with turns.mine(60):
+        for name, at_work in (("a", False), ("b", False), ("c", True), ("d", True), ("e", False)):
+            threads.append(threading.Thread(target=write, args=(name, at_work)))
+            threads[-1].start()
+            waiting.wait()
+            until(lambda: len(turns._first) + len(turns._rest) == len(threads))
+    for thread in threads:
+        thread.join()
+    assert order == ["c", "d", "a", "b", "e"]
+
+
+def test_a_turn_that_never_comes_is_not_waited_for_for_ever() -> None:
+    turns = Turns()
+    with turns.mine(60):
+        with turns.mine(0.05):
+            pass
+        assert not turns._rest
+    with turns.mine(60):
+        pass
+
+
 def test_a_bell_ends_one_wait_and_the_end_ends_all() -> None:
     bell = durable.Bell()
     bell.ring()
@@ -384,17 +416,23 @@ def test_a_body_that_dbos_has_given_up_is_begun_again(opened: Callable[..., Serv
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 
 
-def test_a_body_whose_run_has_another_home_writes_nothing_more(opened: Callable[..., Service]) -> None:
+def test_a_body_whose_run_was_taken_over_writes_nothing_more(opened: Callable[..., Service]) -> None:
     service = opened()
     service.start()
     run, question = waiting_for_a_person(service)
-    service._means.database.transact(lambda conn: queue.set_home(conn, run.id, "wrk_other", ""))
+    status = service._means.durable._table("workflow_status")
+
+    def take_over(conn: sa.Connection) -> None:
+        queue.set_home(conn, run.id, "wrk_other", "")
+        conn.execute(sa.update(status).where(status.c.workflow_uuid == run.id).values(executor_id="wrk_other"))
+
+    service._means.database.transact(take_over)
     service.vote(question, "vera", approve=True)
     before = service._means.ledger.newest()
-    time.sleep(1.0)
+    time.sleep(1.5)
     assert service._means.ledger.newest() == before
     assert service.find_run(run.id).state is RunState.WAITING
-    service._means.database.transact(lambda conn: queue.set_home(conn, run.id, service.worker_id, ""))
+    service._means.durable.resume([run.id])
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 
 

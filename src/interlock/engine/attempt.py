@@ -35,6 +35,7 @@ from interlock.ports import Job
 from interlock.reading.names import read_names
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
+from interlock.store.database import AT_WORK
 
 MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
@@ -100,6 +101,7 @@ class AttemptLine:
 
     async def __call__(self, attempt_id: str) -> None:
         """Go the way. Every ending but :class:`Lost` is stored."""
+        AT_WORK.set(True)
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))

@@ -25,7 +25,7 @@ from interlock.errors import StoreError
 from interlock.model.ids import new_id
 from interlock.reading.statements import warm
 from interlock.store import queue, rows
-from interlock.store.database import micros
+from interlock.store.database import AT_WORK, micros
 
 _log = logging.getLogger(__name__)
 
@@ -165,6 +165,7 @@ class Worker:
                 raise Lost
 
     def _loop(self) -> None:
+        AT_WORK.set(True)
         while not self._stopping.wait(_TICK_S):
             try:
                 self._tick()
@@ -194,7 +195,7 @@ class Worker:
 
     def _beat(self) -> None:
         began = uptime()
-        with self._means.database.write() as conn:
+        with self._means.database.aside() as conn:
             until = self._means.database.time(conn, self._means.clock.now()) + self._lease
             queue.beat(conn, self._row(micros(until)))
         self._beaten = began
