@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.linear import Linear
+from interlock.reading.normal import normalise
 from interlock.reading.shell import code, databases, elsewhere, filing, holes, network, texts, wrappers
 from interlock.reading.shell.control import call_function
 from interlock.reading.shell.indirect import hidden_command
@@ -145,7 +146,7 @@ def _verbs(machine: Machine, call: Call) -> None:
     if _DRY & call.form.excuses:
         return
     for word in _spoken(call):
-        if _is_verb(word):
+        if "/" not in word and _is_verb(word) and not _only_looks(word, call):
             special = call.name in sets["verbs_apply"]
             kind = "shell.remote.destructive" if special else "shell.program.destructive"
             machine.report(kind, RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.")
@@ -154,6 +155,17 @@ def _verbs(machine: Machine, call: Call) -> None:
         machine.report(
             "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
         )
+
+
+def _only_looks(word: str, call: Call) -> bool:
+    """A noun that is also a verb, with a verb behind it that only reads: ``gh release view``."""
+    words = call.form.words
+    place = words.index(word) + 1 if word in words else 0
+    return word not in _CLEAR_VERBS and 0 < place < len(words) and words[place] in _LOOKS
+
+
+_LOOKS = frozenset({"view", "list", "ls", "show", "get", "status", "describe", "info", "download"})
+_CLEAR_VERBS = frozenset({"delete", "remove", "rm", "destroy", "purge", "drop", "wipe", "kill", "stop", "terminate"})
 
 
 @lru_cache(maxsize=4096)
@@ -177,6 +189,9 @@ def _spoken(call: Call) -> list[str]:
 
 def _unknown(machine: Machine, call: Call) -> None:
     """A program that nobody told us about: noted, and its arguments are tried as commands."""
+    if not call.name.isascii() and normalise(call.name).isascii():
+        reason = "The program's name is written in letters that pass for others."
+        machine.report("shell.unresolved.name", RiskLevel.HIGH, call.text, reason)
     machine.report(
         "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
     )

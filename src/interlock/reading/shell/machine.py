@@ -178,6 +178,8 @@ class Machine(State):
         self._steps += 1
         if self._steps > _MAX_STEPS:
             raise TooMuchError
+        if argv:
+            self.variables["_"] = (argv[-1],)
         return self._execute(self, argv, stdin)
 
 

@@ -142,6 +142,8 @@ def read(machine: Machine, call: Call) -> str:
     """Variables get the input."""
     text = (call.stdin or holes.OUTPUT).strip("\n")
     lines = text.split("\n")
+    if call.name != "read" and len(lines) > 1:
+        lines = [holes.worst_of(text) or holes.VARIABLE]  # an array of words that are only known when it runs
     names = [word for word in call.form.words if re.fullmatch(r"\w+", word)] or ["REPLY"]
     for name in names:
         values = lines if len(names) == 1 else [holes.worst_of(text)]

@@ -21,7 +21,7 @@ _TEMPORARY = "/tmp"  # noqa: S108 - a reading, not a use
 _WELL_KNOWN = {
     "HOME": "~", "TMPDIR": _TEMPORARY, "TMP": _TEMPORARY, "TEMP": _TEMPORARY, "USER": "user", "LOGNAME": "user", "UID": "1000",
     "EUID": "1000", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "PPID": "1", "$": "1", "?": "0", "!": "1", "#": "1",
-    "-": "", "_": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
+    "-": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
     "BASH_VERSION": "5", "0": "bash", "EPOCHSECONDS": "1", "GITHUB_WORKSPACE": ".",
     "VIRTUAL_ENV": "/opt/venv", "JAVA_HOME": "/usr/lib/jvm/java", "GOPATH": "~/go", "CARGO_HOME": "~/.cargo",
     "NVM_DIR": "~/.nvm", "XDG_CONFIG_HOME": "~/.config", "XDG_CACHE_HOME": "~/.cache", "XDG_RUNTIME_DIR": "/run/user/1000",
