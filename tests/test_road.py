@@ -340,7 +340,8 @@ def test_a_failed_validator_undoes_what_was_done_outside_and_leaves_the_target_a
         return "migrated"
 
     check = {"name": "never", "command": ["{python}", "-c", "raise SystemExit('counts differ')"]}
-    with running(project, {"migrator": migrator}, {"agents": {"migrator": {"validators": [check]}}}) as service:
+    settings = {"agents": {"migrator": {"validators": [check]}}, "rollback_paths": [str(tmp_path)]}
+    with running(project, {"migrator": migrator}, settings) as service:
         run = submit(service, "migrator")
         outcome = ended(service, run)
         told = kinds(service, run)

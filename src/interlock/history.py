@@ -173,6 +173,24 @@ def load_memory(file: Path) -> Memory | None:
         ) from error
 
 
+def correct(file: Path, text: str, agents: Sequence[str]) -> Memory | None:
+    """Learn that these agents are the right ones for such a task; None when that is known already.
+
+    Raises:
+        UsageError: for no agent.
+        ConfigError: when the file cannot be used.
+    """
+    if not agents:
+        raise UsageError("say which agents were right")
+    ref = "correction:" + digest({"text": text, "agents": sorted(agents)})[7:19]
+    memory = load_memory(file) or Memory()
+    if any(lesson.ref == ref for lesson in memory.corrections):
+        return None
+    taught = rules.correct(memory, text, tuple(agents), ref=ref)
+    save_memory(file, taught)
+    return taught
+
+
 def save_memory(file: Path, memory: Memory) -> None:
     """Write what was learned, whole or not at all, in an order that gives small differences in git."""
     text = json.dumps(dump(memory), sort_keys=True, indent=0, ensure_ascii=False) + "\n"

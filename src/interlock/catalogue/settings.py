@@ -24,6 +24,7 @@ _TEXTS = (
     "exclusions",
     "tools",
     "tags",
+    "credentials",
 )
 _WHOLE = ("max_concurrent", "max_retries", "context_tokens")
 _FLAGS = ("idempotent", "fallback_only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from interlock.decide.learn import alike
 from interlock.decide.plan import make_plan
 from interlock.decide.risk import assess
 from interlock.decide.select import select
-from interlock.history import MEMORY_FILE, load_memory
+from interlock.history import MEMORY_FILE, correct, load_memory
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.choosing import AgentFacts, Memory, RiskFacts
 from interlock.model.metrics import AgentMetrics
@@ -53,6 +54,7 @@ class Chooser:
         beside = Path(settings.project) if elsewhere is None else place if place.is_dir() else place.parent
         self.memory_file = beside / MEMORY_FILE
         self._read: tuple[tuple[int, int], Memory | None] = ((0, 0), None)
+        self._teaching = threading.Lock()
         self.memory  # noqa: B018 - an unreadable memory is said at the start, not in the middle of a run
 
     @property
@@ -70,6 +72,16 @@ class Chooser:
         if self._read[0] != mark:
             self._read = (mark, load_memory(self.memory_file))
         return self._read[1]
+
+    def correct(self, text: str, agents: Sequence[str]) -> bool:
+        """Teach that these agents are right for such a task; False when that is known.
+
+        Raises:
+            UsageError: for no agent.
+            ConfigError: when the memory's file cannot be used.
+        """
+        with self._teaching:
+            return correct(self.memory_file, text, agents) is not None
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks, judged by its words, by who would do it, and by how these have done lately."""

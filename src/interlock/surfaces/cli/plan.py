@@ -95,20 +95,13 @@ def answer(text: str, project: choosing.Project, insist: tuple[str, ...] = (), *
 
 
 def _correct(text: str, correct: str, project: choosing.Project) -> None:
-    from interlock.decide.learn import correct as teach  # noqa: PLC0415 - help stays fast
-    from interlock.history import save_memory  # noqa: PLC0415 - the same
-    from interlock.model.canon import digest  # noqa: PLC0415 - the same
-    from interlock.model.choosing import Memory  # noqa: PLC0415 - the same
 
     names = _known(tuple(name.strip() for name in correct.split(",") if name.strip()), project)
     if not names:
         raise UsageError("--correct needs the agents that were right, separated by commas")
-    ref = "correction:" + digest({"text": text, "agents": sorted(names)})[7:19]
-    memory = project.chooser.memory or Memory()
-    if any(lesson.ref == ref for lesson in memory.corrections):
+    if not project.chooser.correct(text, names):
         typer.echo("this correction is already known")
         return
-    save_memory(project.chooser.memory_file, teach(memory, text, names, ref=ref))
     typer.echo(f"learned: this is for {', '.join(names)} (kept in {project.chooser.memory_file.name})")
 
 
