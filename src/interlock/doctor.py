@@ -67,9 +67,7 @@ def examine(start: Path, *, env: str | None = None, file: Path | None = None) ->
             for each in wrong
         ]
     settings = load_settings(start, env=env, file=file)
-    found = [_ok("configuration", f"{settings.environment}, {settings.project}")]
-    for look in (_git, _sandbox, _policies, _uncommitted, _notify, _clock, _state):
-        found += _looked(look.__name__.strip("_"), partial(look, settings))
+    found = _from_outside(settings)
     try:
         service = build(settings)
     except StoreError as error:
@@ -82,10 +80,27 @@ def examine(start: Path, *, env: str | None = None, file: Path | None = None) ->
         last = _problem("start", str(error), "Correct it first; the rest cannot be looked at before")
         return found if str(error) in said else [*found, last]
     try:
-        for inside in (_agents, _store, _workers, _ledger_clock):
-            found += _looked(inside.__name__.strip("_"), partial(inside, service))
+        return [*found, *_from_inside(service)]
     finally:
         service.close()
+
+
+def examine_running(service: Service) -> list[Finding]:
+    """The same about a service that runs, as it was configured when it was put together."""
+    return [*_from_outside(service.settings), *_from_inside(service)]
+
+
+def _from_outside(settings: Settings) -> list[Finding]:
+    found = [_ok("configuration", f"{settings.environment}, {settings.project}")]
+    for look in (_git, _sandbox, _policies, _uncommitted, _notify, _clock, _state):
+        found += _looked(look.__name__.strip("_"), partial(look, settings))
+    return found
+
+
+def _from_inside(service: Service) -> list[Finding]:
+    found: list[Finding] = []
+    for look in (_agents, _store, _workers, _ledger_clock):
+        found += _looked(look.__name__.strip("_"), partial(look, service))
     return found
 
 

@@ -230,6 +230,15 @@ def muted(alert: Alert, others: Iterable[Alert], silences: Iterable[Silence], no
     return ""
 
 
+_STANDING = {AlertState.FIRING: 0, AlertState.ACKNOWLEDGED: 1, AlertState.PENDING: 2, AlertState.RESOLVED: 3}
+
+
+def by_urgency(alerts: Iterable[Alert]) -> list[Alert]:
+    """What nobody looks after first, then the graver, then the newer."""
+    newest = sorted(alerts, key=lambda alert: alert.since, reverse=True)
+    return sorted(sorted(newest, key=lambda alert: alert.severity, reverse=True), key=lambda one: _STANDING[one.state])
+
+
 _TELLS = frozenset({AlertAction.NOTIFY, AlertAction.ESCALATE})
 
 

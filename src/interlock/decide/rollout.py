@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from interlock.config import RolloutSettings
-from interlock.model.rollout import Comparison, Evidence, Outing, Rollout, RolloutState
+from interlock.model.rollout import Comparison, Evidence, Outing, Rollout, RolloutState, Side
 
 _STAKES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the stake that are bet; the mean over them is a martingale too, and no single one must be the right one."""
@@ -68,6 +68,18 @@ def paired(outings: Iterable[Outing]) -> list[Pair]:
         else:
             stable.append(outing)
     return pairs
+
+
+def side(outings: Iterable[Outing], *, canary: bool) -> Side:
+    """How the executions of one version have ended."""
+    mine = [outing for outing in outings if outing.canary is canary]
+    good = [outing for outing in mine if outing.ok]
+    took = sorted(outing.duration_ms for outing in good if outing.duration_ms is not None)
+    return Side(
+        runs=len(mine), failed=sum(outing.ok is False for outing in mine), blocked=sum(one.blocked for one in mine),
+        median_ms=took[(len(took) - 1) // 2] if took else None,
+        mean_cost_micros=sum(outing.cost_micros for outing in good) // len(good) if good else None,
+    )  # fmt: skip
 
 
 def compare(outings: Sequence[Outing], rules: RolloutSettings) -> Comparison:

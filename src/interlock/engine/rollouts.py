@@ -24,7 +24,7 @@ from interlock.model.agent import AgentSpec, RunnerSpec
 from interlock.model.breaker import BreakerState
 from interlock.model.canon import digest
 from interlock.model.ids import new_id
-from interlock.model.rollout import POLICIES, Comparison, Judgements, Outing, Rollout, RolloutState
+from interlock.model.rollout import POLICIES, Comparison, Judgements, Move, Outing, Rollout, RolloutState, Side
 from interlock.model.run import AgentError, Attempt, ErrorKind
 from interlock.ports import Clock
 from interlock.store import rows, watching
@@ -51,6 +51,21 @@ class RolloutView:
     why: str
     judgements: Judgements | None = None
     """Of policies: what both sets have said."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutStory:
+    """A rollout as a chart shows it."""
+
+    view: RolloutView
+    moves: tuple[Move, ...]
+    """Oldest first."""
+    canary: Side
+    stable: Side
+    worse_at: float
+    """From this on a comparison's ``worse`` stops the new version."""
+    fine_at: float
+    """From this on all comparisons' ``fine`` take the next step."""
 
 
 class Rollouts:
@@ -179,6 +194,32 @@ class Rollouts:
             move = rules.next_move(rollout, outings, self._settings.rollouts)
             views.append(RolloutView(rollout=rollout, comparison=move.comparison, next=move.what, why=move.reason))
         return views
+
+    def story(self, agent: str) -> RolloutStory:
+        """The agent's rollout that counts, with how it came here.
+
+        Raises:
+            NotFoundError: when it has none.
+        """
+        view = next(iter(self.views(agent)), None)
+        if view is None:
+            message = f"{agent} has no rollout; interlock rollout status shows them"
+            raise NotFoundError(message)
+        with self._database.read() as conn:
+            outings = watching.outings_of(conn, view.rollout.id)
+        limit = 100 / self._settings.rollouts.error_percent
+        return RolloutStory(
+            view=view, canary=rules.side(outings, canary=True), stable=rules.side(outings, canary=False),
+            worse_at=limit * len(view.comparison.evidence), fine_at=limit,
+            moves=tuple(
+                Move(
+                    at=entry.at, kind=entry.kind, percent=int(entry.data["percent"]), by=entry.actor,
+                    reason=str(entry.data["reason"]),
+                )
+                for entry in self._ledger.stream(run_id="rollouts")
+                if entry.data.get("rollout") == view.rollout.id
+            ),
+        )  # fmt: skip
 
     def _of_policies(self, rollout: Rollout) -> RolloutView:
         found = self.policies.judgements(rollout)

@@ -72,6 +72,32 @@ class Outing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """How the executions of one of the two versions have ended."""
+
+    runs: int
+    failed: int
+    blocked: int
+    """Executions of which any call was blocked."""
+    median_ms: int | None = None
+    """Of those that succeeded; None while none did."""
+    mean_cost_micros: int | None = None
+    """Of those that succeeded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A change of a rollout's share."""
+
+    at: datetime
+    kind: str
+    """The record's kind, such as ``rollout.advanced``."""
+    percent: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """What one comparison says so far. Both are e-values: under the opposite hypothesis, reaching 20 has a chance below 5 %."""
 
