@@ -54,7 +54,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 chaos: setup
-	CHAOS_RUNS=1500 CHAOS_WORKERS=4 CHAOS_MISCHIEF_S=240 CHAOS_PATIENCE_S=1200 $(BIN)/pytest -s tests/test_chaos.py
+	CHAOS_RUNS=1700 CHAOS_WORKERS=4 CHAOS_MISCHIEF_S=300 CHAOS_PATIENCE_S=3600 $(BIN)/pytest -s tests/test_chaos.py
 
 bench: setup
 	$(BIN)/python -m bench
