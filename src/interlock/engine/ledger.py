@@ -37,6 +37,19 @@ _TEXT_LIMIT = 20_000
 """Characters of one text in a record; longer ones are cut and say so."""
 
 
+_LAST = sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)
+_LAST_OF_RUN = (
+    sa.select(t.ledger.c.number, t.ledger.c.hash)
+    .where(t.ledger.c.run_id == sa.bindparam("run"))
+    .order_by(t.ledger.c.number.desc())
+    .limit(1)
+)
+_RECORDED = sa.select(t.ledger.c.body, t.ledger.c.hash).where(
+    t.ledger.c.run_id == sa.bindparam("run"), t.ledger.c.once == sa.bindparam("once")
+)
+"""Made once: putting a statement together costs SQLAlchemy three times as much as executing it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
     """What ``audit verify`` found. ``problem`` is empty when all is well."""
@@ -76,55 +89,32 @@ class Ledger:
         """Write a record in the caller's transaction, redacted. With ``once``, a second call returns the first record."""
         if once and (found := self.recorded(conn, run_id, once)):
             return found
-        last = conn.execute(
-            sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)
-        ).first()
-        before = conn.execute(
-            sa.select(t.ledger.c.number, t.ledger.c.hash)
-            .where(t.ledger.c.run_id == run_id)
-            .order_by(t.ledger.c.number.desc())
-            .limit(1)
-        ).first()
-        at = self._clock.now()
-        record = {
-            "seq": (last.seq if last else 0) + 1,
-            "run_id": run_id,
-            "number": (before.number if before else 0) + 1,
-            "at": micros(at),
-            "kind": kind,
-            "actor": actor,
-            "data": _storable(data),
-            "prev": before.hash if before else GENESIS,
-        }
-        body = canonical(record)
+        ends = _ends(conn)
+        last = ends.get("") or conn.execute(_LAST).first()
+        before = ends.get(run_id) or conn.execute(_LAST_OF_RUN, {"run": run_id}).first()
+        seq, number = (last[0] if last else 0) + 1, (before[0] if before else 0) + 1
+        at = micros(self._clock.now())
+        body = canonical({
+            "seq": seq, "run_id": run_id, "number": number, "at": at, "kind": kind, "actor": actor,
+            "data": _storable(data), "prev": before[1] if before else GENESIS,
+        })  # fmt: skip
         digest = hashlib.sha256(body).hexdigest()
-        total = _link(last.total if last else GENESIS, digest)
-        conn.execute(
-            t.ledger.insert().values(
-                seq=record["seq"],
-                run_id=run_id,
-                number=record["number"],
-                at=record["at"],
-                kind=kind,
-                once=once or None,
-                body=body,
-                hash=digest,
-                total=total,
-            )
-        )
+        total = _link(last[1] if last else GENESIS, digest)
+        conn.execute(t.ledger.insert(), {
+            "seq": seq, "run_id": run_id, "number": number, "at": at, "kind": kind, "once": once or None, "body": body,
+            "hash": digest, "total": total,
+        })  # fmt: skip
+        ends[""], ends[run_id] = (seq, total), (number, digest)
         return _entry(body, digest)
 
     def recorded(self, conn: sa.Connection, run_id: str, once: str) -> LedgerEntry | None:
         """The record that was written with this ``once``, if it was."""
-        query = sa.select(t.ledger.c.body, t.ledger.c.hash).where(t.ledger.c.run_id == run_id, t.ledger.c.once == once)
-        row = conn.execute(query).first()
+        row = conn.execute(_RECORDED, {"run": run_id, "once": once}).first()
         return _entry(row.body, row.hash) if row else None
 
     def checkpoint(self, conn: sa.Connection) -> Checkpoint:
         """Note the ledger's size and total in the caller's transaction; :meth:`anchor` it after the commit."""
-        head = conn.execute(
-            sa.select(t.ledger.c.seq, t.ledger.c.total).order_by(t.ledger.c.seq.desc()).limit(1)
-        ).first()
+        head = conn.execute(_LAST).first()
         last = conn.execute(
             sa.select(t.checkpoints.c.number, t.checkpoints.c.hash).order_by(t.checkpoints.c.number.desc()).limit(1)
         ).first()
@@ -374,6 +364,16 @@ class _Checker:
         unrecorded = sorted(known - set(self._heads))
         if unrecorded:
             _bad(f"run {unrecorded[0]} has no record at all")
+
+
+def _ends(conn: sa.Connection) -> dict[str, Any]:
+    """Where the chains end, as far as this transaction has written them: nobody else writes meanwhile."""
+    known, ends = conn.info.get("ledger", (None, {}))
+    now = conn.get_transaction()
+    if known is not now or now is None:
+        ends = {}
+        conn.info["ledger"] = (now, ends)
+    return ends  # type: ignore[no-any-return]
 
 
 def _bad(problem: str) -> None:
