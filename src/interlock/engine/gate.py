@@ -25,7 +25,7 @@ from interlock.engine.ledger import Ledger
 from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.shadow import Course, Trial
 from interlock.engine.undo import Checkpoints
-from interlock.errors import ApprovalError
+from interlock.errors import ApprovalError, StoreError
 from interlock.model.action import Action, Labels, Reading, Scope, Surface
 from interlock.model.approval import ApprovalState
 from interlock.model.decision import Decision, Verdict
@@ -147,12 +147,17 @@ class AttemptGate:
                 judged = await self._judged(action, compensation)
                 if judged.decision.verdict is Verdict.CONFIRM:
                     judged = await self._ask(action, judged)
-                return await asyncio.to_thread(self._admit_call, action, judged, idempotent, compensation)
+                return await self._when_there_is_room(
+                    lambda: self._admit_call(action, judged, idempotent, compensation)
+                )
             except Exception as error:  # noqa: BLE001 - closed on failure
                 return CallVerdict(decision=failed(action, f"{type(error).__name__}: {error}"), effect_id="")
 
-    async def review(self, surface: Surface, args: Mapping[str, Any]) -> Decision:
-        """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm."""
+    async def review(self, surface: Surface, args: Mapping[str, Any]) -> tuple[Action, Judged]:
+        """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm.
+
+        The caller notes the verdict, with :meth:`reviewed`, in a transaction of its own.
+        """
         action = Action(
             kind=surface, args=dict(args), actor=self._attempt.agent, agent=self._attempt.agent,
             environment=self._environment,
@@ -160,10 +165,10 @@ class AttemptGate:
         judged = await self._judged(action)
         if judged.decision.verdict is Verdict.CONFIRM:
             judged = await self._ask(action, judged)
-        await asyncio.to_thread(self._write, lambda conn: self._reviewed(conn, action, judged))
-        return judged.decision
+        return action, judged
 
-    def _reviewed(self, conn: sa.Connection, action: Action, judged: Judged) -> None:
+    def reviewed(self, conn: sa.Connection, action: Action, judged: Judged) -> None:
+        """Note what was said to a product of the attempt."""
         decision = judged.decision
         facts = {
             "verdict": decision.verdict, "reasons": list(decision.reasons), "warnings": list(decision.warnings),
@@ -372,7 +377,7 @@ class AttemptGate:
             judging = asyncio.to_thread(self._judge_result, action, reading, output, labels)
             decision, joined = await asyncio.wait_for(judging, _DEADLINE_S)
             call = _Call(effect_id=effect_id, action=action, reading=reading, ok=ok, output=output, labels=joined)
-            await asyncio.to_thread(self._write, lambda conn: self._settle(conn, call, decision))
+            await self._when_there_is_room(lambda: self._write(lambda conn: self._settle(conn, call, decision)))
         except Exception as error:  # noqa: BLE001 - closed on failure
             return failed(action, f"{type(error).__name__}: {error}")
         if decision.verdict is Verdict.BLOCK:
@@ -417,6 +422,20 @@ class AttemptGate:
     def _record(self, conn: sa.Connection, kind: str, data: Mapping[str, Any]) -> None:
         facts = {"attempt": self._attempt.id, **data}
         self._ledger.append(conn, self._attempt.run_id, kind, facts, actor=self._attempt.agent)
+
+    async def _when_there_is_room(self, work: Callable[[], T]) -> T:
+        """A full disk makes no call fail and no effect unknown: the attempt's own time ends this wait.
+
+        Raises:
+            StoreError: when nobody knows whether it was done.
+        """
+        while True:
+            try:
+                return await asyncio.to_thread(work)
+            except StoreError as problem:
+                if problem.unsure:
+                    raise
+            await asyncio.sleep(_STOPPED_S)
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         return self._database.transact(work)

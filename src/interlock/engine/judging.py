@@ -57,6 +57,10 @@ class Gate:
         self._clock = clock
         self._bystander = Bystander()
 
+    def under(self, policies: PolicySet) -> Gate:
+        """The same gate under other policies."""
+        return Gate(policies, self._environment, self._tools, self._clock)
+
     def judge(
         self,
         action: Action,

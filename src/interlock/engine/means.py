@@ -50,6 +50,8 @@ class Means:
     runner_of: Callable[[AgentSpec], Runner]
     contain: Contain
     """Puts this machine's sandbox in front of a validator."""
+    contain_undo: Contain
+    """The same in front of a compensation, which may write to the project."""
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
     meter: Meter

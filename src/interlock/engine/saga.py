@@ -120,9 +120,10 @@ class Saga:
 
     async def _failed(self, command: Sequence[str]) -> str:
         project = self._means.settings.project
-        passed = self._means.settings.rollback_env
-        ok, said = await run_command(command, cwd=project, project=project, at_most=_STEP_TIMEOUT, passed=passed)
-        return "" if ok else said
+        ok, said = await run_command(
+            command, cwd=project, project=project, at_most=_STEP_TIMEOUT, contain=self._means.contain_undo
+        )
+        return "" if ok else f"{said} (it runs inside the sandbox: rollback_paths and rollback_env grant it more)"
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:
         await self._means.write(lambda conn: self._means.record(conn, run_id, kind, data))

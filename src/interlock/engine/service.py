@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import begin
 from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
+from interlock.engine.backups import BackedUp, Backups, Restored
 from interlock.engine.checkup import agents_health, system_facts, system_health
 from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.identities import Identities
@@ -76,6 +78,7 @@ class Service:
         self._means = means
         self._worker: Worker | None = None
         self._sessions = Sessions(means)
+        self._backups = Backups(means)
         self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self._undo = CallUndo(means)
         self.settings = means.settings
@@ -308,7 +311,6 @@ class Service:
         with self._means.database.write() as conn:
             rows.request_cancel(conn, run.id, actor)
             self._means.ledger.append(conn, run.id, "run.cancel_requested", {}, actor=actor, once="cancel")
-            self._means.durable.wake(conn, run.id)
         return run
 
     def diff(self, run_id: str) -> str:
@@ -572,6 +574,16 @@ class Service:
         if sealed.runs and not dry:
             self._means.ledger.anchor(self._means.database.transact(self._means.ledger.checkpoint))
         return sealed
+
+    def backup(self, file: Path, *, actor: str) -> BackedUp:
+        """Write a backup of the store; see :meth:`interlock.engine.backups.Backups.make`."""
+        return self._backups.make(file, actor=actor)
+
+    def restore(
+        self, file: Path, *, actor: str, replace_it: bool = False, resume: bool = False, digest: str = ""
+    ) -> Restored:
+        """Fill the store from a backup; see :meth:`interlock.engine.backups.Backups.restore`."""
+        return self._backups.restore(file, actor=actor, replace_it=replace_it, resume=resume, digest=digest)
 
     def problems(self) -> list[str]:
         """What is wrong with the store; empty when all is well."""

@@ -87,7 +87,7 @@ def read_pack(name: str) -> PolicyFile:
     Raises:
         ConfigError: when there is no such pack.
     """
-    return _sound(examine_text(pack_text(name), f"{name}.yaml"))
+    return _sound(examine_text(pack_text(name), f"{name}.yaml", shipped=True))
 
 
 def read_file(path: Path) -> PolicyFile:
@@ -109,8 +109,8 @@ def examine_file(path: Path) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
     return examine_text(text, str(path))
 
 
-def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
-    """What could be read of a policy file's text, and everything that is wrong in it."""
+def examine_text(text: str, file: str, *, shipped: bool = False) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
+    """What could be read of a policy file's text, and everything that is wrong in it (see :func:`examine`)."""
     try:
         tree = read_yaml(text, file=file)
     except ConfigError as problem:
@@ -118,7 +118,7 @@ def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, .
     twice = tuple(
         ConfigError(f"the key {path[-1]!r} is there twice", file=file, line=line) for path, line in tree.duplicates
     )
-    found, complaints = examine(tree.value, file=file, marks=tree.lines)
+    found, complaints = examine(tree.value, file=file, marks=tree.lines, shipped=shipped)
     return found, (*twice, *complaints)
 
 

@@ -14,8 +14,9 @@ from interlock.surfaces.cli.common import hanging
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.config import Settings
+    from interlock.config import Settings, ToolSettings
     from interlock.decide.policy import PolicySet
+    from interlock.engine.judging import Gate
     from interlock.model.decision import Decision
 
 _ALIASES = {
@@ -30,9 +31,9 @@ EXIT_CODES = {"allow": 0, "confirm": 4, "block": 3}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bench:
-    """What is needed to judge: the policies, the scope, the environment."""
+    """What is needed to judge: the gate that agents meet, where their actions would take effect, the environment."""
 
-    policies: PolicySet
+    gate: Gate
     scope: Scope
     environment: str
 
@@ -55,7 +56,28 @@ def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
         hosts=settings.scope.hosts,
         dialect=settings.scope.dialect,
     )
-    return Bench(policies=policies, scope=scope, environment=settings.environment)
+    return bench_of(policies, scope=scope, environment=settings.environment, tools=settings.tools)
+
+
+def bench_of(
+    policies: PolicySet,
+    *,
+    scope: Scope | None = None,
+    environment: str = "development",
+    tools: Mapping[str, ToolSettings] | None = None,
+) -> Bench:
+    """What is needed to judge by these policies, in no project unless a scope and the declared tools are given."""
+    from interlock.clock import SystemClock  # noqa: PLC0415 - help needs none
+    from interlock.engine.judging import Gate  # noqa: PLC0415 - the readers load parsers, and help needs none
+
+    class Patient(SystemClock):
+        """No agent waits here: on a busy machine loading the parsers must not turn an answer into a block."""
+
+        def monotonic(self) -> float:
+            return 0.0
+
+    gate = Gate(policies, environment, tools or {}, Patient())
+    return Bench(gate=gate, scope=scope or Scope(), environment=environment)
 
 
 def _in_force(settings: Settings) -> PolicySet:
@@ -119,11 +141,8 @@ def action_of(row: Any, *, environment: str) -> Action:
 
 
 def decide(action: Action, bench: Bench) -> Decision:
-    """Read the action and judge it."""
-    from interlock.decide.judge import judge  # noqa: PLC0415 - the readers load parsers, and help needs none
-    from interlock.reading.read import read  # noqa: PLC0415 - the same
-
-    return judge(action, read(action, bench.scope), bench.policies, environment=bench.environment)
+    """The gate's decision on an action that has no past."""
+    return bench.gate.judge(action, bench.scope).decision
 
 
 def as_json(decision: Decision) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 
 from interlock.errors import InterlockError, UsageError
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened
-from interlock.surfaces.cli.judging import Bench, action_of, as_json, decide, make_bench
+from interlock.surfaces.cli.judging import Bench, action_of, as_json, bench_of, decide, make_bench
 
 if TYPE_CHECKING:
     from interlock.decide.policy_load import PolicyCase
@@ -79,12 +79,11 @@ def lint(
 def run_cases(file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: Json = False) -> None:
     """Run the cases that stand beside a policy; the file's own policies alone are in force."""
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
-    from interlock.model.action import Scope  # noqa: PLC0415 - the same
     from interlock.policies import read_file  # noqa: PLC0415 - the same
 
     with _Errors():
         found = read_file(file)
-        bench = Bench(policies=PolicySet.compile(found.policies), scope=Scope(), environment="development")
+        bench = bench_of(PolicySet.compile(found.policies))
         if not found.cases:
             raise UsageError(
                 f'{file} holds no `tests`: add cases such as {{surface: tool_call, tool: shell, text: "…", expect: block}}'
@@ -187,13 +186,9 @@ def diff(
 
 def _of_files(files: Sequence[Path]) -> list[Bench]:
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
-    from interlock.model.action import Scope  # noqa: PLC0415 - the same
     from interlock.policies import read_file  # noqa: PLC0415 - the same
 
-    return [
-        Bench(policies=PolicySet.compile(read_file(file).policies), scope=Scope(), environment="development")
-        for file in files
-    ]
+    return [bench_of(PolicySet.compile(read_file(file).policies)) for file in files]
 
 
 def _of_version(version: str, env: str | None, config: Path | None) -> list[Bench]:
@@ -201,7 +196,7 @@ def _of_version(version: str, env: str | None, config: Path | None) -> list[Benc
 
     bench = make_bench(config=config, env=env)
     with opened(env, config) as service:
-        return [bench, replace(bench, policies=service.rollouts.policies.version(version))]
+        return [bench, replace(bench, gate=bench.gate.under(service.rollouts.policies.version(version)))]
 
 
 def _from_file(actions: Path) -> list[Any]:
@@ -247,13 +242,8 @@ def _counted(number: int, plural: str) -> str:
 
 
 def _explained(row: Any, bench: Bench) -> tuple[Any, Any]:
-    from interlock.decide.matching import Facts  # noqa: PLC0415 - help needs none
-    from interlock.reading.read import read  # noqa: PLC0415 - the same
-
     action = action_of(row, environment=bench.environment)
-    reading = read(action, bench.scope)
-    facts = Facts(action, reading, reading.findings, bench.environment)
-    return decide(action, bench), bench.policies.explain(facts)
+    return decide(action, bench), bench.gate.explain(action, bench.scope)
 
 
 def _case_row(case: PolicyCase) -> dict[str, Any]:

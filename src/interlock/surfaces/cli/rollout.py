@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from interlock.engine.rollouts import RolloutView
     from interlock.model.rollout import Judgements, Rollout
 
-app = typer.Typer(
-    no_args_is_help=True, help="Try a new version of an agent, or of the policies, on a share of the work."
-)
+app = typer.Typer(no_args_is_help=True, help="Try new versions of agents and policies on a share.")
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name, or `policies`.")]
 
