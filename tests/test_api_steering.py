@@ -53,6 +53,7 @@ LOCAL: dict[str, str] = {
     "db": "backs up a database of this machine", "agents learn": "reads the repository and writes its memory",
     "config check": "reads files", "config schema": "is for editors", "policy show": "prints what the package holds",
     "policy test": "reads files", "policy diff": "reads two files", "store migrate": "happens at every start",
+    "store backup": "writes a file where it is typed", "store restore": "nothing may serve while it happens",
     "tokens link": "is proof of being at this machine",
 }  # fmt: skip
 """Each command that only makes sense where it is typed, and why."""

@@ -314,7 +314,7 @@ def test_a_real_prometheus_scrapes_the_server_and_knows_names_types_and_values(s
     assert types["interlock_workers"] == "gauge"
     rules = ask(scraper, "rules")["groups"][0]["rules"]
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
-    text = client.get("/v1/metrics").text
+    text = client.get("/metrics").text
     done = subprocess.run(
         [need("promtool", "prometheus"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
@@ -322,4 +322,4 @@ def test_a_real_prometheus_scrapes_the_server_and_knows_names_types_and_values(s
 
 
 def test_a_scraper_without_a_token_gets_nothing(served: Served) -> None:
-    assert served.anybody().get("/v1/metrics").status_code == 401
+    assert served.anybody().get("/metrics").status_code == 401
