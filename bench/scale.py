@@ -3,8 +3,9 @@
 usage: python -m bench.scale [--runs N] [--workers 1,2] [--backlogs 100,10000] [--only sqlite|postgres]
 
 Governed: whole runs (assessment, plan, gates, admission, workspace, ledger) of one attempt each that does nothing, executed
-by ``interlock worker`` processes. Bare: DBOS workflows of the same number of durable steps as a governed run has write
-transactions that matter to it (6), on the same kind of store, executed by the same number of processes.
+by ``interlock worker`` processes. Bare: DBOS workflows of empty steps on the same kind of store, executed by the same number
+of processes: of 11 steps, which together with their enqueueing, claim and end are as many commits (14) as a governed run makes,
+counted by ``--commits``; and of 6, as in the figures before ADR 14.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ SETTINGS = """
 limits: {max_concurrent: 16, per_agent: 16, per_minute: 1000000}
 workspace: {isolation: copy}
 """
-STEPS = 6
+STEPS = {"as many commits": 11, "6 steps": 6}
 QUEUE = "bare"
 
 
 @DBOS.workflow(name="bare")
-def bare_workflow() -> None:
-    for number in range(STEPS):
+def bare_workflow(steps: int) -> None:
+    for number in range(steps):
         DBOS.run_step({"name": f"step{number}"}, lambda: None)
 
 
@@ -79,7 +80,7 @@ def processes(commands: list[list[str]], env: dict[str, str]) -> Iterator[list[s
             process.wait()
 
 
-def bare(url: str, workers: int, runs: int) -> float:
+def bare(url: str, workers: int, runs: int, steps: int) -> float:
     """Workflows a second."""
     commands = [
         [sys.executable, "-m", "bench.scale", "--bare-worker", url, f"bare-{number}"] for number in range(workers)
@@ -96,7 +97,7 @@ def bare(url: str, workers: int, runs: int) -> float:
             began = time.perf_counter()
             for number in range(runs):
                 client.enqueue({"workflow_name": "bare", "queue_name": QUEUE, "workflow_id": f"w{workers}-{number}",
-                                "app_version": "1"})  # fmt: skip
+                                "app_version": "1"}, steps)  # fmt: skip
             status = sa.table("workflow_status", sa.column("status"), schema=None if database.is_sqlite else "dbos")
             left = sa.select(sa.func.count()).select_from(status).where(status.c.status != "SUCCESS")
             wait(lambda: database.look(lambda conn: conn.execute(left).scalar()) == 0)
@@ -150,30 +151,63 @@ def cpu(pid: int, seconds: float) -> float:
     return (after.user + after.system - before.user - before.system) / seconds
 
 
-def submit(service: Service) -> str:
-    return service.submit(Task(text="leave a line", agents=("anna",)), detach=True).id
+def submit(service: Service, *, detach: bool = True) -> str:
+    return service.submit(Task(text="leave a line", agents=("anna",)), detach=detach).id
 
 
-def latency(service: Service) -> float:
-    run_id = submit(service)
+def latency(service: Service, *, detach: bool = True) -> float:
+    run_id = submit(service, detach=detach)
     wait(lambda: service.find_run(run_id).state is RunState.ENDED)
     entries = {entry.kind: entry.at for entry in service.entries(run_id=run_id)}
     return (entries["attempt.started"] - entries["task.submitted"]).total_seconds()
 
 
 def release_to_start(service: Service, ids: list[str]) -> list[float]:
-    """From an end to the next start, while attempts wait for a place."""
+    """From the end that gave a permit back to the start of the attempt that got it."""
     gaps, since = [], None
+    given: dict[str, datetime] = {}
     mine = set(ids)
     for entry in service.all_entries():
         if entry.run_id not in mine:
             continue
         if entry.kind == "attempt.succeeded":
             since = entry.at
-        elif entry.kind == "attempt.started" and since is not None:
-            gaps.append((entry.at - since).total_seconds())
-            since = None
+        elif entry.kind == "attempt.admitted" and since is not None:
+            given[entry.data["attempt"]], since = since, None
+        elif entry.kind == "attempt.started" and entry.data["attempt"] in given:
+            gaps.append((entry.at - given[entry.data["attempt"]]).total_seconds())
     return gaps
+
+
+def commits(place: Path, url: str) -> float:
+    """Commits that change something in one governed run of one agent, DBOS's own included."""
+    project = place / "project"
+    project.mkdir(parents=True)
+    (project / "interlock.yaml").write_text(SETTINGS)
+    os.environ["INTERLOCK_STORE_URL"] = url
+    service = build(load_settings(project), functions=functions())
+    changed: set[int] = set()
+    count = [0]
+
+    def looked(conn: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip()[:6].upper() in {"INSERT", "UPDATE", "DELETE"}:
+            changed.add(id(conn))
+
+    def committed(conn: sa.Connection) -> None:
+        if id(conn) in changed:
+            changed.remove(id(conn))
+            count[0] += 1
+
+    sa.event.listen(service._means.database.engine, "before_cursor_execute", looked)
+    sa.event.listen(service._means.database.engine, "commit", committed)
+    service.start()
+    latency(service, detach=False)
+    before = count[0]
+    for _ in range(10):
+        latency(service, detach=False)
+    made = (count[0] - before) / 10
+    service.close()
+    return made
 
 
 def admission(place: Path, url: str, backlog: int) -> list[float]:
@@ -227,6 +261,7 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--backlogs", default="100,10000")
     parser.add_argument("--only", default="")
+    parser.add_argument("--commits", action="store_true", help="count the commits of a run, too")
     given = parser.parse_args()
     server = PostgresForTests() if given.only != "sqlite" else None
     kinds = [kind for kind in ("sqlite", "postgres") if not given.only or kind == given.only]
@@ -243,15 +278,17 @@ def main() -> None:
             for backlog in map(int, given.backlogs.split(",")):
                 took = admission(Path(name, f"a{next(count)}"), fresh(kind), backlog)
                 print(f"| {kind} | {backlog} | {ms(took)} |", flush=True)
-        print(
-            "\n| store | workers | attempts/s | bare DBOS/s | ratio | submit → start | release → next start | idle worker |"
-        )
+        if given.commits:
+            print(f"\ncommits of one run of one agent: {commits(Path(name, 'c'), fresh(kinds[0])):.1f}", flush=True)
+        print("\n| store | workers | runs/s | of bare DBOS, as many commits | of 6 empty steps | submit → start "
+              "| release → next start | idle worker |")  # fmt: skip
         print("|---|---|---|---|---|---|---|---|")
         for kind in kinds:
             for workers in map(int, given.workers.split(",")):
-                plain = bare(fresh(kind), workers, given.runs)
+                plain = {name: bare(fresh(kind), workers, given.runs, steps) for name, steps in STEPS.items()}
                 rate, latencies, gaps, idle = governed(Path(name, f"g{next(count)}"), fresh(kind), workers, given.runs)
-                print(f"| {kind} | {workers} | {rate:.1f} | {plain:.1f} | {rate / plain:.2f} | {ms(latencies)} | {ms(gaps)} "
+                shares = " | ".join(f"{rate / each:.2f} ({each:.1f}/s)" for each in plain.values())
+                print(f"| {kind} | {workers} | {rate:.1f} | {shares} | {ms(latencies)} | {ms(gaps)} "
                       f"| {idle * 100:.1f} % of a core |", flush=True)  # fmt: skip
     if server is not None:
         server.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
@@ -18,7 +19,7 @@ from interlock.store import queue
 from interlock.store.database import Database
 
 ROAD = Path(__file__).parent / "support" / "road.py"
-COMMITS = 34
+COMMITS = 26
 """About as many write transactions as an undisturbed walk makes; later points are simply never reached."""
 
 
@@ -43,7 +44,7 @@ def project(tmp_path: Path) -> Path:
 
 def walk(project: Path, how: str, crash: str = "") -> int:
     command = [sys.executable, str(ROAD), str(project), how, *([crash] if crash else [])]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+    return subprocess.run(command, capture_output=True, timeout=300, check=False).returncode
 
 
 def check_promises(project: Path) -> OutcomeKind | None:
@@ -89,7 +90,7 @@ def test_an_undisturbed_walk_succeeds(project: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("commit", range(1, COMMITS, 3))
+@pytest.mark.parametrize("commit", range(1, COMMITS, 2))
 def test_killed_at_a_commit_the_run_is_finished_by_the_next_process(project: Path, when: str, commit: int) -> None:
     code = walk(project, "submit", f"{when}:{commit}")
     assert code in {-signal.SIGKILL, 0}
@@ -104,6 +105,17 @@ def test_killed_twice_at_random_commits_the_run_is_still_finished(project: Path,
     walk(project, "resume", f"{dice.choice(['before', 'after'])}:{dice.randrange(2, COMMITS)}")
     assert walk(project, "resume") == 0
     check_promises(project)
+
+
+@pytest.mark.parametrize(("when", "commit"), [("before", 5), ("after", 7), ("before", 12), ("after", 15)])
+def test_the_same_holds_on_postgres(
+    project: Path, postgres: PostgresForTests, monkeypatch: pytest.MonkeyPatch, when: str, commit: int
+) -> None:
+    with postgres.database() as url:
+        monkeypatch.setenv("INTERLOCK_STORE_URL", url)
+        assert walk(project, "submit", f"{when}:{commit}") == -signal.SIGKILL
+        assert walk(project, "resume") == 0
+        check_promises(project)
 
 
 def test_an_effect_whose_outcome_nobody_saw_is_said_to_be_unknown(project: Path) -> None:

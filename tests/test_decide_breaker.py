@@ -26,6 +26,7 @@ from interlock.model.run import AgentError, ErrorKind
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 RULES = BreakerSettings(threshold=3)
+SLOW_S = 60
 
 
 def after(seconds: float) -> datetime:
@@ -73,6 +74,43 @@ def test_it_opens_on_the_failure_rate_once_there_are_enough_results() -> None:
     breaker = ended(breaker, Result.FAILURE, rules=rules)
     assert breaker.state is BreakerState.OPEN
     assert breaker.reason == "2 of the last 4 attempts failed"
+
+
+def took(breaker: Breaker, rules: BreakerSettings, *seconds: float, result: Result = Result.SUCCESS) -> Breaker:
+    for second in seconds:
+        breaker = record(breaker, "x", breaker.generation, result, NOW, rules, took=timedelta(seconds=second))
+    return breaker
+
+
+def test_it_opens_on_the_share_of_slow_executions_though_all_succeed() -> None:
+    rules = BreakerSettings(slow_s=60, slow_rate_percent=50, min_calls=4, window=4)
+    breaker = took(Breaker(agent="a"), rules, 60, 61, 1)
+    assert breaker.state is BreakerState.CLOSED, "too few results"
+    breaker = took(breaker, rules, 2)
+    assert breaker.state is BreakerState.CLOSED, "a quick one does not open it"
+    breaker = took(breaker, rules, 59.9, 90)
+    assert breaker.state is BreakerState.CLOSED, "the first slow ones have left the window"
+    breaker = took(breaker, rules, 300)
+    assert (breaker.state, breaker.reason) == (BreakerState.OPEN, "2 of the last 4 attempts took 60 s or longer")
+
+
+def test_a_slow_failure_counts_as_both_and_what_is_not_the_agents_doing_as_neither() -> None:
+    rules = BreakerSettings(
+        threshold=1000, failure_rate_percent=100, slow_s=60, slow_rate_percent=100, min_calls=2, window=2
+    )
+    assert took(Breaker(agent="a"), rules, 60, 60, result=Result.FAILURE).state is BreakerState.OPEN
+    assert took(Breaker(agent="a"), rules, 60, 60, 60, result=Result.IGNORED) == Breaker(agent="a")
+
+
+def test_without_a_limit_nothing_is_slow() -> None:
+    assert took(Breaker(agent="a"), RULES, *[10**6] * 50).state is BreakerState.CLOSED
+
+
+def test_a_slow_probe_does_not_close_it() -> None:
+    rules = BreakerSettings(threshold=3, slow_s=60)
+    breaker = probing("p", rules=rules)
+    slow = record(breaker, "p", breaker.generation, Result.SUCCESS, after(400), rules, took=timedelta(seconds=90))
+    assert (slow.state, slow.reason, slow.openings) == (BreakerState.OPEN, "the probe was slow", 2)
 
 
 def test_while_it_is_open_it_says_when_to_try_again() -> None:
@@ -201,6 +239,7 @@ class Reference:
         self.word = "closed"
         self.period = 0
         self.results: list[bool] = []
+        self.slow: list[bool] = []
         self.out: list[str] = []
         self.row = 0
         self.since = NOW
@@ -208,7 +247,7 @@ class Reference:
 
     def turn(self, word: str, now: datetime) -> None:
         self.word, self.period, self.since = word, self.period + 1, now
-        self.results, self.out = [], []
+        self.results, self.slow, self.out = [], [], []
 
     def open(self, now: datetime) -> None:
         self.row += 1
@@ -237,20 +276,25 @@ class Reference:
             return True
         return False
 
-    def tell(self, attempt: str, period: int, good: bool, now: datetime) -> None:
+    def tell(self, attempt: str, period: int, good: bool, slow: bool, now: datetime) -> None:
         if period != self.period:
             return
         if self.word == "half_open" and attempt in self.out:
-            self.close(now) if good else self.open(now)
+            self.close(now) if good and not slow else self.open(now)
         elif self.word == "closed":
             self.results.append(good)
+            self.slow.append(slow)
+            lately = self.slow[-self.rules.window :]
             last = self.results[-self.rules.window :]
             row = self.results[-self.rules.threshold :]
             in_a_row = len(row) == self.rules.threshold and not any(row)
             rate = len(last) >= self.rules.min_calls and last.count(False) * 100 >= (
                 self.rules.failure_rate_percent * len(last)
             )
-            if not good and (in_a_row or rate):
+            sluggish = len(lately) >= self.rules.min_calls and lately.count(True) * 100 >= (
+                self.rules.slow_rate_percent * len(lately)
+            )
+            if (not good and (in_a_row or rate)) or (slow and sluggish):
                 self.open(now)
 
     def back(self, attempt: str) -> None:
@@ -263,14 +307,20 @@ class BreakerMachine(RuleBasedStateMachine):
     attempts: Bundle[tuple[str, int]] = Bundle("attempts")
 
     @initialize(
-        threshold=st.integers(1, 3), window=st.integers(1, 6), percent=st.integers(1, 100), probes=st.integers(1, 2)
+        threshold=st.integers(1, 3),
+        window=st.integers(1, 6),
+        percent=st.integers(1, 100),
+        probes=st.integers(1, 2),
+        sluggish=st.integers(1, 100),
     )
-    def start(self, threshold: int, window: int, percent: int, probes: int) -> None:
+    def start(self, threshold: int, window: int, percent: int, probes: int, sluggish: int) -> None:
         self.rates = BreakerSettings(
             threshold=threshold,
             window=window,
             min_calls=min(window, 3),
             failure_rate_percent=percent,
+            slow_s=SLOW_S,
+            slow_rate_percent=sluggish,
             cooldown_s=10,
             max_cooldown_s=35,
             probes=probes,
@@ -289,20 +339,21 @@ class BreakerMachine(RuleBasedStateMachine):
             assert self.now <= refusal.retry_at <= self.now + timedelta(seconds=35)
         return multiple()
 
-    def end(self, attempt: tuple[str, int], result: Result) -> None:
-        self.real = record(self.real, attempt[0], attempt[1], result, self.now, self.rates)
+    def end(self, attempt: tuple[str, int], result: Result, seconds: int = 0) -> None:
+        took = timedelta(seconds=seconds)
+        self.real = record(self.real, attempt[0], attempt[1], result, self.now, self.rates, took=took)
         if result is Result.IGNORED:
             self.model.back(attempt[0])
         else:
-            self.model.tell(attempt[0], attempt[1], result is Result.SUCCESS, self.now)
+            self.model.tell(attempt[0], attempt[1], result is Result.SUCCESS, seconds >= SLOW_S, self.now)
 
-    @rule(attempt=consumes(attempts))
-    def fail(self, attempt: tuple[str, int]) -> None:
-        self.end(attempt, Result.FAILURE)
+    @rule(attempt=consumes(attempts), seconds=st.sampled_from([0, SLOW_S]))
+    def fail(self, attempt: tuple[str, int], seconds: int = 0) -> None:
+        self.end(attempt, Result.FAILURE, seconds)
 
-    @rule(attempt=consumes(attempts))
-    def succeed(self, attempt: tuple[str, int]) -> None:
-        self.end(attempt, Result.SUCCESS)
+    @rule(attempt=consumes(attempts), seconds=st.sampled_from([0, SLOW_S - 1, SLOW_S]))
+    def succeed(self, attempt: tuple[str, int], seconds: int) -> None:
+        self.end(attempt, Result.SUCCESS, seconds)
 
     @rule(attempt=consumes(attempts))
     def cancel(self, attempt: tuple[str, int]) -> None:

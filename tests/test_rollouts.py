@@ -242,7 +242,7 @@ def test_a_flag_provider_that_breaks_gives_everybody_the_stable_version(opened: 
         raise RuntimeError("no connection")
 
     means = opened()._means
-    rollouts = Rollouts(means.database, means.ledger, means.clock, means.settings, broken)
+    rollouts = Rollouts(means.database, means.ledger, means.clock, means.settings, broken, means.rollouts.policies)
     assert rollouts.flag(an_attempt()) == 0
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,21 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from hands import functions
+from parts import SetClock
 from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
+from interlock.engine import durable, news
+from interlock.engine.ledger import Ledger
 from interlock.engine.service import Service
 from interlock.errors import NotFoundError, StoreError
+from interlock.model.agent import Priority
 from interlock.model.plan import Task
-from interlock.model.run import OutcomeKind, Run, RunState
-from interlock.store import queue
+from interlock.model.run import AttemptState, OutcomeKind, Run, RunState
+from interlock.store import queue, rows
 from interlock.store import schema as t
-from interlock.store.database import Database
+from interlock.store.database import AT_WORK, Database, Turns
 
 HANDS = Path(__file__).parent / "support" / "hands.py"
 PATIENCE_S = 60
@@ -301,3 +306,147 @@ def test_the_servers_clock_is_the_clock_of_leases(database: Database) -> None:
         shared = database.time(conn, START)
     assert (shared == START) == database.is_sqlite
     assert shared.utcoffset() == timedelta()
+
+
+def test_work_is_begun_because_the_ledger_says_so_and_not_because_a_poll_comes_round(
+    opened: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "_QUEUE_POLL_S", 3600.0)
+    service = opened()
+    service.start()
+    assert ended(service, submit(service)) is OutcomeKind.SUCCEEDED
+
+
+def test_who_holds_a_permit_writes_first_and_the_others_in_the_order_in_which_they_came() -> None:
+    turns, order = Turns(), list[str]()
+    waiting = threading.Barrier(2)
+
+    def write(name: str, at_work: bool) -> None:
+        AT_WORK.set(at_work)
+        waiting.wait()
+        with turns.mine(60):
+            order.append(name)
+
+    threads = []
+    with turns.mine(60):
+        for name, at_work in (("a", False), ("b", False), ("c", True), ("d", True), ("e", False)):
+            threads.append(threading.Thread(target=write, args=(name, at_work)))
+            threads[-1].start()
+            waiting.wait()
+            until(lambda: len(turns._first) + len(turns._rest) == len(threads))
+    for thread in threads:
+        thread.join()
+    assert order == ["c", "d", "a", "b", "e"]
+
+
+def test_a_turn_that_never_comes_is_not_waited_for_for_ever() -> None:
+    turns = Turns()
+    with turns.mine(60):
+        with turns.mine(0.05):
+            pass
+        assert not turns._rest
+    with turns.mine(60):
+        pass
+
+
+def test_a_bell_ends_one_wait_and_the_end_ends_all() -> None:
+    bell = durable.Bell()
+    bell.ring()
+    assert not bell.wait(60)
+    assert not bell.wait(0.01), "it has rung once"
+    bell.set()
+    assert bell.wait(60)
+    assert bell.wait(60)
+
+
+def test_news_of_another_process_arrive_each_record_once_and_in_order(database: Database) -> None:
+    heard: list[news.Item] = []
+    reader = news.News(database, heard.append)
+    reader.start()
+    other = Database(database.url)
+    ledger = Ledger(other, SetClock(), None)
+    try:
+        for number in range(20):
+            with other.write() as conn:
+                ledger.append(conn, "run", f"kind.{number}", {}, actor="x")
+        until(lambda: len(heard) >= 20)
+        assert heard == [news.Item(run_id="run", kind=f"kind.{number}") for number in range(20)]
+    finally:
+        reader.stop()
+        other.close()
+
+
+def test_what_a_listener_makes_of_the_news_stops_no_news(store_url: str) -> None:
+    database = Database(store_url)
+    heard: list[str] = []
+
+    def tell(item: news.Item) -> None:
+        heard.append(item.kind)
+        if heard == ["one"]:
+            raise ValueError("a listener's mistake")
+
+    reader = news.News(database, tell)
+    reader.start()
+    ledger = Ledger(database, SetClock(), None)
+    try:
+        for kind in ("one", "two"):
+            with database.write() as conn:
+                ledger.append(conn, "run", kind, {}, actor="x")
+        until(lambda: "two" in heard)
+        assert heard == ["one", "one", "two"], "it was told again, and then went on"
+    finally:
+        reader.stop()
+        database.close()
+
+
+def waiting_for_a_person(service: Service) -> tuple[Run, str]:
+    run = service.submit(Task(text="drop all tables of the production database", agents=("anna",)))
+    (question,) = until(service.approvals)
+    return run, question.id
+
+
+def test_a_body_that_dbos_has_given_up_is_begun_again(opened: Callable[..., Service]) -> None:
+    service = opened()
+    service.start()
+    run, question = waiting_for_a_person(service)
+    service._means.durable.client.cancel_workflow(run.id)
+    service.vote(question, "vera", approve=True)
+    assert service._worker is not None
+    service._worker._mend()
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def test_a_body_whose_run_was_taken_over_writes_nothing_more(opened: Callable[..., Service]) -> None:
+    service = opened()
+    service.start()
+    run, question = waiting_for_a_person(service)
+    status = service._means.durable._table("workflow_status")
+
+    def take_over(conn: sa.Connection) -> None:
+        queue.set_home(conn, run.id, "wrk_other", "")
+        conn.execute(sa.update(status).where(status.c.workflow_uuid == run.id).values(executor_id="wrk_other"))
+
+    service._means.database.transact(take_over)
+    service.vote(question, "vera", approve=True)
+    before = service._means.ledger.newest()
+    time.sleep(1.5)
+    assert service._means.ledger.newest() == before
+    assert service.find_run(run.id).state is RunState.WAITING
+    service._means.durable.resume([run.id])
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def test_an_execution_that_was_too_slow_counts_for_its_breaker(opened: Callable[..., Service]) -> None:
+    service = opened(breaker={"slow_s": 1, "slow_rate_percent": 50, "min_calls": 1, "window": 1})
+    service.start()
+    governor, database = service._means.governor, service._means.database
+    run = submit(service)
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+    with database.write() as conn:
+        (attempt,) = rows.attempts_of(conn, run.id)
+        again = replace(attempt, id=f"{attempt.id}-again", state=AttemptState.RUNNING, error=None)
+        governor.request(conn, again, priority=Priority.LOW)
+        queue.grant(conn, again.id, again.agent, generation=rows.find_breaker(conn, again.agent).generation)
+        governor.end(conn, again, worked=timedelta(seconds=1))
+    with database.read() as conn:
+        assert rows.find_breaker(conn, "anna").reason == "1 of the last 1 attempts took 1 s or longer"

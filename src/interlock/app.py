@@ -26,6 +26,7 @@ from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
 from interlock.engine.pins import Definitions, Pins
+from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.validate import Contain
@@ -36,7 +37,7 @@ from interlock.model.agent import AgentSpec
 from interlock.model.decision import Decision
 from interlock.model.risk import RiskLevel
 from interlock.model.sandbox import Limits, SandboxLevel
-from interlock.policies import load_policies
+from interlock.policies import policies_of
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.ports import Gate as GatePort
 from interlock.runners.command import CommandRunner
@@ -53,6 +54,8 @@ from interlock.store.database import Database
 if TYPE_CHECKING:
     from interlock.runners.llm_mcp import Hidden
 
+_LATELY = timedelta(days=7)
+"""How far back an agent's record counts when a task's risk is assessed."""
 _RUNNERS = ("command", "function", "llm", "claude")
 
 
@@ -68,17 +71,20 @@ def build(
     clock = clock or SystemClock()
     functions = dict(functions or {})
     catalogue = {spec.name: spec for spec in load_agents(settings, functions)}
-    files = [Path(settings.project, file) for file in settings.policies.files]
-    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    policies = policies_of(settings)
     _make_state_dir(settings.state_dir)
     database = Database(settings.store_url)
     database.migrate()
     ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
     durable = Durable(database)
-    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings))
+    of_policies = PolicyRollouts(
+        database, ledger, clock, settings, policies, lambda version: policies_of(settings, version)
+    )
+    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings), of_policies)
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
+    meter = Meter(database, ledger, clock, tuple(catalogue))
     gate = Gate(policies, settings.environment, settings.tools, clock)
     return Service(
         Means(
@@ -88,17 +94,15 @@ def build(
             ledger=ledger,
             durable=durable,
             governor=governor,
-            approvals=Approvals(
-                database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
-            ),
+            approvals=Approvals(database, ledger, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)),
             gate=gate,
-            chooser=Chooser(settings, catalogue),
+            chooser=Chooser(settings, catalogue.values(), record=lambda: meter.metrics(_LATELY).agents),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
             runner_of=lambda spec: runner_of(spec, functions, settings, gate),
             contain=_validating(settings),
             contain_undo=undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
-            meter=Meter(database, ledger, clock, tuple(catalogue)),
+            meter=meter,
             rollouts=rollouts,
             alert_rules=load_rules(settings.alerts),
             notifier=_notifier(settings),

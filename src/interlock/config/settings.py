@@ -123,6 +123,10 @@ class BreakerSettings(Section):
     """Fewest results in the window before the failure rate counts."""
     failure_rate_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 50
     """Share of failures in the window, in percent, that opens it."""
+    slow_s: Seconds = 0
+    """Seconds of work, waiting for people aside, from which an execution counts as slow, however it ends; 0: none does."""
+    slow_rate_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 80
+    """Share of slow executions in the window, in percent, that opens it."""
     cooldown_s: Seconds = 300
     """Seconds until an open breaker admits a probe; doubles at each opening without a close in between."""
     max_cooldown_s: Seconds = 3600
@@ -247,6 +251,17 @@ class RiskSettings(Section):
     """``contextual`` reads words in their context; ``lexical`` is the user's literal rule."""
 
 
+class PolicyVersionSettings(Section):
+    """What a version of the policies has that is different; it keeps every pack that is on."""
+
+    packs: tuple[Word, ...] = ()
+    """Packs on top of those that are on."""
+    files: tuple[Word, ...] | None = None
+    """Policy files instead of ``policies.files``, relative to the project; nothing written: the same."""
+    enforcement: Mapping[Word, Enforcement] | None = None
+    """Enforcements instead of ``policies.enforcement``; nothing written: the same."""
+
+
 class PolicySettings(Section):
     """Which safety policies act. Most restrictive wins; none of them can switch off the security scans."""
 
@@ -256,6 +271,14 @@ class PolicySettings(Section):
     """Own policy files, relative to the project."""
     enforcement: Mapping[Word, Enforcement] = Field(default_factory=dict)
     """``strict``, ``advisory`` (records what strict would have done) or ``disabled`` by policy name; production refuses ``disabled``."""
+    versions: Mapping[Word, PolicyVersionSettings] = Field(default_factory=dict)
+    """Other sets of policies by name, to be tried with ``interlock rollout start policies NAME``."""
+
+    @property
+    def every_file(self) -> tuple[str, ...]:
+        """The policy files of this set and of all versions."""
+        named = (*self.files, *(file for version in self.versions.values() for file in version.files or ()))
+        return tuple(dict.fromkeys(named))
 
 
 class ValidatorSettings(Section):

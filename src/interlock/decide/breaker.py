@@ -84,26 +84,39 @@ def admit(breaker: Breaker, attempt_id: str, now: datetime, rules: BreakerSettin
 
 
 def record(
-    breaker: Breaker, attempt_id: str, generation: int, result: Result, now: datetime, rules: BreakerSettings
+    breaker: Breaker,
+    attempt_id: str,
+    generation: int,
+    result: Result,
+    now: datetime,
+    rules: BreakerSettings,
+    *,
+    took: timedelta = timedelta(),
 ) -> Breaker:
-    """The breaker after an attempt that was admitted in ``generation`` has ended. Call it once per attempt."""
+    """The breaker after an attempt that was admitted in ``generation`` has ended. Call it once per attempt.
+
+    ``took``: how long its agent has worked. Failures and slow executions are counted side by side, as in Resilience4j.
+    """
     if generation != breaker.generation:
         return breaker
     if result is Result.IGNORED:
         return release(breaker, attempt_id)
+    good, slow = result is Result.SUCCESS, 0 < rules.slow_s <= took.total_seconds()
     if breaker.state is BreakerState.HALF_OPEN and attempt_id in breaker.probes:
-        if result is Result.SUCCESS:
+        if good and not slow:
             return _closed(breaker, now, "the probe succeeded")
-        return _opened(breaker, now, rules, "the probe failed")
+        return _opened(breaker, now, rules, "the probe was slow" if good else "the probe failed")
     if breaker.state is not BreakerState.CLOSED:
         return breaker
-    good = result is Result.SUCCESS
     breaker = replace(
         breaker,
         consecutive_failures=0 if good else breaker.consecutive_failures + 1,
         window=(*breaker.window, good)[-rules.window :],
+        slow=(*breaker.slow, slow)[-rules.window :],
     )
     why = "" if good else _too_bad(breaker, rules)
+    if slow and not why:
+        why = _too_slow(breaker, rules)
     return _opened(breaker, now, rules, why) if why else breaker
 
 
@@ -146,6 +159,13 @@ def _too_bad(breaker: Breaker, rules: BreakerSettings) -> str:
     return ""
 
 
+def _too_slow(breaker: Breaker, rules: BreakerSettings) -> str:
+    slow = breaker.slow.count(True)
+    if len(breaker.slow) >= rules.min_calls and slow * 100 >= rules.slow_rate_percent * len(breaker.slow):
+        return f"{slow} of the last {len(breaker.slow)} attempts took {rules.slow_s} s or longer"
+    return ""
+
+
 def _with_sane_clock(breaker: Breaker, now: datetime, rules: BreakerSettings) -> Breaker:
     """After a clock jumped back the cool-down counts from now: never longer than it was meant to be."""
     if breaker.changed_at is None or now >= breaker.changed_at:
@@ -161,7 +181,7 @@ def _opened(breaker: Breaker, now: datetime, rules: BreakerSettings, reason: str
 
 def _closed(breaker: Breaker, now: datetime, reason: str) -> Breaker:
     closed = _changed(breaker, BreakerState.CLOSED, now, reason)
-    return replace(closed, consecutive_failures=0, window=(), openings=0)
+    return replace(closed, consecutive_failures=0, window=(), slow=(), openings=0)
 
 
 def _changed(breaker: Breaker, state: BreakerState, now: datetime, reason: str) -> Breaker:

@@ -9,13 +9,14 @@ chance of at most a while the hypothesis is true, so one may look after every ex
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from interlock.config import RolloutSettings
-from interlock.model.rollout import Comparison, Evidence, Outing, Rollout, RolloutState
+from interlock.model.rollout import Comparison, Evidence, Outing, Rollout, RolloutState, Side
 
 _STAKES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the stake that are bet; the mean over them is a martingale too, and no single one must be the right one."""
@@ -69,6 +70,18 @@ def paired(outings: Iterable[Outing]) -> list[Pair]:
     return pairs
 
 
+def side(outings: Iterable[Outing], *, canary: bool) -> Side:
+    """How the executions of one version have ended."""
+    mine = [outing for outing in outings if outing.canary is canary]
+    good = [outing for outing in mine if outing.ok]
+    took = sorted(outing.duration_ms for outing in good if outing.duration_ms is not None)
+    return Side(
+        runs=len(mine), failed=sum(outing.ok is False for outing in mine), blocked=sum(one.blocked for one in mine),
+        median_ms=took[(len(took) - 1) // 2] if took else None,
+        mean_cost_micros=sum(outing.cost_micros for outing in good) // len(good) if good else None,
+    )  # fmt: skip
+
+
 def compare(outings: Sequence[Outing], rules: RolloutSettings) -> Comparison:
     """The new version beside the stable one."""
     pairs = paired(outings)
@@ -112,6 +125,12 @@ def _bet(gains: Iterable[float]) -> float:
     for gain in gains:
         stakes = [min(stake * (1 + share * gain), _ENOUGH) for stake, share in zip(stakes, _STAKES, strict=True)]
     return sum(stakes) / len(stakes)
+
+
+def bet(gains: Mapping[float, int]) -> float:
+    """The same of gains of which only the numbers are known, in whatever order they came: a product does not ask."""
+    powers = [sum(count * math.log1p(share * gain) for gain, count in gains.items()) for share in _STAKES]
+    return sum(math.exp(min(power, math.log(_ENOUGH))) for power in powers) / len(powers)
 
 
 _ENOUGH = 1e12

@@ -9,13 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from interlock.engine.durable import Durable
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError, NotFoundError
 from interlock.model.approval import Approval, ApprovalState, Vote
 from interlock.model.identity import person_behind
 from interlock.model.ids import new_id
-from interlock.model.run import RunState
 from interlock.ports import Clock
 from interlock.store import rows
 from interlock.store.database import Database
@@ -41,12 +39,9 @@ class Question:
 class Approvals:
     """The questions of one store."""
 
-    def __init__(
-        self, database: Database, ledger: Ledger, durable: Durable, clock: Clock, *, lifetime: timedelta
-    ) -> None:
+    def __init__(self, database: Database, ledger: Ledger, clock: Clock, *, lifetime: timedelta) -> None:
         self._database = database
         self._ledger = ledger
-        self._durable = durable
         self._clock = clock
         self._lifetime = lifetime
 
@@ -103,10 +98,6 @@ class Approvals:
             rows.save_approval(conn, approval)
             kind = "approval.approved" if approve else "approval.denied"
             self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
-            run = rows.find_run(conn, approval.run_id)
-            executed = run is not None and run.state is not RunState.SESSION  # a session polls, and has no body to wake
-            if executed and state is not ApprovalState.PENDING:
-                self._durable.wake(conn, approval.run_id)
         return approval
 
     def use(self, conn: sa.Connection, run_id: str, digest: str) -> Approval | None:

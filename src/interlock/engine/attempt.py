@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from interlock.decide.recover import classify
+from interlock.engine.durable import Lost
 from interlock.engine.gate import AttemptGate
+from interlock.engine.judging import Judged
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.undo import Checkpoints
 from interlock.engine.validate import failed_validator
 from interlock.errors import ConfigError, ConflictError, StoreError
-from interlock.model.action import Surface
+from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump, load
@@ -28,8 +32,10 @@ from interlock.model.plan import Assignment
 from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run
 from interlock.ports import Job
+from interlock.reading.names import read_names
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
+from interlock.store.database import AT_WORK
 
 MAX_RESUMES = 3
 """An attempt whose worker has died this often under it is not tried again: it may be what kills them."""
@@ -38,10 +44,6 @@ _TICK_S = 0.1
 _WITHOUT_PERMIT = frozenset({AttemptState.WAITING, AttemptState.READY})
 _GAVE_UP = frozenset({"", "blocked", "denied", "crashed", "unknown"})
 """What an agent says, or leaves unsaid, when it gives up over a call that was not allowed."""
-
-
-class Lost(BaseException):
-    """Raised inside a body when this worker may not go on with it: it has lost its lease or is shutting down."""
 
 
 class Failure(Exception):  # noqa: N818 - it carries the error, it is not one
@@ -99,6 +101,7 @@ class AttemptLine:
 
     async def __call__(self, attempt_id: str) -> None:
         """Go the way. Every ending but :class:`Lost` is stored."""
+        AT_WORK.set(True)
         switch = self._switches.setdefault(attempt_id, Switch())
         try:
             attempt = await self._means.read(lambda conn: rows.find_attempt(conn, attempt_id))
@@ -160,21 +163,32 @@ class AttemptLine:
 
     async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
+        taken: dict[str, Any] | None = None
         try:
-            attempt = await self._work(attempt, switch)
+            attempt, taken = await self._work(attempt, switch)
         except Failure as failure:
             error = await self._undone(attempt, failure.error)
         except (Lost, StoreError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it was, the attempt has failed and says so
             error = AgentError(kind=ErrorKind.UNKNOWN, message=redact(f"{type(problem).__name__}: {problem}")[:2000])
-        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error))
+        await self._means.write(lambda conn: self._end_held(conn, attempt, switch, error, taken))
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
-        await asyncio.to_thread(self._means.governor.admit)
 
-    def _end_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None) -> None:
+    def _end_held(
+        self,
+        conn: sa.Connection,
+        attempt: Attempt,
+        switch: Switch,
+        error: AgentError | None,
+        taken: dict[str, Any] | None,
+    ) -> None:
+        """The end, and whoever may have the place now: who waits starts with the commit that gives the permit back."""
         self._check_held(conn, attempt, switch)
+        if taken is not None:
+            self._means.record(conn, attempt.run_id, "changes.integrated", taken, once=f"integrated:{attempt.id}")
         self._means.governor.end(conn, attempt, error, worked=switch.worked())
+        self._means.governor.admit_all(conn)
 
     def _check_held(self, conn: sa.Connection, attempt: Attempt, switch: Switch) -> None:
         """A worker that was silent too long may find its attempt in other hands: then nothing it says counts.
@@ -201,11 +215,12 @@ class AttemptLine:
         message = f"{error.message}; then the roll-back failed: {report.problem}"
         return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
-    async def _work(self, attempt: Attempt, switch: Switch) -> Attempt:
+    async def _work(self, attempt: Attempt, switch: Switch) -> tuple[Attempt, dict[str, Any]]:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
-            return attempt
+            diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
+            return attempt, await self._integrate(attempt, run, diff)
         agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
         if agreed != spec.digest:
             raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
@@ -224,15 +239,14 @@ class AttemptLine:
             worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
             undo_scope=self._means.scope(str(job.project)),
             environment=run.environment, requester=run.task.submitter, clock=self._means.clock,
-            checkpoints=self._checkpoints(attempt),
+            policies=self._means.rollouts.policies, checkpoints=self._checkpoints(attempt),
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
         await self._means.write(lambda conn: self._returned(conn, attempt, switch))
-        await self._check(attempt, job, gate, spec)
+        diff = await self._check(attempt, job, gate, spec, switch)
         await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
-        await self._integrate(attempt, run)
-        return attempt
+        return attempt, await self._integrate(attempt, run, diff)
 
     def _checkpoints(self, attempt: Attempt) -> Checkpoints | None:
         return Checkpoints(self._means, attempt) if self._means.settings.workspace.undo == "per_call" else None
@@ -322,19 +336,36 @@ class AttemptLine:
             {"attempt": attempt.id, "agent": attempt.agent, "summary": result.summary, "usage": dump(result.usage)},
         )  # fmt: skip
 
-    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec) -> None:
-        """The checkpoint after: the changes, the output, the validators (spec 1)."""
+    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec, switch: Switch) -> str:
+        """The checkpoint after: the changes, the output, the validators (spec 1). Returns the changes."""
         diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
         result = attempt.result or AgentResult()
         output = "\n".join((result.summary, *result.deliverables, *result.next_steps, *result.recommendations))
-        for surface, args in ((Surface.FILE_CHANGE, {"patch": diff}), (Surface.AGENT_OUTPUT, {"text": output})):
-            if not any(args.values()):
-                continue
-            decision = await gate.review(surface, args)
+        made = {Surface.FILE_CHANGE: {"patch": diff}, Surface.AGENT_OUTPUT: {"text": output}}
+        said: list[tuple[Action, Judged]] = []
+        for surface, args in made.items():
+            if any(args.values()) and all(judged.decision.verdict is Verdict.ALLOW for _, judged in said):
+                said.append(await gate.review(surface, args))
+        await self._means.write(lambda conn: self._reviewed(conn, attempt, switch, gate, said))
+        for action, judged in said:
+            decision = judged.decision
             if decision.verdict is not Verdict.ALLOW:
-                raise Failure(_kind_of(decision), f"{surface.value.replace('_', ' ')}: {decision.reason}")
+                raise Failure(_kind_of(decision), f"{action.kind.value.replace('_', ' ')}: {decision.reason}")
         for validator in spec.validators:
             await self._validate(attempt, job, validator)
+        return diff
+
+    def _reviewed(
+        self,
+        conn: sa.Connection,
+        attempt: Attempt,
+        switch: Switch,
+        gate: AttemptGate,
+        said: Sequence[tuple[Action, Judged]],
+    ) -> None:
+        self._check_held(conn, attempt, switch)
+        for action, judged in said:
+            gate.reviewed(conn, action, judged)
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
         problem = await failed_validator(
@@ -351,20 +382,19 @@ class AttemptLine:
         if problem and validator.on_failure is OnFailure.BLOCK:
             raise Failure(ErrorKind.BLOCKED, f"{validator.name}: {problem}")
 
-    async def _integrate(self, attempt: Attempt, run: Run) -> None:
+    async def _integrate(self, attempt: Attempt, run: Run, diff: str) -> dict[str, Any]:
+        """Take the changes in; a second time finds them there and says the same. Returns the facts of the record."""
         try:
             integration = await asyncio.to_thread(
                 self._means.workspaces.integrate, run.id, attempt.id, author=attempt.agent, message=run.task.text
             )
         except ConflictError as conflict:
             raise Failure(ErrorKind.CONFLICT, str(conflict)) from conflict
-        await self._means.write(
-            lambda conn: self._means.record(
-                conn, run.id, "changes.integrated",
-                {"attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit},
-                once=f"integrated:{attempt.id}",
-            )
-        )  # fmt: skip
+        names = await asyncio.to_thread(read_names, diff)
+        return {
+            "attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit,
+            "names": _redacted(dump(names)),
+        }  # fmt: skip
 
 
 def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:

@@ -2,31 +2,39 @@
 
 DBOS gives a body of code a fixed id and runs it until it has ended, on whichever worker is alive. Our bodies keep their
 state in our own tables, in the same database; each state change is one transaction with its ledger record. They are
-level-triggered: a body that is run again reads what has been done and goes on from there. So the only DBOS operation
-inside a body is to wait for a wake-up, which may come too often and never too seldom: it is sent in the transaction
-that changed what the body waits for.
+level-triggered: a body that is run again reads what has been done and goes on from there. So there is no DBOS operation
+inside a body, and what it waits for it hears from the ledger (:mod:`interlock.engine.news`): a wake-up may come too often
+and never too seldom. DBOS's queues are asked for work when the ledger says that there is some, and once a second anyhow.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos._queue import queue_worker_thread
 
-from interlock.errors import StoreError
+from interlock.engine.news import Item, News
 from interlock.store.database import Database
 
 APPLICATION_VERSION = "interlock-1"
 """Fixed: by default DBOS hashes the code and then never resumes what an older version began. Raised by hand when
 the order of waits in a body changes."""
 
-_QUEUE_POLL_S = 0.05
-_NOTIFY_POLL_S = 0.05
-_WAKE = "wake"
+_QUEUE_POLL_S = 1.0
+_WORK = frozenset({"task.submitted", "attempt.admitted"})
+"""Records that come with something in a queue."""
+_TURNS = frozenset({
+    "attempt.succeeded", "attempt.failed", "approval.approved", "approval.denied", "run.cancel_requested",
+})  # fmt: skip
+"""Records that a run's body may wait for."""
 _FEW = 50
 _LIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
@@ -34,6 +42,10 @@ SHARED = "shared"
 """The queue of runs that any ``interlock worker`` may take, wherever it is."""
 
 Body = Callable[[str], Awaitable[None]]
+
+
+class Lost(BaseException):
+    """Raised inside a body when this worker may not go on with it: it has lost its lease or is shutting down."""
 
 
 class Bodies:
@@ -55,6 +67,30 @@ async def _attempt(attempt_id: str) -> None:
         await Bodies.attempt(attempt_id)
 
 
+class Bell(threading.Event):
+    """What a queue's thread waits on instead of a poll's time. Set, as DBOS sees it, once it is to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """End the wait: there is work."""
+        self._rung.set()
+
+    def set(self) -> None:
+        """End the thread."""
+        super().set()
+        self._rung.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until it is rung, or the time is over; True when the thread is to end."""
+        self._rung.wait(timeout)
+        if not self.is_set():
+            self._rung.clear()
+        return self.is_set()
+
+
 class Durable:
     """The door to DBOS for one process. Without :meth:`launch` it can enqueue and wake, not execute."""
 
@@ -62,6 +98,9 @@ class Durable:
         self._database = database
         self._client: DBOSClient | None = None
         self._worker_id = ""
+        self._bells: dict[threading.Thread, Bell] = {}
+        self._news: News | None = None
+        self._turns: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
         self.queue = ""
         self.place_queue = ""
 
@@ -72,17 +111,48 @@ class Durable:
         to the place's queue, which all workers of that place serve.
         """
         self.prepare()
-        Bodies.run, Bodies.attempt = run, attempt
+        Bodies.run, Bodies.attempt = self._listening(run), attempt
         self._worker_id = worker_id
         own, shared = own_queue(worker_id), place_queue(place) if place else ""
-        queues = [own, *([SHARED, shared] if place else [])]
-        # DBOS looks for new queues once a second: one that is there before the launch is served at once
-        for name in queues:
+        queues = [
             self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
-        DBOS(config=self._config(worker_id))
-        DBOS.listen_queues(queues)
+            for name in (own, *([SHARED, shared] if place else []))
+        ]
+        self._news = News(self._database, self._hear)
+        self._news.start()
+        dbos = DBOS(config=self._config(worker_id))
+        DBOS.listen_queues([])
         DBOS.launch()
+        for queue in queues:
+            bell = Bell()
+            bell.ring()
+            server = threading.Thread(
+                target=queue_worker_thread, args=(bell, dbos, queue), name=queue.name, daemon=True
+            )
+            self._bells[server] = bell
+            server.start()
         self.queue, self.place_queue = own, shared
+
+    def _listening(self, run: Body) -> Body:
+        """The run's body, for which turns are noted as long as it is executed."""
+
+        async def listening(run_id: str) -> None:
+            self._turns[run_id] = asyncio.get_running_loop(), asyncio.Event()
+            try:
+                await run(run_id)
+            finally:
+                self._turns.pop(run_id, None)
+
+        return listening
+
+    def _hear(self, item: Item) -> None:
+        if item.kind in _WORK:
+            for bell in list(self._bells.values()):
+                bell.ring()
+        if item.kind in _TURNS and (waiting := self._turns.get(item.run_id)):
+            loop, turn = waiting
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(turn.set)
 
     def _config(self, executor_id: str) -> DBOSConfig:
         return {
@@ -90,14 +160,22 @@ class Durable:
             "system_database_engine": self._database.engine,
             "executor_id": executor_id,
             "application_version": APPLICATION_VERSION,
-            "notification_listener_polling_interval_sec": _NOTIFY_POLL_S,
-            "use_listen_notify": not self._database.is_sqlite,
+            "notification_listener_polling_interval_sec": _QUEUE_POLL_S,  # nobody waits for DBOS's own notifications
+            "use_listen_notify": False,
             "log_level": "ERROR",
             "console_log_level": "ERROR",
         }
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""
+        if self._news is not None:
+            self._news.stop()
+            self._news = None
+        for bell in self._bells.values():
+            bell.set()
+        for server in self._bells:
+            server.join()
+        self._bells.clear()
         if self.queue:
             DBOS.destroy()
             Bodies.run = Bodies.attempt = None
@@ -151,23 +229,16 @@ class Durable:
             workflow_id,
         )
 
-    def wake(self, conn: sa.Connection, run_id: str) -> None:
-        """Wake the run's body once the caller's transaction is committed. A run that has ended takes no notice."""
-        status = self._table("workflow_status")
-        known = conn.execute(sa.select(status.c.status).where(status.c.workflow_uuid == run_id)).scalar()
-        if known in _LIVE:
-            self.client.send_in_transaction(conn, run_id, "", topic=_WAKE)
+    async def wait(self, run_id: str, at_most: timedelta) -> None:
+        """Inside a run's body: wait until something has happened to the run, or until the time is over.
 
-    async def wait(self, at_most: timedelta) -> None:
-        """Inside a run's body: wait for a wake-up, or until the time is over.
-
-        Raises:
-            StoreError: when the store went away meanwhile; DBOS would count it as the body's own failure.
+        What happened since the last wait counts too.
         """
-        try:
-            await DBOS.recv_async(_WAKE, timeout_seconds=max(at_most.total_seconds(), 0.0))
-        except sa.exc.DBAPIError as error:
-            raise StoreError(f"the store could not be read: {error.orig}", passing=True) from error
+        _, turn = self._turns[run_id]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(at_most.total_seconds(), 0.0)):
+                await turn.wait()
+        turn.clear()
 
     @property
     def heir_queue(self) -> str:
@@ -227,6 +298,10 @@ class Durable:
             with self._database.read() as conn:
                 found = list(conn.execute(query.where(mine)).scalars())
             self.client.delete_workflows(found)
+
+    def forget_all(self, conn: sa.Connection) -> None:
+        """Remove every body, of a store whose rows are being replaced."""
+        conn.execute(sa.delete(self._table("workflow_status")))
 
     def is_mine(self, conn: sa.Connection, workflow_id: str) -> bool:
         """Whether the body is this process's to execute, as far as DBOS knows."""

@@ -87,9 +87,10 @@ class Governor:
         with self._database.read() as conn:
             if self._next(conn, {}) is None:
                 return []
-        return self._database.transact(self._admit_all)
+        return self._database.transact(self.admit_all)
 
-    def _admit_all(self, conn: sa.Connection) -> list[str]:
+    def admit_all(self, conn: sa.Connection) -> list[str]:
+        """The same, in the caller's transaction."""
         admitted: list[str] = []
         held: dict[str, str] = {}
         while (waiting := self._next(conn, held)) is not None:
@@ -100,6 +101,8 @@ class Governor:
     def _next(self, conn: sa.Connection, held: Mapping[str, str]) -> queue.Waiting | None:
         """The head of each line is enough for the rule to choose from: the others are behind it."""
         now = self._clock.now()
+        if not queue.is_waited_for(conn):
+            return None
         running = self._running(conn)
         if len(running) >= self.limits(conn, ()).max_concurrent:
             return None
@@ -197,13 +200,13 @@ class Governor:
         rows.save_attempt(conn, ended)
         permit = queue.find_permit(conn, attempt.id)
         queue.drop_permit(conn, attempt.id)
-        before = rows.find_breaker(conn, attempt.agent)
-        if permit is not None:
-            result = breakers.result_of(error)
-            after = breakers.record(before, attempt.id, permit.generation, result, now, self._settings.breaker)
-            self._save_breaker(conn, attempt.run_id, before, after)
         if worked is None:
             worked = now - attempt.started_at if attempt.started_at else timedelta()
+        before = rows.find_breaker(conn, attempt.agent)
+        if permit is not None:
+            result, rules = breakers.result_of(error), self._settings.breaker
+            after = breakers.record(before, attempt.id, permit.generation, result, now, rules, took=worked)
+            self._save_breaker(conn, attempt.run_id, before, after)
         self.budgets.settle(conn, ended, worked)
         self._rollouts.ended(conn, attempt, error, worked)
         took = worked // timedelta(milliseconds=1)
@@ -217,7 +220,6 @@ class Governor:
             actor="interlock",
             once=f"ended:{attempt.id}",
         )  # fmt: skip
-        self._durable.wake(conn, attempt.run_id)
         return ended
 
     def _save_breaker(self, conn: sa.Connection, run_id: str, before: Breaker, after: Breaker) -> None:

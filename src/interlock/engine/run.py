@@ -7,27 +7,29 @@ beginning after a crash; what waits, waits in :meth:`interlock.engine.durable.Du
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import NoReturn
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from interlock.decide.coordinate import coordinate
 from interlock.decide.recover import Done, EffectFacts, Escalate, Fallback, Retry, Rollback, next_step
-from interlock.decide.verdicts import strictest
 from interlock.engine.approvals import Question
+from interlock.engine.durable import Lost
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga, Undoing
-from interlock.errors import InterlockError, PlanError, StoreError
-from interlock.model.action import Action, Surface
+from interlock.engine.study import Ended, store, study
+from interlock.errors import InterlockError, StoreError
 from interlock.model.agent import AgentResult
 from interlock.model.approval import Approval, ApprovalState
+from interlock.model.choosing import Change, Names
 from interlock.model.decision import Decision, Verdict
-from interlock.model.plain import dump
+from interlock.model.ledger import Checkpoint
+from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment, Phase, Plan
-from interlock.model.risk import RiskAssessment, RiskLevel
+from interlock.model.risk import RiskLevel
 from interlock.model.run import (
     AgentError,
     Attempt,
@@ -41,16 +43,9 @@ from interlock.model.run import (
 )
 from interlock.store import queue, rows
 
+T = TypeVar("T")
+
 _LONG = timedelta(hours=24)
-
-
-class Ended(Exception):  # noqa: N818 - an ending, not an error
-    """Raised where the line ends before its last step."""
-
-    def __init__(self, kind: OutcomeKind, reason: str) -> None:
-        self.kind = kind
-        self.reason = reason
-        super().__init__(reason)
 
 
 class RunLine:
@@ -65,13 +60,10 @@ class RunLine:
         run = await asyncio.to_thread(self._means.run, run_id)
         if run.state is RunState.ENDED:
             return
-        await self._means.write(lambda conn: self._move_in(conn, run_id))
         try:
-            risk = await self._assess(run)
-            judged = await self._gate_task(run, risk)
-            plan = await self._plan(run)
-            await self._gate_plan(run, plan, judged)
-            await self._begin(run)
+            plan = await self._studied(run)
+            base = await asyncio.to_thread(self._means.workspaces.begin, run_id)
+            await self._write(run_id, lambda conn: self._begin(conn, run, plan, base))
             for number, phase in enumerate(plan.phases):
                 await self._phase(run, number, phase)
             ended = Ended(OutcomeKind.SUCCEEDED, "")
@@ -83,90 +75,41 @@ class RunLine:
             ended = Ended(OutcomeKind.FAILED, str(problem))
         await self._end(run_id, ended)
 
-    def _move_in(self, conn: sa.Connection, run_id: str) -> None:
-        queue.set_home(conn, run_id, self._means.worker_id, self._means.durable.attempts_queue(conn, run_id))
+    async def _write(self, run_id: str, work: Callable[[sa.Connection], T]) -> T:
+        """One transaction of this run's body, as long as the run is at home here.
 
-    async def _assess(self, run: Run) -> RiskAssessment:
-        if run.risk is not None:
-            return run.risk
-        risk = await asyncio.to_thread(self._means.chooser.assess, run.task)
+        Raises:
+            Lost: when another worker has taken it over, because this one was silent for too long.
+        """
 
-        def store(conn: sa.Connection) -> None:
-            self._save(conn, run.id, risk=risk)
-            self._means.record(conn, run.id, "task.assessed", dump(risk), once="assessed")
+        def at_home(conn: sa.Connection) -> T:
+            if queue.home_of(conn, run_id)[0] != self._means.worker_id:
+                raise Lost
+            return work(conn)
 
-        await self._means.write(store)
-        return risk
+        return await self._means.write(at_home)
 
-    async def _gate_task(self, run: Run, risk: RiskAssessment) -> Decision:
-        """Block at once; a confirm is asked together with the plan, so that one answer covers what will really be done."""
-        action = Action(
-            kind=Surface.TASK, args={"text": run.task.text}, actor=run.task.submitter, environment=run.environment
-        )
-        decision = await self._judge(run, action, risk.level, "task.judged")
-        if decision.verdict is Verdict.ALLOW and risk.level >= self._means.settings.approvals.confirm_at:
-            why = f"The task carries {risk.level} risk, and approvals.confirm_at asks a person from there on."
-            decision = replace(decision, verdict=Verdict.CONFIRM, reasons=(why,))
-        if decision.verdict is Verdict.BLOCK:
-            raise Ended(OutcomeKind.BLOCKED, decision.reason)
-        return decision
+    async def _studied(self, run: Run) -> Plan:
+        """The plan that is agreed to. Its own judgement and the task's ask for one yes, which covers this plan's digest."""
+        found = await asyncio.to_thread(study, self._means, run)
 
-    async def _judge(self, run: Run, action: Action, floor: RiskLevel, kind: str) -> Decision:
-        judged = await asyncio.to_thread(self._means.gate.judge, action, self._means.scope(), floor=floor)
-        decision = judged.decision
-        await self._means.write(
-            lambda conn: self._means.record(
-                conn, run.id, kind,
-                {"verdict": decision.verdict, "risk": decision.risk, "reasons": list(decision.reasons),
-                 "warnings": list(decision.warnings), "rules": list(decision.rule_ids),
-                 "policy": decision.policy_digest},
-                once=f"{kind}:{action.digest}",
-            )
-        )  # fmt: skip
-        return decision
+        def keep(conn: sa.Connection) -> None:
+            queue.set_home(conn, run.id, self._means.worker_id, self._means.durable.attempts_queue(conn, run.id))
+            store(conn, self._means, run.id, found)
 
-    async def _plan(self, run: Run) -> Plan:
-        stored = (await asyncio.to_thread(self._means.run, run.id)).plan
-        if stored is not None:
-            return stored
-        try:
-            plan = await asyncio.to_thread(self._means.chooser.plan, run.task)
-        except PlanError as problem:
-            raise Ended(OutcomeKind.FAILED, str(problem)) from problem
-
-        def store(conn: sa.Connection) -> None:
-            self._save(conn, run.id, plan=plan)
-            phases = [[assignment.agent for assignment in phase.assignments] for phase in plan.phases]
-            self._means.record(conn, run.id, "plan.made", {"phases": phases, "digest": plan.digest}, once="planned")
-
-        await self._means.write(store)
-        return plan
-
-    async def _gate_plan(self, run: Run, plan: Plan, task: Decision) -> None:
-        """The plan's own judgement; where it or the task needs a yes, the yes covers exactly this plan's digest."""
-        decision = task
-        for assignment in plan_assignments(plan):
-            action = Action(
-                kind=Surface.PROMPT, args={"text": assignment.prompt}, actor=run.task.submitter,
-                agent=assignment.agent, environment=run.environment,
-            )  # fmt: skip
-            decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "prompt.judged"))
-        for name in plan.definitions:
-            text = self._means.spec(name).instructions
-            if text:
-                action = Action(
-                    kind=Surface.PROMPT, args={"text": text}, actor=name, agent=name, environment=run.environment
-                )
-                decision = strictest(decision, await self._judge(run, action, RiskLevel.LOW, "definition.judged"))
-        if decision.verdict is Verdict.BLOCK:
-            raise Ended(OutcomeKind.BLOCKED, decision.reason)
-        if decision.verdict is Verdict.CONFIRM:
-            await self._confirmed(run, plan, decision)
+        await self._means.write(keep)
+        if found.ends is not None:
+            raise found.ends
+        if found.plan is None:
+            raise Ended(OutcomeKind.FAILED, "there is no plan")
+        if found.decision.verdict is Verdict.CONFIRM:
+            await self._confirmed(run, found.plan, found.decision)
+        return found.plan
 
     async def _confirmed(self, run: Run, plan: Plan, decision: Decision) -> None:
         question = await asyncio.to_thread(self._question, run.id, plan, decision)
         while True:
-            approval = await self._means.write(lambda conn: self._standing(conn, run.id, question))
+            approval = await self._write(run.id, lambda conn: self._standing(conn, run.id, question))
             await self._stop_if_cancelled(run.id)
             if approval is None:
                 return
@@ -175,7 +118,7 @@ class RunLine:
                 raise Ended(OutcomeKind.DENIED, f"{no.voter} said no{f': {no.note}' if no.note else ''}")
             if approval.state is ApprovalState.EXPIRED:
                 raise Ended(OutcomeKind.EXPIRED, "nobody answered in time")
-            await self._means.durable.wait(approval.expires_at - self._means.clock.now())
+            await self._means.durable.wait(run.id, approval.expires_at - self._means.clock.now())
 
     def _question(self, run_id: str, plan: Plan, decision: Decision) -> Question:
         run = self._means.run(run_id)
@@ -206,45 +149,47 @@ class RunLine:
         self._save(conn, run_id, state=RunState.WAITING)
         return approval
 
-    async def _begin(self, run: Run) -> None:
-        base = await asyncio.to_thread(self._means.workspaces.begin, run.id)
-
-        def store(conn: sa.Connection) -> None:
-            self._save(conn, run.id, state=RunState.RUNNING)
-            self._means.record(conn, run.id, "run.started", {"base": base}, once="started")
-
-        await self._means.write(store)
+    def _begin(self, conn: sa.Connection, run: Run, plan: Plan, base: str) -> None:
+        self._save(conn, run.id, state=RunState.RUNNING)
+        self._means.record(conn, run.id, "run.started", {"base": base}, once="started")
+        if rows.cancelled_by(conn, run.id) or not plan.phases:
+            return
+        self._advance(conn, run, 0, plan.phases[0])
 
     async def _phase(self, run: Run, number: int, phase: Phase) -> None:
         """Have every assignment of the phase done, side by side; whatever cannot be, ends the run."""
         while True:
             await self._stop_if_cancelled(run.id)
-            done = await self._means.write(lambda conn: self._advance(conn, run, number, phase))
-            await asyncio.to_thread(self._means.governor.admit)
-            if done:
+            attempts = await self._means.read(lambda conn: rows.attempts_of(conn, run.id))
+            last = [_last(attempts, number, assignment) for assignment in phase.assignments]
+            if all(attempt is not None and attempt.succeeded for attempt in last):
                 return
-            await self._means.durable.wait(_LONG)
+            if any(attempt is None or attempt.failed for attempt in last):
+                ending = await self._write(run.id, lambda conn: self._advance(conn, run, number, phase))
+                if ending is not None:
+                    raise ending
+            await self._means.durable.wait(run.id, _LONG)
 
-    def _advance(self, conn: sa.Connection, run: Run, number: int, phase: Phase) -> bool:
-        """Queue what is to be tried next; True when every assignment has its result."""
-        attempts = [attempt for attempt in rows.attempts_of(conn, run.id) if attempt.phase == number]
-        done = True
+    def _advance(self, conn: sa.Connection, run: Run, number: int, phase: Phase) -> Ended | None:
+        """Queue what is to be tried next, and start it where there is room; or how the run ends instead."""
+        attempts = rows.attempts_of(conn, run.id)
         for assignment in phase.assignments:
-            own = [attempt for attempt in attempts if attempt.assigned == assignment.agent]
-            done &= self._advance_one(conn, run, number, assignment, own)
-        return done
+            own = [each for each in attempts if (each.phase, each.assigned) == (number, assignment.agent)]
+            ending = self._advance_one(conn, run, number, assignment, own)
+            if ending is not None:
+                return ending
+        self._means.governor.admit_all(conn)
+        return None
 
     def _advance_one(
         self, conn: sa.Connection, run: Run, number: int, assignment: Assignment, own: list[Attempt]
-    ) -> bool:
+    ) -> Ended | None:
         if not own:
             self._queue(conn, run, number, assignment, assignment.agent, 1, timedelta())
-            return False
+            return None
         last = own[-1]
-        if last.state is not AttemptState.ENDED:
-            return False
-        if last.error is None:
-            return True
+        if last.error is None or not last.failed:
+            return None
         step = next_step(
             error=last.error, attempts=own, spec=self._means.spec(last.agent), fallbacks=assignment.fallbacks,
             settings=self._means.settings, effects=self._left_behind(conn, last),
@@ -260,12 +205,12 @@ class RunLine:
             case Fallback(agent=agent):
                 self._queue(conn, run, number, assignment, agent, last.number + 1, timedelta())
             case Rollback(reason=reason):
-                _end_with(last, OutcomeKind.ROLLED_BACK, reason)
+                return _ended_with(last, OutcomeKind.ROLLED_BACK, reason)
             case Escalate(reason=reason):
-                _end_with(last, OutcomeKind.ESCALATED, reason)
+                return _ended_with(last, OutcomeKind.ESCALATED, reason)
             case Done():
-                return True
-        return False
+                pass
+        return None
 
     def _left_behind(self, conn: sa.Connection, attempt: Attempt) -> EffectFacts:
         """What the attempt has left outside its workspace that a second try would do again."""
@@ -301,25 +246,27 @@ class RunLine:
         keep = bool(outcome.branch)
         await asyncio.to_thread(self._means.workspaces.end, run_id, keep=keep)
 
-        def store(conn: sa.Connection) -> None:
-            if self._means.ledger.recorded(conn, run_id, "ended"):
-                return
+        checkpoint = await self._write(run_id, lambda conn: self._ended(conn, run_id, outcome))
+        await asyncio.to_thread(self._means.ledger.anchor, checkpoint)
+
+    def _ended(self, conn: sa.Connection, run_id: str, outcome: Outcome) -> Checkpoint:
+        if not self._means.ledger.recorded(conn, run_id, "ended"):
             self._save(conn, run_id, state=RunState.ENDED, outcome=outcome)
             self._means.approvals.withdraw(conn, run_id, "the run has ended")
             facts = {key: value for key, value in dump(outcome).items() if key != "results" and value}
             self._means.record(conn, run_id, "run.ended", facts, once="ended")
-
-        await self._means.write(store)
-        checkpoint = await self._means.write(self._means.ledger.checkpoint)
-        await asyncio.to_thread(self._means.ledger.anchor, checkpoint)
+        return self._means.ledger.checkpoint(conn)
 
     async def _halt(self, run_id: str) -> None:
         """No attempt of this run goes on: the waiting ones end here, those at work are ended by their worker."""
         while True:
-            left = await self._means.write(lambda conn: self._end_waiting(conn, run_id))
+            attempts = await self._means.read(lambda conn: rows.attempts_of(conn, run_id))
+            if all(attempt.state is AttemptState.ENDED for attempt in attempts):
+                return
+            left = await self._write(run_id, lambda conn: self._end_waiting(conn, run_id))
             if not left:
                 return
-            await self._means.durable.wait(timedelta(seconds=5))
+            await self._means.durable.wait(run_id, timedelta(seconds=5))
 
     def _end_waiting(self, conn: sa.Connection, run_id: str) -> list[str]:
         left = []
@@ -337,7 +284,7 @@ class RunLine:
         results, changes = await self._means.read(lambda conn: _delivered(conn, self._means, run_id))
         summary = coordinate(results, changes, plan=run.plan)
         how = self._means.settings.workspace.deliver
-        changed = tuple(dict.fromkeys(path for paths in changes.values() for path in paths))
+        changed = tuple(dict.fromkeys(path for change in changes.values() for path in change.paths))
         kind, reason = OutcomeKind.SUCCEEDED, ""
         try:
             place = await asyncio.to_thread(
@@ -372,7 +319,7 @@ class RunLine:
         elif undoing.not_undone and kind is OutcomeKind.ROLLED_BACK:
             kind, reason = OutcomeKind.ESCALATED, f"{reason}; not everything can be undone"
         branch = ""
-        if kind is OutcomeKind.ESCALATED and changes:
+        if kind is OutcomeKind.ESCALATED and any(change.paths for change in changes.values()):
             branch = await asyncio.to_thread(self._means.workspaces.deliver, run_id, how="review")
         return Outcome(
             kind=kind, reason=reason, results=results, branch=branch, undone=undoing.undone,
@@ -384,9 +331,7 @@ class RunLine:
         conn: sa.Connection,
         run_id: str,
         *,
-        state: RunState | None = None,
-        risk: RiskAssessment | None = None,
-        plan: Plan | None = None,
+        state: RunState,
         outcome: Outcome | None = None,
     ) -> None:
         run = rows.find_run(conn, run_id)
@@ -395,23 +340,21 @@ class RunLine:
         ended = self._means.clock.now() if outcome else run.ended_at
         rows.save_run(
             conn,
-            replace(
-                run, state=state or run.state, risk=risk or run.risk, plan=plan or run.plan,
-                outcome=outcome or run.outcome, ended_at=ended,
-            ),
-        )  # fmt: skip
+            replace(run, state=state, outcome=outcome or run.outcome, ended_at=ended),
+        )
 
 
-def plan_assignments(plan: Plan) -> list[Assignment]:
-    """All assignments of a plan in order."""
-    return [assignment for phase in plan.phases for assignment in phase.assignments]
+def _last(attempts: Sequence[Attempt], number: int, assignment: Assignment) -> Attempt | None:
+    """The newest attempt at this assignment of the phase of that number."""
+    own = [each for each in attempts if (each.phase, each.assigned) == (number, assignment.agent)]
+    return own[-1] if own else None
 
 
-def _end_with(attempt: Attempt, kind: OutcomeKind, reason: str) -> NoReturn:
+def _ended_with(attempt: Attempt, kind: OutcomeKind, reason: str) -> Ended:
     """What the attempt's error means for the run: blocked and denied keep their own names."""
     own = {ErrorKind.BLOCKED: OutcomeKind.BLOCKED, ErrorKind.DENIED: OutcomeKind.DENIED}
     named = own.get(attempt.error.kind, kind) if attempt.error else kind
-    raise Ended(named, f"{attempt.agent}: {reason}")
+    return Ended(named, f"{attempt.agent}: {reason}")
 
 
 def _cancelled() -> AgentError:
@@ -420,14 +363,19 @@ def _cancelled() -> AgentError:
 
 def _delivered(
     conn: sa.Connection, means: Means, run_id: str
-) -> tuple[Mapping[str, AgentResult], Mapping[str, tuple[str, ...]]]:
-    """What each assigned agent handed over, and which paths its integrated changes touch."""
-    results: dict[str, AgentResult] = {}
-    changes: dict[str, tuple[str, ...]] = {}
-    for attempt in rows.attempts_of(conn, run_id):
-        if attempt.result is None or attempt.error is not None:
-            continue
-        results[attempt.agent] = attempt.result
-        entry = means.ledger.recorded(conn, run_id, f"integrated:{attempt.id}")
-        changes[attempt.agent] = tuple(entry.data["changed"]) if entry else ()
+) -> tuple[Mapping[str, AgentResult], Mapping[str, Change]]:
+    """What each assigned agent handed over, and what its integrated changes touch."""
+    done = [one for one in rows.attempts_of(conn, run_id) if one.result is not None and one.error is None]
+    found = {one.agent: means.ledger.recorded(conn, run_id, f"integrated:{one.id}") for one in done}
+    taken_in = {name: entry for name, entry in found.items() if entry is not None}
+    results = {one.agent: one.result for one in done if one.result is not None}
+    changes = {
+        one.agent: Change(
+            paths=tuple(taken_in[one.agent].data["changed"]),
+            names=load(Names, taken_in[one.agent].data.get("names", {})),
+            saw=tuple(name for name, entry in taken_in.items() if entry.at < (one.started_at or one.queued_at)),
+        )
+        for one in done
+        if one.agent in taken_in
+    }
     return results, changes

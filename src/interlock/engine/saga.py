@@ -6,6 +6,7 @@ crash: it must be written so that the second time is harmless (restoring a backu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -101,20 +102,20 @@ class Saga:
         for step, command in steps:
             facts = {"what": what, "step": step, "command": list(command)}
             await self._note(run_id, "undo.intended", facts)
-            problem = await self._refused(command) or await self._failed(command)
+            problem = await self._refused(run_id, command) or await self._failed(command)
             await self._note(run_id, "undo.failed" if problem else "undo.done", {**facts, "problem": problem})
             if problem:
                 return problem
         return ""
 
-    async def _refused(self, command: Sequence[str]) -> str:
+    async def _refused(self, run_id: str, command: Sequence[str]) -> str:
         project = self._means.settings.project
         argv = list(filled(command, project=project, workspace=project))
         action = Action(
             kind=Surface.TOOL_CALL, tool="shell", args={"argv": argv}, actor="interlock",
             environment=self._means.settings.environment,
         )  # fmt: skip
-        decision = self._means.gate.judge(action, self._means.scope(str(self._means.settings.project))).decision
+        decision = (await asyncio.to_thread(self._means.judge, action, str(project), run_id=run_id)).decision
         return "" if decision.verdict is not Verdict.BLOCK else f"the gate blocks it: {decision.reason}"
 
     async def _failed(self, command: Sequence[str]) -> str:

@@ -17,22 +17,22 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from interlock.engine.alive import born, host, is_dead
-from interlock.engine.attempt import AttemptLine, Lost, Switch
-from interlock.engine.durable import Body, own_queue, place_queue
+from interlock.engine.attempt import AttemptLine, Switch
+from interlock.engine.durable import Body, Lost, own_queue, place_queue
 from interlock.engine.means import Means
 from interlock.engine.run import RunLine
 from interlock.errors import StoreError
 from interlock.model.ids import new_id
 from interlock.reading.statements import warm
 from interlock.store import queue, rows
-from interlock.store.database import micros
+from interlock.store.database import AT_WORK, micros
 
 _log = logging.getLogger(__name__)
 
 _TICK_S = 0.1
 _LOOK_S = 1.0
 """Seconds between looks for dead workers: a process that signed off or was killed is noticed that soon on its host."""
-_NUDGE_S = 30.0
+_MEND_S = 30.0
 _PAUSE_S = 5.0
 """Seconds before a body is walked again that broke in a way nobody foresaw."""
 _ENDING_S = 10.0
@@ -64,8 +64,8 @@ class Worker:
         self._warming = threading.Thread(target=warm, name="interlock-warm", daemon=True)
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
-        self._beaten = self._looked = self._nudged = uptime()
-        self._missed_something = True  # whatever came before this process
+        self._beaten = self._looked = uptime()
+        self._mended = 0.0
 
     def start(self) -> None:
         """Begin to execute, and take over what dead workers have left. The lease comes first: without it nobody would."""
@@ -165,11 +165,11 @@ class Worker:
                 raise Lost
 
     def _loop(self) -> None:
+        AT_WORK.set(True)
         while not self._stopping.wait(_TICK_S):
             try:
                 self._tick()
             except StoreError as problem:  # the store may be back at the next tick; the guard counts meanwhile
-                self._missed_something = True
                 _log.warning("store: %s", problem)
             except Exception:  # noqa: BLE001 - a loop that ends would leave a worker that looks alive and does nothing
                 _log.exception("the worker's loop goes on")
@@ -180,25 +180,22 @@ class Worker:
         if uptime() - self._looked > _LOOK_S:
             self._looked = uptime()
             self.take_over()
-        if self._missed_something or uptime() - self._nudged > _NUDGE_S:
-            self._nudge()
+        if uptime() - self._mended > _MEND_S:
+            self._mend()
         self._cancel()
         if not self._draining.is_set():
             self._means.governor.admit()
 
-    def _nudge(self) -> None:
-        """Wake the runs that nothing will wake: a notification that came while the store was away is gone."""
-        with self._means.database.write() as conn:
-            for run_id in rows.runs_of_worker(conn, self._means.worker_id, idle_only=not self._missed_something):
-                self._means.durable.wake(conn, run_id)
+    def _mend(self) -> None:
+        """Begin again what DBOS has given up, by its own count of crashes or by a foreign hand, though it has not ended."""
+        with self._means.database.read() as conn:
             broken = self._means.durable.broken(conn, rows.open_bodies(conn, self._means.worker_id))
         self._means.durable.begin_again(broken)
-        self._missed_something = False
-        self._nudged = uptime()
+        self._mended = uptime()
 
     def _beat(self) -> None:
         began = uptime()
-        with self._means.database.write() as conn:
+        with self._means.database.aside() as conn:
             until = self._means.database.time(conn, self._means.clock.now()) + self._lease
             queue.beat(conn, self._row(micros(until)))
         self._beaten = began

@@ -27,6 +27,8 @@ class Breaker:
     consecutive_failures: int = 0
     window: tuple[bool, ...] = ()
     """The last results, oldest first; True is a success."""
+    slow: tuple[bool, ...] = ()
+    """Which of them took too long, in the same order."""
     openings: int = 0
     """How often it opened without a close in between: the cool-down grows with it."""
     open_until: datetime | None = None

@@ -150,6 +150,16 @@ class Attempt:
     result: AgentResult | None = None
     error: AgentError | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended well."""
+        return self.state is AttemptState.ENDED and self.error is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended with an error."""
+        return self.state is AttemptState.ENDED and self.error is not None
+
 
 class EffectState(StrEnum):
     """What is known about an effect. After a crash an intent without an outcome is UNKNOWN."""

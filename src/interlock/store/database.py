@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +21,16 @@ from interlock.store import schema
 _WRITER = 778001
 """The advisory lock that makes Postgres have one writer of our tables, as SQLite has."""
 
+CHANNEL = "interlock"
+"""Where Postgres tells of every write transaction, once it is committed."""
+
+AT_WORK: ContextVar[bool] = ContextVar("at_work", default=False)
+"""Whether the caller holds a permit, or keeps a lease."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TURN_S = 30.0
+_BEGIN = sa.text("SELECT pg_advisory_xact_lock(:key), pg_notify(:channel, '')")
+"""The notification goes out with the commit, or not at all."""
 _POSTGRES = "-c lock_timeout=30000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000 -c jit=off"
 """Milliseconds. A paused process that holds the writer's lock loses its session after 5 s, so that nobody waits for it
 for ever; a wait for the lock is given up after 30 s, as on SQLite."""
@@ -34,6 +46,46 @@ _PATIENCE_S = 20.0
 T = TypeVar("T")
 
 
+class Turns:
+    """Whose turn it is to write, of this process's threads: first come, first served, with one connection in use for all.
+
+    SQLite has no queue: who finds it locked sleeps up to 0.1 s and asks again. Postgres has one, but each who waits in it holds
+    a connection, and a hundred runs have more threads than a server has connections. Who holds a permit goes first, so that
+    a place is not kept by waiting; there are never more of those than places.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now: threading.Event | None = None
+        self._first: deque[threading.Event] = deque()
+        self._rest: deque[threading.Event] = deque()
+
+    @contextlib.contextmanager
+    def mine(self, at_most: float) -> Iterator[None]:
+        """Wait for one's turn, in seconds at most; then go anyway, and be told by the database what is the matter."""
+        me = threading.Event()
+        line = self._first if AT_WORK.get() else self._rest
+        with self._lock:
+            line.append(me)
+            self._go_on()
+        me.wait(at_most)
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._now is me:
+                    self._now = None
+                else:
+                    line.remove(me)
+                self._go_on()
+
+    def _go_on(self) -> None:
+        line = self._first or self._rest
+        if self._now is None and line:
+            self._now = line.popleft()
+            self._now.set()
+
+
 class Database:
     """The store behind one URL: ``sqlite:///path`` or ``postgresql+psycopg://…``.
 
@@ -45,6 +97,9 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.committed = threading.Event()
+        """Set after each write transaction of this process; its one reader clears it."""
+        self._turns = Turns()
 
     def migrate(self) -> None:
         """Create what is missing.
@@ -78,18 +133,36 @@ class Database:
         """
         committing = False
         try:
-            with self.engine.begin() as conn:
+            with self._turns.mine(_TURN_S), self.engine.begin() as conn:
                 if self.is_sqlite:
                     conn.exec_driver_sql("BEGIN IMMEDIATE")
                 else:
-                    conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
+                    conn.execute(_BEGIN, {"key": _WRITER, "channel": CHANNEL})
                 yield conn
                 committing = True
-        except sa.exc.DBAPIError as error:
+            self.committed.set()
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             unsure = committing and not self.is_sqlite
             what = "nobody knows whether the last change was made" if unsure else "nothing was changed"
             message = f"the store could not be written, {what}: {_first_line(error)}"
             raise StoreError(message, passing=_passes(error), unsure=unsure) from error
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[sa.Connection]:
+        """A transaction beside the writer's, for a row that nobody else writes: it waits for nobody, where the database can.
+
+        Raises:
+            StoreError: as :meth:`write`.
+        """
+        if self.is_sqlite:
+            with self.write() as conn:
+                yield conn
+            return
+        try:
+            with self.engine.begin() as conn:
+                yield conn
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise StoreError(f"the store could not be written: {_first_line(error)}", passing=_passes(error)) from error
 
     def transact(self, work: Callable[[sa.Connection], T]) -> T:
         """Do ``work`` in one transaction, again while the store is restarting or busy.
@@ -124,7 +197,7 @@ class Database:
         try:
             with self.engine.connect() as conn:
                 yield conn
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             message = f"the store could not be read: {_first_line(error)}"
             raise StoreError(message, passing=_passes(error)) from error
 
@@ -165,7 +238,7 @@ def _engine(url: str) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
         options = {"options": _POSTGRES, **_POSTGRES_NETWORK}
-        return sa.create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args=options)
+        return sa.create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=options)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, pool_size=10, max_overflow=20)
@@ -192,8 +265,8 @@ def _missing(conn: sa.Connection) -> list[sa.Executable]:
     return lacks
 
 
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    said = str(error.orig).partition("\n")[0]
+def _first_line(error: sa.exc.SQLAlchemyError) -> str:
+    said = str(getattr(error, "orig", error)).partition("\n")[0]
     return f"{said}: make room, then everything goes on by itself" if _is_full(said) else said
 
 
@@ -201,8 +274,10 @@ def _is_full(said: str) -> bool:
     return "disk is full" in said or "No space left" in said
 
 
-def _passes(error: sa.exc.DBAPIError) -> bool:
-    """Whether waiting may help: the server restarts, the file is locked. A full disk needs a person."""
+def _passes(error: sa.exc.SQLAlchemyError) -> bool:
+    """Whether waiting may help: the server restarts, the file is locked, all connections are in use. A full disk needs a person."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return True
     if _is_full(str(error.orig)):
         return False
     return isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or error.connection_invalidated

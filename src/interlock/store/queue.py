@@ -64,17 +64,28 @@ class WorkerRow:
     heir: str
 
 
+_KEY: sa.BindParameter[str] = sa.bindparam("key")
+_PERMIT = sa.select(t.permits).where(t.permits.c.attempt_id == _KEY)
+_CLAIM = (
+    t.permits.update()
+    .where(t.permits.c.attempt_id == _KEY)
+    .values(worker=sa.bindparam("holder"), fence=t.permits.c.fence + 1)
+)
+_DROP = t.permits.delete().where(t.permits.c.attempt_id == _KEY)
+_HOME = sa.select(t.runs.c.worker, t.runs.c.queue).where(t.runs.c.id == _KEY)
+_RUNNING = sa.select(
+    t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes, t.attempts.c.tags
+).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
+
+
 def running(conn: sa.Connection) -> list[RunningRow]:
     """Every attempt that holds a permit."""
-    query = sa.select(
-        t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes, t.attempts.c.tags
-    ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
     return [
         RunningRow(
             attempt_id=row[0], agent=row[1], admitted_at=row[2] or 0, excludes=tuple(orjson.loads(row[3])),
             tags=tuple(orjson.loads(row[4])),
         )
-        for row in conn.execute(query)
+        for row in conn.execute(_RUNNING)
     ]  # fmt: skip
 
 
@@ -85,6 +96,7 @@ _WAITING = sa.select(
     t.attempts.c.id, t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.priority, t.attempts.c.queued_at,
     t.attempts.c.not_before, t.attempts.c.excludes, t.attempts.c.tags, t.attempts.c.submitter,
 ).where(_READY)  # fmt: skip
+_ANYBODY = sa.select(t.attempts.c.id).where(_READY).limit(1)
 _HEADS = sa.text("""
     WITH RECURSIVE line (id) AS (
         SELECT (SELECT id FROM il_attempt WHERE state = 'ready' ORDER BY agent, submitter, priority, rank LIMIT 1)
@@ -104,6 +116,11 @@ _HEADS = sa.text("""
 """)
 """Jumps from line to line through the index, by three steps because SQLite uses only the first column of a row comparison:
 the time grows with the number of lines, not with the length of the queue."""
+
+
+def is_waited_for(conn: sa.Connection) -> bool:
+    """Whether anything is in the queue at all."""
+    return conn.execute(_ANYBODY).first() is not None
 
 
 def heads(conn: sa.Connection, now: int) -> list[Waiting]:
@@ -158,28 +175,25 @@ def admitted_since(conn: sa.Connection, since: int) -> list[int]:
 
 def grant(conn: sa.Connection, attempt_id: str, agent: str, *, generation: int, worker: str = "") -> None:
     """Store a permit."""
-    conn.execute(t.permits.insert().values(attempt_id=attempt_id, agent=agent, generation=generation, worker=worker))
+    permit = {"attempt_id": attempt_id, "agent": agent, "generation": generation, "worker": worker}
+    conn.execute(t.permits.insert(), permit)
 
 
 def find_permit(conn: sa.Connection, attempt_id: str) -> PermitRow | None:
     """The attempt's permit."""
-    row = conn.execute(sa.select(t.permits).where(t.permits.c.attempt_id == attempt_id)).mappings().first()
+    row = conn.execute(_PERMIT, {"key": attempt_id}).mappings().first()
     return PermitRow(**row) if row else None
 
 
 def claim_permit(conn: sa.Connection, attempt_id: str, worker: str) -> PermitRow | None:
     """Make the permit this worker's; its fence rises, so that an earlier holder is refused from now on."""
-    conn.execute(
-        t.permits.update()
-        .where(t.permits.c.attempt_id == attempt_id)
-        .values(worker=worker, fence=t.permits.c.fence + 1)
-    )
+    conn.execute(_CLAIM, {"key": attempt_id, "holder": worker})
     return find_permit(conn, attempt_id)
 
 
 def drop_permit(conn: sa.Connection, attempt_id: str) -> bool:
     """Give a permit back; False when there was none."""
-    return bool(conn.execute(t.permits.delete().where(t.permits.c.attempt_id == attempt_id)).rowcount)
+    return bool(conn.execute(_DROP, {"key": attempt_id}).rowcount)
 
 
 def list_permits(conn: sa.Connection) -> list[PermitRow]:
@@ -194,7 +208,7 @@ def set_not_before(conn: sa.Connection, attempt_id: str, not_before: int) -> Non
 
 def home_of(conn: sa.Connection, run_id: str) -> tuple[str, str]:
     """The worker that executes the run's body, and the queue that its attempts go to."""
-    row = conn.execute(sa.select(t.runs.c.worker, t.runs.c.queue).where(t.runs.c.id == run_id)).first()
+    row = conn.execute(_HOME, {"key": run_id}).first()
     return (row.worker, row.queue) if row else ("", "")
 
 

@@ -17,6 +17,27 @@ from interlock.store.database import micros
 
 T = TypeVar("T")
 
+_ID: sa.BindParameter[str] = sa.bindparam("key")
+"""What every step asks is made once: putting a statement together costs SQLAlchemy three times as much as executing it."""
+_FIND_RUN = sa.select(t.runs.c.run).where(t.runs.c.id == _ID)
+_SAVE_RUN = (
+    t.runs.update()
+    .where(t.runs.c.id == _ID)
+    .values(state=sa.bindparam("now"), outcome=sa.bindparam("ending"), run=sa.bindparam("text"))
+)
+_CANCELLED = sa.select(t.runs.c.cancel).where(t.runs.c.id == _ID)
+_HISTORY = sa.select(t.runs.c.history).where(t.runs.c.id == _ID)
+_SAVE_HISTORY = t.runs.update().where(t.runs.c.id == _ID).values(history=sa.bindparam("text"))
+_FIND_ATTEMPT = sa.select(t.attempts.c.attempt).where(t.attempts.c.id == _ID)
+_ATTEMPTS = sa.select(t.attempts.c.attempt).where(t.attempts.c.run_id == _ID)
+_SAVE_ATTEMPT = (
+    t.attempts.update()
+    .where(t.attempts.c.id == _ID)
+    .values(state=sa.bindparam("now"), attempt=sa.bindparam("text"), admitted_at=sa.bindparam("admitted"))
+)
+_FIND_BREAKER = sa.select(t.breakers.c.breaker).where(t.breakers.c.agent == _ID)
+_SAVE_BREAKER = t.breakers.update().where(t.breakers.c.agent == _ID).values(breaker=sa.bindparam("text"))
+
 
 def text_of(noun: Any) -> str:
     """A noun as JSON text."""
@@ -34,28 +55,26 @@ def noun_of(kind: type[T], text: str) -> T:
 def insert_run(conn: sa.Connection, run: Run) -> None:
     """Store a new run."""
     conn.execute(
-        t.runs.insert().values(
-            id=run.id,
-            state=run.state,
-            run=text_of(run),
-            idempotency_key=run.task.idempotency_key or None,
-            submitted_at=micros(run.submitted_at),
-        )
+        t.runs.insert(),
+        {
+            "id": run.id,
+            "state": run.state,
+            "run": text_of(run),
+            "idempotency_key": run.task.idempotency_key or None,
+            "submitted_at": micros(run.submitted_at),
+        },
     )
 
 
 def save_run(conn: sa.Connection, run: Run) -> None:
     """Store a run's new state."""
-    conn.execute(
-        t.runs.update()
-        .where(t.runs.c.id == run.id)
-        .values(state=run.state, outcome=run.outcome.kind if run.outcome else "", run=text_of(run))
-    )
+    ending = run.outcome.kind if run.outcome else ""
+    conn.execute(_SAVE_RUN, {"key": run.id, "now": run.state, "ending": ending, "text": text_of(run)})
 
 
 def find_run(conn: sa.Connection, run_id: str) -> Run | None:
     """The run of that id."""
-    row = conn.execute(sa.select(t.runs.c.run).where(t.runs.c.id == run_id)).scalar()
+    row = conn.execute(_FIND_RUN, {"key": run_id}).scalar()
     return noun_of(Run, row) if row else None
 
 
@@ -102,7 +121,7 @@ def request_cancel(conn: sa.Connection, run_id: str, actor: str) -> None:
 
 def cancelled_by(conn: sa.Connection, run_id: str) -> str:
     """Who has cancelled the run, empty when nobody has."""
-    return conn.execute(sa.select(t.runs.c.cancel).where(t.runs.c.id == run_id)).scalar() or ""
+    return conn.execute(_CANCELLED, {"key": run_id}).scalar() or ""
 
 
 def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
@@ -111,15 +130,6 @@ def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
         t.runs.c.state != RunState.ENDED, (t.runs.c.cancel != "") | (t.runs.c.state == RunState.ROLLING_BACK)
     )
     return {row.id: f"cancelled by {row.cancel}" if row.cancel else "the run ends" for row in conn.execute(query)}
-
-
-def runs_of_worker(conn: sa.Connection, worker_id: str, *, idle_only: bool) -> list[str]:
-    """Runs that have not ended and whose bodies that worker executes; ``idle_only``: at work without any open attempt."""
-    query = sa.select(t.runs.c.id).where(t.runs.c.worker == worker_id, t.runs.c.state != RunState.ENDED)
-    if idle_only:
-        open_one = sa.exists().where(t.attempts.c.run_id == t.runs.c.id, t.attempts.c.state != AttemptState.ENDED)
-        query = query.where(t.runs.c.state.in_([RunState.RUNNING, RunState.ROLLING_BACK]), ~open_one)
-    return list(conn.execute(query).scalars())
 
 
 def open_bodies(conn: sa.Connection, worker_id: str) -> list[str]:
@@ -132,12 +142,20 @@ def open_bodies(conn: sa.Connection, worker_id: str) -> list[str]:
 
 def history_of(conn: sa.Connection, run_id: str) -> str:
     """The run's flow history as JSON text, empty at first."""
-    return conn.execute(sa.select(t.runs.c.history).where(t.runs.c.id == run_id)).scalar() or ""
+    return conn.execute(_HISTORY, {"key": run_id}).scalar() or ""
 
 
 def save_history(conn: sa.Connection, run_id: str, history: str) -> None:
     """Store the run's flow history."""
-    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(history=history))
+    conn.execute(_SAVE_HISTORY, {"key": run_id, "text": history})
+
+
+# The ledger's end
+
+
+def last_record(conn: sa.Connection) -> int:
+    """The sequence number of the ledger's last record, 0 for none."""
+    return conn.execute(sa.select(sa.func.max(t.ledger.c.seq))).scalar() or 0
 
 
 # Attempts
@@ -156,46 +174,43 @@ def insert_attempt(
 ) -> None:
     """Queue a new attempt."""
     conn.execute(
-        t.attempts.insert().values(
-            id=attempt.id,
-            run_id=attempt.run_id,
-            phase=attempt.phase,
-            assigned=attempt.assigned,
-            agent=attempt.agent,
-            number=attempt.number,
-            state=attempt.state,
-            attempt=text_of(attempt),
-            priority=priority,
-            queued_at=micros(attempt.queued_at),
-            rank=rank,
-            not_before=not_before,
-            excludes=orjson.dumps(list(excludes)).decode(),
-            tags=orjson.dumps(list(tags)).decode(),
-            submitter=submitter,
-        )
+        t.attempts.insert(),
+        {
+            "id": attempt.id,
+            "run_id": attempt.run_id,
+            "phase": attempt.phase,
+            "assigned": attempt.assigned,
+            "agent": attempt.agent,
+            "number": attempt.number,
+            "state": attempt.state,
+            "attempt": text_of(attempt),
+            "priority": priority,
+            "queued_at": micros(attempt.queued_at),
+            "rank": rank,
+            "not_before": not_before,
+            "excludes": orjson.dumps(list(excludes)).decode(),
+            "tags": orjson.dumps(list(tags)).decode(),
+            "submitter": submitter,
+        },
     )
 
 
 def save_attempt(conn: sa.Connection, attempt: Attempt) -> None:
     """Store an attempt's new state."""
     admitted = micros(attempt.admitted_at) if attempt.admitted_at else None
-    conn.execute(
-        t.attempts.update()
-        .where(t.attempts.c.id == attempt.id)
-        .values(state=attempt.state, attempt=text_of(attempt), admitted_at=admitted)
-    )
+    now = {"key": attempt.id, "now": attempt.state, "text": text_of(attempt), "admitted": admitted}
+    conn.execute(_SAVE_ATTEMPT, now)
 
 
 def find_attempt(conn: sa.Connection, attempt_id: str) -> Attempt | None:
     """The attempt of that id."""
-    row = conn.execute(sa.select(t.attempts.c.attempt).where(t.attempts.c.id == attempt_id)).scalar()
+    row = conn.execute(_FIND_ATTEMPT, {"key": attempt_id}).scalar()
     return noun_of(Attempt, row) if row else None
 
 
 def attempts_of(conn: sa.Connection, run_id: str) -> list[Attempt]:
     """All attempts of a run in the order in which they were queued."""
-    query = sa.select(t.attempts.c.attempt).where(t.attempts.c.run_id == run_id)
-    found = [noun_of(Attempt, row) for row in conn.execute(query).scalars()]
+    found = [noun_of(Attempt, row) for row in conn.execute(_ATTEMPTS, {"key": run_id}).scalars()]
     return sorted(found, key=lambda attempt: (attempt.phase, attempt.assigned, attempt.number))
 
 
@@ -204,15 +219,13 @@ def attempts_of(conn: sa.Connection, run_id: str) -> list[Attempt]:
 
 def find_breaker(conn: sa.Connection, agent: str) -> Breaker:
     """The agent's breaker; a closed one when it never had any."""
-    row = conn.execute(sa.select(t.breakers.c.breaker).where(t.breakers.c.agent == agent)).scalar()
+    row = conn.execute(_FIND_BREAKER, {"key": agent}).scalar()
     return noun_of(Breaker, row) if row else Breaker(agent=agent)
 
 
 def save_breaker(conn: sa.Connection, breaker: Breaker) -> None:
     """Store a breaker's new state."""
-    updated = conn.execute(
-        t.breakers.update().where(t.breakers.c.agent == breaker.agent).values(breaker=text_of(breaker))
-    )
+    updated = conn.execute(_SAVE_BREAKER, {"key": breaker.agent, "text": text_of(breaker)})
     if not updated.rowcount:
         conn.execute(t.breakers.insert().values(agent=breaker.agent, breaker=text_of(breaker)))
 
@@ -229,16 +242,17 @@ def list_breakers(conn: sa.Connection) -> list[Breaker]:
 def insert_effect(conn: sa.Connection, effect: Effect, *, outside: bool, action: str = "") -> None:
     """Store an intent, with the redacted action for replays."""
     conn.execute(
-        t.effects.insert().values(
-            id=effect.id,
-            run_id=effect.run_id,
-            attempt_id=effect.attempt_id,
-            number=effect.number,
-            state=effect.state,
-            outside=outside,
-            effect=text_of(effect),
-            action=action,
-        )
+        t.effects.insert(),
+        {
+            "id": effect.id,
+            "run_id": effect.run_id,
+            "attempt_id": effect.attempt_id,
+            "number": effect.number,
+            "state": effect.state,
+            "outside": outside,
+            "effect": text_of(effect),
+            "action": action,
+        },
     )
 
 
@@ -274,6 +288,12 @@ def effects_of(
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
 
 
+def intended(conn: sa.Connection) -> list[Effect]:
+    """Effects of all runs that were begun and of which no outcome is known."""
+    query = sa.select(t.effects.c.effect).where(t.effects.c.state == EffectState.INTENDED).order_by(t.effects.c.id)
+    return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
 def recorded_actions(conn: sa.Connection, *, run_id: str = "") -> list[str]:
     """The redacted actions of all effects, or of one run's, as JSON texts, oldest first."""
     query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
@@ -294,14 +314,15 @@ def next_effect_number(conn: sa.Connection, run_id: str) -> int:
 def insert_approval(conn: sa.Connection, approval: Approval) -> None:
     """Store a question."""
     conn.execute(
-        t.approvals.insert().values(
-            id=approval.id,
-            run_id=approval.run_id,
-            digest=approval.digest,
-            state=approval.state,
-            approval=text_of(approval),
-            expires_at=micros(approval.expires_at),
-        )
+        t.approvals.insert(),
+        {
+            "id": approval.id,
+            "run_id": approval.run_id,
+            "digest": approval.digest,
+            "state": approval.state,
+            "approval": text_of(approval),
+            "expires_at": micros(approval.expires_at),
+        },
     )
 
 
@@ -321,10 +342,16 @@ def find_approval(conn: sa.Connection, approval_id: str) -> Approval | None:
 
 
 def list_approvals(
-    conn: sa.Connection, *, run_id: str = "", digest: str = "", states: Sequence[ApprovalState] = ()
+    conn: sa.Connection,
+    *,
+    run_id: str = "",
+    digest: str = "",
+    states: Sequence[ApprovalState] = (),
+    after: str = "",
+    limit: int | None = None,
 ) -> list[Approval]:
-    """Questions, oldest first."""
-    query = sa.select(t.approvals.c.approval).order_by(t.approvals.c.id)
+    """Questions, oldest first, with ids after that one."""
+    query = sa.select(t.approvals.c.approval).where(t.approvals.c.id > after).order_by(t.approvals.c.id).limit(limit)
     if run_id:
         query = query.where(t.approvals.c.run_id == run_id)
     if digest:
@@ -334,8 +361,13 @@ def list_approvals(
     return [noun_of(Approval, row) for row in conn.execute(query).scalars()]
 
 
+def count_approvals(conn: sa.Connection, state: ApprovalState) -> int:
+    """How many questions there are in that state."""
+    return conn.execute(sa.select(sa.func.count()).where(t.approvals.c.state == state)).scalar() or 0
+
+
 def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:
-    """How long each agent's last successful attempts took, in milliseconds."""
+    """How long each agent's last successful attempts held their place, in milliseconds: starting and checking count."""
     query = (
         sa.select(t.attempts.c.attempt)
         .where(t.attempts.c.state == AttemptState.ENDED)
@@ -345,7 +377,7 @@ def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int
     took: dict[str, list[int]] = {}
     for row in conn.execute(query).scalars():
         attempt = noun_of(Attempt, row)
-        if attempt.started_at and attempt.ended_at and attempt.error is None:
-            ms = round((attempt.ended_at - attempt.started_at).total_seconds() * 1000)
+        if attempt.admitted_at and attempt.ended_at and attempt.error is None:
+            ms = round((attempt.ended_at - attempt.admitted_at).total_seconds() * 1000)
             took.setdefault(attempt.agent, []).append(ms)
     return {agent: values[:limit] for agent, values in took.items()}

@@ -1,0 +1,155 @@
+"""Is the queue used to the full, are its estimates right, and what do runs cost that wait for a person?
+
+usage: python -m bench.queueing [--tasks N] [--waiting N]
+
+One process on SQLite. Work conservation: tasks of one second each; permits, and agents at work, ÷ the limit, from the ledger's
+own times, until the queue is empty. Calibration: tasks of 0.3 to 2 s; every second each waiting task's estimate
+is noted, and afterwards compared with when it was admitted. Waiting: runs that a person must confirm, and nobody does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from interlock.app import build
+from interlock.config import load_settings
+from interlock.engine.service import Service
+from interlock.model.approval import ApprovalState
+from interlock.model.plan import Task
+from interlock.model.run import RunState
+from interlock.ports import AgentFunction, Gate, Job
+
+LIMIT = 4
+SETTINGS = f"""
+limits: {{max_concurrent: {LIMIT}, per_agent: {LIMIT}, per_minute: 1000000}}
+workspace: {{isolation: copy}}
+"""
+
+
+async def second(job: Job, gate: Gate) -> str:
+    """Works for one second."""
+    await asyncio.sleep(1.0)
+    return "done"
+
+
+async def varied(job: Job, gate: Gate) -> str:
+    """Works for 0.3 to 2 s."""
+    await asyncio.sleep(0.3 + 1.7 * hashlib.sha256(job.run_id.encode()).digest()[0] / 255)
+    return "done"
+
+
+FUNCTIONS: dict[str, AgentFunction] = {"second": second, "varied": varied}
+
+
+def opened(place: Path) -> Service:
+    place.mkdir()
+    (place / "interlock.yaml").write_text(SETTINGS)
+    service = build(load_settings(place), functions=FUNCTIONS)
+    service.start()
+    return service
+
+
+def submit(service: Service, agent: str, count: int, text: str = "do it") -> list[str]:
+    return [service.submit(Task(text=text, agents=(agent,))).id for _ in range(count)]
+
+
+def unfinished(service: Service, runs: list[str]) -> bool:
+    return any(service.find_run(run_id).state is not RunState.ENDED for run_id in reversed(runs))
+
+
+def conservation(service: Service, tasks: int) -> tuple[float, float]:
+    """Mean share of the places while anybody waited: those that were given away, and those whose agents were at work."""
+    runs = submit(service, "second", tasks)
+    while unfinished(service, runs):
+        time.sleep(0.2)
+    mine = set(runs)
+    entries = [entry for entry in service.all_entries() if entry.run_id in mine]
+    at = {kind: {entry.data["attempt"]: entry.at for entry in entries if entry.kind == kind}
+          for kind in ("attempt.admitted", "attempt.started", "agent.returned", "attempt.succeeded")}  # fmt: skip
+    full = sorted(at["attempt.admitted"].values())[LIMIT - 1]
+    empty = max(at["attempt.admitted"].values())
+
+    def share(begin: str, end: str) -> float:
+        spans = [(max(full, at[begin][attempt]), min(empty, at[end][attempt])) for attempt in at[begin]]
+        used = sum(max(0.0, (until - since).total_seconds()) for since, until in spans)
+        return used / (empty - full).total_seconds() / LIMIT
+
+    return share("attempt.admitted", "attempt.succeeded"), share("attempt.started", "agent.returned")
+
+
+def calibration(service: Service, tasks: int) -> tuple[int, float, float, float]:
+    """Estimates noted, and the shares of starts before p50, before p90, and of waiting tasks without an estimate."""
+    runs = submit(service, "varied", tasks)
+    noted: list[tuple[str, float, int | None, int | None]] = []
+    while unfinished(service, runs):
+        now = time.time()
+        noted += [(place.attempt_id, now, place.estimate_ms, place.estimate_p90_ms) for place in service.queue()]
+        time.sleep(1.0)
+    admitted = {
+        entry.data["attempt"]: entry.at.timestamp()
+        for entry in service.all_entries()
+        if entry.kind == "attempt.admitted"
+    }
+    known = [
+        (admitted[attempt] - now, p50, p90) for attempt, now, p50, p90 in noted if p50 is not None and p90 is not None
+    ]
+    early = sum(took * 1000 <= p50 for took, p50, _ in known) / max(1, len(known))
+    inside = sum(took * 1000 <= p90 for took, _, p90 in known) / max(1, len(known))
+    return len(known), early, inside, 1 - len(known) / max(1, len(noted))
+
+
+def waiting(service: Service, count: int) -> tuple[float, float]:
+    """KiB of memory for each run that waits for a person, and the share of a core that they all keep busy."""
+    process = psutil.Process(os.getpid())
+    submit(service, "second", 5, text="drop all tables of the production database")
+    settled(service, 5)
+    before = process.memory_info().rss
+    submit(service, "second", count, text="drop all tables of the production database")
+    settled(service, count + 5)
+    after = process.memory_info().rss
+    busy = process.cpu_times()
+    time.sleep(5)
+    then = process.cpu_times()
+    return (after - before) / count / 1024, (then.user + then.system - busy.user - busy.system) / 5
+
+
+def settled(service: Service, count: int) -> None:
+    while len(service.approvals(states=(ApprovalState.PENDING,))) < count:
+        time.sleep(0.5)
+    time.sleep(2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=60)
+    parser.add_argument("--waiting", type=int, default=1000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        service = opened(Path(name, "a"))
+        held, busy = conservation(service, given.tasks)
+        print(
+            f"of {LIMIT} places, {given.tasks} tasks of 1 s: {held:.3f} given away, {busy:.3f} with an agent at work",
+            flush=True,
+        )
+        known, early, inside, without = calibration(service, given.tasks)
+        print(
+            f"estimates: {known}; admitted before p50: {early:.0%}, before p90: {inside:.0%}; without one: {without:.0%}"
+        )
+        service.close()
+        if given.waiting:
+            service = opened(Path(name, "b"))
+            kib, busy = waiting(service, given.waiting)
+            print(f"{given.waiting} runs wait for a person: {kib:.0f} KiB each, {busy * 100:.1f} % of a core together")
+            service.close()
+
+
+if __name__ == "__main__":
+    main()
