@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SKIPPED = {"__main__", "choosing_history", "peer_agt"}
+SKIPPED = {"__main__", "api_store", "choosing_history", "choosing_pictures", "peer_agt"}
 
 
 def main() -> int:

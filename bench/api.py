@@ -1,12 +1,13 @@
-"""How fast the API answers: requests a second and latencies of check, status and submit, and events to 200 viewers.
+"""How fast the API and the dashboard answer on a store of a year: 10,000 runs, 1,000,000 records.
 
-``python -m bench.api`` starts a server on loopback over a fresh project with 10,000 runs and measures it from a process of
-its own side by side on the same machine, so the figures are those of both together.
+``python -m bench.api`` makes the store, starts a server on loopback and measures it from a process of its own on the same
+machine, so the figures are those of both together. ``python -m bench.api 1000 50000`` takes a smaller store.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import statistics
 import subprocess
 import sys
@@ -14,32 +15,35 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
+from bench.api_store import AGENTS, fill
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.identity import Being, Role
-from interlock.model.plan import Task
-from interlock.model.run import Outcome, OutcomeKind, Run, RunState
-from interlock.store import rows
 from interlock.surfaces.serving import Address, bind, make_server, url_of
 
-RUNS, VIEWERS = 10_000, 200
-CONFIG = "environment: development\nserver: {requests_per_minute: 1000000}\nagents: {writer: {description: writes}}\n"
+RUNS, RECORDS, VIEWERS = 10_000, 1_000_000, 200
+CONFIG = "environment: development\nserver: {requests_per_minute: 1000000}\nagents:\n" + "".join(
+    f'  {name}: {{description: works, runner: {{kind: command, command: ["true"]}}}}\n' for name in AGENTS
+)
+PAGES = (
+    ("/", "first page"), ("/runs", "runs"), ("/agents", "agents"), ("/agents/writer", "one agent"), ("/alerts", "alerts"),
+    ("/ledger", "ledger"), ("/ledger?text=nowhere", "ledger, a word that is nowhere"),
+)  # fmt: skip
 
 
-def main() -> None:
+def main(runs: int, records: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         project = Path(place, "project")
         project.mkdir()
         (project / "interlock.yaml").write_text(CONFIG, encoding="utf-8")
         subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
         service = build(load_settings(project))
-        _fill(service)
+        _timed(f"make {runs:,} runs with {records:,} records", lambda: fill(service, runs, records))
         address = Address(host="127.0.0.1", port=0)
         listening = bind(address)
         server = make_server(service, address)
@@ -51,7 +55,13 @@ def main() -> None:
         while not server.started:
             time.sleep(0.01)
         try:
-            subprocess.run([sys.executable, "-m", "bench.api", url_of(address, listening), secret], check=True)
+            pages = httpx.Client(base_url=url_of(address, listening), timeout=600, trust_env=False)
+            pages.post("/login", data={"secret": secret})
+            _timed("first page while nothing is counted yet", lambda: pages.get("/").raise_for_status())
+            _timed("count all records (once in a store's life)", service._means.meter.catch_up)
+            _timed("verify the ledger", lambda: _whole(service.verify().problem))
+            again = [sys.executable, "-m", "bench.api", "--client", url_of(address, listening), secret]
+            subprocess.run(again, check=True)
         finally:
             server.end()
             thread.join(20)
@@ -59,40 +69,39 @@ def main() -> None:
             service.close()
 
 
-def _fill(service: Service) -> None:
-    """Runs that have ended, as they would lie in the store, without their records."""
-    start = datetime.now(UTC) - timedelta(days=30)
-    with service._means.database.write() as conn:
-        for number in range(RUNS):
-            at = start + timedelta(minutes=number)
-            run = Run(
-                id=f"run_bench{number:07}", task=Task(text=f"task {number}", submitted_at=at), environment="development",
-                state=RunState.ENDED, outcome=Outcome(kind=OutcomeKind.SUCCEEDED), submitted_at=at, ended_at=at,
-            )  # fmt: skip
-            rows.insert_run(conn, run)
+def _timed(name: str, do: Callable[[], object]) -> None:
+    began = time.perf_counter()
+    do()
+    print(f"{name:<48}{time.perf_counter() - began:>9.2f} s", flush=True)
+
+
+def _whole(problem: str) -> None:
+    assert not problem, problem
 
 
 def measure(url: str, secret: str) -> None:
     """The client's side."""
     headers = {"authorization": f"Bearer {secret}"}
     client = httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
-    print(f"{'what':<34}{'requests/s':>11}{'p50 ms':>9}{'p99 ms':>9}")
-    _table(
-        "check, one connection", 400, lambda _: client.post("/v1/check", json={"tool": "shell", "text": "ls -la src"})
-    )
-    _table("status, one connection", 300, lambda _: client.get("/v1/status"))
-    _table("50 of 10,000 runs", 200, lambda _: client.get("/v1/runs"))
+    print(f"{'what, one connection':<40}{'requests/s':>11}{'p50 ms':>9}{'p99 ms':>9}")
+    call = {"tool": "shell", "text": "ls -la src"}
+    _table("check", 400, lambda _: client.post("/v1/check", json=call))
+    _table("status", 300, lambda _: client.get("/v1/status"))
+    _table("50 runs", 200, lambda _: client.get("/v1/runs"))
+    _table("metrics, ever", 100, lambda _: client.get("/v1/metrics"))
+    _table("metrics of a day", 100, lambda _: client.get("/v1/metrics?window_s=86400"))
+    _table("metrics for Prometheus", 50, lambda _: client.get("/metrics"))
     submit = {"task": "write the note", "agents": ["writer"]}
     _table(
-        "submit (flushed to disk)",
-        150,
+        "submit (flushed to disk)", 150,
         lambda n: client.post("/v1/runs", json=submit, headers={"idempotency-key": f"k{n}"}),
-    )
-    client.post("/login", data={"secret": secret})
+    )  # fmt: skip
     pages = httpx.Client(base_url=url, timeout=60, trust_env=False)
     pages.post("/login", data={"secret": secret})
-    _table("dashboard's first page, 10,000 runs", 50, lambda _: pages.get("/"))
+    for address, name in PAGES:
+        _table(f"page: {name}", 30, lambda _, address=address: pages.get(address))
     asyncio.run(_fan_out(url, headers, client))
+    _paint(url, secret)
 
 
 def _table(name: str, count: int, ask: Callable[[int], httpx.Response]) -> None:
@@ -103,7 +112,8 @@ def _table(name: str, count: int, ask: Callable[[int], httpx.Response]) -> None:
         assert ask(number).status_code < 300  # noqa: PLR2004 - success
         took.append((time.perf_counter() - at) * 1000)
     rate = count / (time.perf_counter() - began)
-    print(f"{name:<34}{rate:>11.0f}{statistics.median(took):>9.1f}{sorted(took)[int(count * 0.99) - 1]:>9.1f}")
+    p99 = sorted(took)[max(0, int(count * 0.99) - 1)]
+    print(f"{name:<40}{rate:>11.0f}{statistics.median(took):>9.1f}{p99:>9.1f}", flush=True)
 
 
 async def _fan_out(url: str, headers: dict[str, str], client: httpx.Client) -> None:
@@ -135,5 +145,33 @@ async def _fan_out(url: str, headers: dict[str, str], client: httpx.Client) -> N
     print(f"one record to {VIEWERS} viewers: first {min(delays):.0f} ms, last {max(delays):.0f} ms")
 
 
+def _paint(url: str, secret: str) -> None:
+    """When a browser has painted the first page for the first time, from asking for it on."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        print("first paint: there is no chromium here")
+        return
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - with a browser only
+
+    paints = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto(f"{url}/login")
+        page.get_by_label("Your token").fill(secret)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"{url}/")
+        for _ in range(7):
+            page.goto(f"{url}/")
+            page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+            paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        browser.close()
+    print(f"first paint of the first page: median {statistics.median(paints):.0f} ms, worst {max(paints):.0f} ms")
+
+
 if __name__ == "__main__":
-    measure(*sys.argv[1:]) if len(sys.argv) > 1 else main()
+    if "--client" in sys.argv:
+        measure(*sys.argv[2:])
+    else:
+        sizes = [int(word) for word in sys.argv[1:]] or [RUNS, RECORDS]
+        main(*sizes)

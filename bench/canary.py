@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from interlock.config import RolloutSettings
+from interlock.decide.policy_change import next_move as guard_rails
 from interlock.decide.rollout import What, next_move
-from interlock.model.rollout import Outing, Rollout
+from interlock.model.rollout import Judgements, Outing, Rollout
 
 PAIRS = 300
 EVERY = 20
@@ -74,6 +75,40 @@ def simulate(dice: random.Random, case: Case, rules: RolloutSettings) -> tuple[W
     return What.WAIT, PAIRS
 
 
+RUNS = 1000
+SHARES = ((0.0, 0.0), (0.05, 0.05), (0.1, 0.0), (0.15, 0.05), (0.15, 0.0), (0.2, 0.0), (0.4, 0.0), (1.0, 0.0))
+"""Of all runs, those that the new set of policies alone would block, and those that the present one alone would."""
+
+
+def guarded(dice: random.Random, more: float, fewer: float, rules: RolloutSettings) -> int:
+    """After how many runs a new set of policies is taken back by itself; 0: not within :data:`RUNS`."""
+    rollout = Rollout(id="r", agent="policies", canary="v", steps=(0,), started_by="x", started_at=NOW, changed_at=NOW)
+    sums = [0, 0]
+    for number in range(1, RUNS + 1):
+        drawn = dice.random()
+        sums[0] += drawn < more
+        sums[1] += more <= drawn < more + fewer
+        found = Judgements(runs=number, calls=number, more_blocked=sums[0], fewer_blocked=sums[1])
+        if guard_rails(rollout, found, rules).what is What.ABORT:
+            return number
+    return 0
+
+
+def policies(count: int, rules: RolloutSettings) -> None:
+    """The table of policy rollouts."""
+    print(f"\npolicies, {count} rollouts each, looked at after every run, {RUNS} runs at most\n")
+    print(
+        "| the new set alone blocks | the present set alone blocks | taken back % | median runs until then |\n|---|---|---|---|"
+    )
+    for number, (more, fewer) in enumerate(SHARES):
+        dice = random.Random(number)  # noqa: S311 - a simulation
+        ends = [guarded(dice, more, fewer, rules) for _ in range(count)]
+        back = [end for end in ends if end]
+        print(
+            f"| {more:.0%} | {fewer:.0%} | {100 * len(back) / count:.1f} | {statistics.median(back) if back else '-'} |"
+        )
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     rules = RolloutSettings()
@@ -87,6 +122,8 @@ def main() -> None:
         shares = [100 * sum(what is each for what, _ in ended) / count for each in (case.wrong, case.right, What.WAIT)]
         pairs = statistics.median(number for _, number in ended)
         print(f"| {case.name} | {shares[0]:.1f} | {shares[1]:.1f} | {shares[2]:.1f} | {pairs:.0f} |", flush=True)
+
+    policies(count, rules)
 
 
 if __name__ == "__main__":

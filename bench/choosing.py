@@ -1,14 +1,18 @@
 """How well Interlock chooses: the table of the aims, recomputed on any folder of the same form.
 
-    python -m bench.choosing [--data DIR] [--svg FILE]
+    python -m bench.choosing [--data DIR] [--history NAME=CLONE …] [--docs docs]
 
 DIR holds agents.json, gold_routing.json, routing*.jsonl and risk*.jsonl (any may be missing); the catalogues and tasks
-beside this file are measured in any case. Intervals are 95 %: Wilson for shares, bootstrap for macro figures.
+beside this file are measured in any case. CLONE is a git repository for which history_catalogues.yaml has a catalogue NAME.
+``--docs`` writes the pictures and the figures into the documentation. Intervals are 95 %: Wilson for shares, bootstrap for
+macro figures. Times are processor time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import math
 import random
@@ -18,11 +22,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
+from bench.choosing_history import histories
+from bench.choosing_pictures import Point, counted, curves, picture
 
 from interlock.catalogue import apply_settings, load_catalogue, load_matrices
 from interlock.decide import learn
@@ -102,10 +107,15 @@ class Score:
     f1: float
     low: float
     high: float
+    f1_low: float
+    f1_high: float
     pairs: list[tuple[str, str]]
 
     def __str__(self) -> str:
-        return f"top-1 macro {self.macro:.3f} [{self.low:.3f}, {self.high:.3f}], micro {self.micro:.3f}, set F1 {self.f1:.3f}"
+        return (
+            f"top-1 macro {self.macro:.3f} [{self.low:.3f}, {self.high:.3f}], micro {self.micro:.3f},"
+            f" set F1 {self.f1:.3f} [{self.f1_low:.3f}, {self.f1_high:.3f}]"
+        )
 
 
 def macro(pairs: Iterable[tuple[str, str]]) -> float:
@@ -124,9 +134,17 @@ def score(rows: Sequence[Row], team: Team, matrices: Any, memory: Callable[[int]
         overlaps.append(2 * len(wanted & set(chosen)) / (len(wanted) + len(chosen)))
     dice = random.Random(7)  # noqa: S311 - a bootstrap is no secret
     drawn = sorted(macro(dice.choices(pairs, k=len(pairs))) for _ in range(400))
+    f1s = sorted(statistics.mean(dice.choices(overlaps, k=len(overlaps))) for _ in range(400))
     micro = sum(wanted == found for wanted, found in pairs) / len(pairs)
     return Score(
-        macro=macro(pairs), micro=micro, f1=statistics.mean(overlaps), low=drawn[10], high=drawn[-11], pairs=pairs
+        macro=macro(pairs),
+        micro=micro,
+        f1=statistics.mean(overlaps),
+        low=drawn[10],
+        high=drawn[-11],
+        f1_low=f1s[10],
+        f1_high=f1s[-11],
+        pairs=pairs,
     )
 
 
@@ -144,7 +162,7 @@ def taught(rows: Iterable[Row]) -> Memory:
     )  # fmt: skip
 
 
-def routing(rows: Sequence[Row], team: Team, matrices: Any, svg: Path | None) -> None:
+def routing(rows: Sequence[Row], team: Team, matrices: Any) -> tuple[Score, list[Point]]:
     title("Real tasks of the repository (labels are files touched, about 93 % right)")
     alone = score(rows, team, matrices, lambda _: None)
     print(f"catalogue alone    {alone}")
@@ -165,26 +183,19 @@ def routing(rows: Sequence[Row], team: Team, matrices: Any, svg: Path | None) ->
     )
     print("\nLearning curve on a time split (the newest third is measured, older rows are learned):")
     cut = len(rows) // 3
+    points = []
     for count in (0, 50, 200, 800):
         older = list(reversed(rows[cut:]))[-count:] if count else []
         got = min(count, len(rows) - cut)
         memory = taught(older)
-        print(f"{got:>4} past tasks  {score(rows[:cut], team, matrices, partial(always, memory))}")
+        found = score(rows[:cut], team, matrices, partial(always, memory))
+        print(f"{got:>4} past tasks  {found}")
+        points.append((got, found.macro, found.low, found.high))
         if got < count:
             break
     print("\nConfusion after learning (rows: wanted, columns: chosen):")
     print(confusion(learned.pairs))
-    if svg:
-        svg.write_text(picture(learned.pairs), encoding="utf-8")
-        print(f"drawn in {svg}")
-
-
-def counted(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], dict[tuple[str, str], int]]:
-    names = sorted({name for pair in pairs for name in pair})
-    cells: dict[tuple[str, str], int] = defaultdict(int)
-    for pair in pairs:
-        cells[pair] += 1
-    return names, cells
+    return learned, points
 
 
 def confusion(pairs: Sequence[tuple[str, str]]) -> str:
@@ -194,33 +205,6 @@ def confusion(pairs: Sequence[tuple[str, str]]) -> str:
         line = "".join(f"{cells.get((wanted, found), 0) or '·':>4}" for found in names)
         lines.append(f"{number:>3} {wanted.removesuffix('-agent')[:23]:<23} {line}")
     return "\n".join(lines)
-
-
-def picture(pairs: Sequence[tuple[str, str]]) -> str:
-    """The confusion matrix as SVG."""
-    names, cells = counted(pairs)
-    size, left = 26, 210
-    out = []
-    for y, wanted in enumerate(names):
-        total = sum(cells.get((wanted, found), 0) for found in names) or 1
-        out.append(f'<text x="{left - 6}" y="{left + y * size + 17}" text-anchor="end">{escape(wanted)}</text>')
-        out.append(
-            f'<text transform="translate({left + y * size + 17},{left - 6}) rotate(-90)">{escape(wanted)}</text>'
-        )
-        for x, found in enumerate(names):
-            count = cells.get((wanted, found), 0)
-            colour = "46,125,50" if wanted == found else "198,40,40"
-            out.append(
-                f'<rect x="{left + x * size}" y="{left + y * size}" width="{size - 1}" height="{size - 1}"'
-                f' fill="rgba({colour},{count / total:.2f})" stroke="#ddd"/>'
-            )
-            if count:
-                out.append(
-                    f'<text x="{left + x * size + 13}" y="{left + y * size + 17}" text-anchor="middle">{count}</text>'
-                )
-    side = left + len(names) * size + 10
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side}" font-family="sans-serif" font-size="11">'
-    return head + '<rect width="100%" height="100%" fill="white"/>' + "".join(out) + "</svg>\n"
 
 
 # --- teams never seen
@@ -293,6 +277,10 @@ def risk(rows: Sequence[Row]) -> None:
             for least in (RiskLevel.MEDIUM, RiskLevel.HIGH):
                 false = sum(noticed[text] >= least for text in harmless)
                 print(f"{'':<11} harmless ≥ {least:<7} {wilson(false, len(harmless))}")
+        print("calibration: of the tasks at each level, this share is truly risky")
+        for level in RiskLevel:
+            held = [text for text in (*risky, *harmless) if assess(text).level is level]
+            print(f"  {level:<9} {wilson(sum(text in risky for text in held), len(held))}")
         lost = [t for t in risky if assess_lexical(t).level > RiskLevel.LOW and assess(t).level is RiskLevel.LOW]
         print(f"noticed by the literal rules only: {len(lost)}")
 
@@ -315,9 +303,9 @@ def speed(team: Team, matrices: Any) -> None:
         f"Add a {dice.choice(known)} to the {dice.choice(known)} and fix the {dice.choice(known)}" for _ in range(200)
     ]
     for agents in (team[:20] or crowd[:20], crowd):
-        start = time.perf_counter()
+        start = time.process_time()
         select(tasks[0], agents, matrix=matrices)
-        first = (time.perf_counter() - start) * 1000
+        first = (time.process_time() - start) * 1000
         taken = sorted(timed(text, agents, matrices) for text in tasks)
         print(
             f"one plan, {len(agents):>3} agents: p50 {taken[100]:.2f} ms, p99 {taken[197]:.2f} ms (the first: {first:.0f} ms)"
@@ -327,36 +315,65 @@ def speed(team: Team, matrices: Any) -> None:
 
 
 def timed(text: str, agents: Team, matrices: Any) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     chosen = select(text, agents, matrix=matrices)
     if chosen.primary:
         make_plan(Task(text=text), chosen, agents, matrix=matrices)
-    return (time.perf_counter() - start) * 1000
+    return (time.process_time() - start) * 1000
 
 
 def timed_risk(text: str) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     assess(text)
-    return (time.perf_counter() - start) * 1000
+    return (time.process_time() - start) * 1000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--svg", type=Path, help="draw the confusion matrix here")
+    parser.add_argument("--history", action="append", default=[], metavar="NAME=CLONE", help="measure learning on it")
+    parser.add_argument("--docs", type=Path, help="write the figures and pictures into this documentation")
     asked = parser.parse_args()
-    described_team = asked.data / "agents.json"
+    if asked.docs is None:
+        measure(asked.data, asked.history)
+        return
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        pictures = measure(asked.data, asked.history)
+    for name, drawn in pictures.items():
+        (asked.docs / "pictures" / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    page = asked.docs / "choosing.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(MEASURED)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{MEASURED}\n```text\n{said.getvalue().strip()}\n```\n{END}{after}", encoding="utf-8")
+    print(said.getvalue())
+
+
+MEASURED, END = "<!-- measured: python -m bench.choosing --docs docs -->", "<!-- end of what was measured -->"
+
+
+def measure(data: Path, clones: Sequence[str]) -> dict[str, str]:
+    """Print everything; returns the pictures by name."""
+    described_team = data / "agents.json"
     team = load_catalogue(described_team) if described_team.exists() else ()
     matrices = load_matrices(described_team if team else None)
     print(f"# Choosing ({len(team)} agents)")
-    if (asked.data / "gold_routing.json").exists() and team:
-        gold(asked.data, team, matrices)
-    rows = rows_of(asked.data, "routing")
+    if (data / "gold_routing.json").exists() and team:
+        gold(data, team, matrices)
+    rows = rows_of(data, "routing")
+    pictures, lines = {}, {}
     if rows and team:
-        routing(rows, team, matrices, asked.svg)
+        learned, lines["these tasks"] = routing(rows, team, matrices)
+        pictures["choosing-confusion"] = picture(learned.pairs)
+    if clones:
+        title("Histories of other repositories (the newest 300 commits are measured)")
+        lines |= histories({name: Path(clone) for name, _, clone in (said.partition("=") for said in clones)})
+    if lines:
+        pictures["choosing-learning"] = curves(lines, title="Top-1, macro over agents, by past tasks learned")
     unseen(team, matrices)
-    risk(rows_of(asked.data, "risk"))
+    risk(rows_of(data, "risk"))
     speed(team, matrices)
+    return pictures
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""How long one decision takes: ``python -m bench.latency_gate [--rounds N] [--peer PYTHON]``.
+"""How long one decision takes: ``python -m bench.latency_gate [--rounds N] [--repeat N] [--peer PYTHON]``.
 
 Every input is distinct (a repeated text is a lie: RE2's automata, parsers' caches and the branch predictor are warm), every
 figure includes reading the action, matching the policies and building the decision with its digests. Nothing is stored:
 the ledger's commit is measured elsewhere. The peer, when its interpreter is given, gets the same inputs in a process of its
 own, with the checks that ``bench/peer_agt.py`` names; it reads a call as words and knows no policies of the user's.
+
+Each line is measured several times, on new inputs, and the quickest is shown: other work on the machine only ever adds.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from interlock.decide.judge import judge
@@ -91,6 +94,24 @@ def measured(
     return taken[rounds // 2], taken[int(rounds * 0.99)]
 
 
+CHECKS = {
+    generic: ("every argument's looks, secrets, policies, digests", "word lists by tool, default rules"),
+    shell: ("the command as bash reads it, its paths, secrets, policies, digests", "word lists by tool, default rules"),
+    sql: (
+        "the statement's syntax tree and words, secrets, policies, digests",
+        "word lists by tool, default rules, SQL",
+    ),
+    prose: ("injected orders, hidden text, links, secrets, policies, digests", "injection patterns, response patterns"),
+}
+"""What ours and the peer's checks are, by input."""
+
+
+def quickest(once: Callable[[int], tuple[float, float]], repeat: int, seed: int) -> tuple[float, float]:
+    """The lowest p50 and the lowest p99 of several measurements."""
+    found = [once(seed + 100 * again) for again in range(repeat)]
+    return min(half for half, _ in found), min(tail for _, tail in found)
+
+
 def peer(python: str, make: Callable[[random.Random], Action], rounds: int, seed: int) -> tuple[float, float]:
     """The peer's p50 and p99 in microseconds over the same inputs."""
     dice = random.Random(seed)  # noqa: S311 - inputs, not secrets
@@ -109,9 +130,10 @@ def peer(python: str, make: Callable[[random.Random], Action], rounds: int, seed
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.latency_gate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2000, help="distinct inputs a line")
+    parser.add_argument("--repeat", type=int, default=3, help="measurements a line, of which the quickest is shown")
     parser.add_argument("--peer", default="", help="a Python that has the peer")
     options = parser.parse_args(arguments)
-    rounds = options.rounds
+    rounds, repeat = options.rounds, options.repeat
     packs = load_policies(DEFAULT_PACKS, [], {})
     dice = random.Random(1)  # noqa: S311 - inputs, not secrets
     few, many = rules(dice, 10), rules(dice, 1000)
@@ -125,13 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("short shell, 10 rules", shell, few),
         ("short shell, 1,000 rules", shell, many),
     ]
-    print("| one decision, distinct inputs | p50 µs | p99 µs |\n|---|---|---|")
+    print("| one decision, distinct inputs | p50 µs | p99 µs | checked |\n|---|---|---|---|")
     for seed, (name, make, policies) in enumerate(cases):
-        half, tail = measured(make, policies, rounds, seed)
-        print(f"| {name} | {half:.0f} | {tail:.0f} |")
-    for seed, (name, make, _) in enumerate(cases[:4] if options.peer else []):
-        half, tail = peer(options.peer, make, rounds, seed)
-        print(f"| peer (AGT): {name.partition(',')[0]} | {half:.0f} | {tail:.0f} |")
+        half, tail = quickest(partial(measured, make, policies, rounds), repeat, seed)
+        print(f"| {name} | {half:.0f} | {tail:.0f} | {CHECKS[make][0]} |")
+        if options.peer and policies is packs:
+            half, tail = quickest(partial(peer, options.peer, make, rounds), repeat, seed)
+            print(f"| — the peer (AGT) | {half:.0f} | {tail:.0f} | {CHECKS[make][1]} |")
     return 0
 
 

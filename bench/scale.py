@@ -5,7 +5,7 @@ usage: python -m bench.scale [--runs N] [--workers 1,2] [--backlogs 100,10000] [
 Governed: whole runs (assessment, plan, gates, admission, workspace, ledger) of one attempt each that does nothing, executed
 by ``interlock worker`` processes. Bare: DBOS workflows of empty steps on the same kind of store, executed by the same number
 of processes: of 11 steps, which together with their enqueueing, claim and end are as many commits (14) as a governed run makes,
-counted by ``--commits``; and of 6, as in the figures before ADR 12.
+counted by ``--commits``; and of 6, as in the figures before ADR 14.
 """
 
 from __future__ import annotations

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Playwright, ViewportSize
+from playwright.sync_api import BrowserContext, Page, Playwright, ViewportSize
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 _ARGS = [
@@ -28,6 +30,26 @@ def need_chromium() -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(why)
     pytest.skip(why)
+
+
+_RUN_AXE = """async (only) => {
+  for (const one of document.querySelectorAll('details')) one.open = true;
+  const said = await axe.run({resultTypes: ['violations'], ...(only.length ? {runOnly: {type: 'rule', values: only}} : {})});
+  return said.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`));
+}"""
+
+
+@functools.cache
+def _axe() -> str:
+    place = resources.files("axe_playwright_python").joinpath("axe.min.js")
+    return place.read_text(encoding="utf-8")
+
+
+def accessibility(page: Page, only: Sequence[str] = ()) -> list[str]:
+    """What axe-core finds wrong with the page, with everything unfolded; ``only`` these of its rules."""
+    page.evaluate(_axe())  # by the debugger: the page's own policy would let no script in
+    found: list[str] = page.evaluate(_RUN_AXE, list(only))
+    return found
 
 
 @contextlib.contextmanager

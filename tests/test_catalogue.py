@@ -208,3 +208,20 @@ def test_no_front_matter_whatever_breaks_anything_but_a_configuration_error(
     except ConfigError:
         return
     assert len(specs) <= 1
+
+
+@pytest.mark.parametrize("name", ["matrix.yaml", "agents.yaml"])
+def test_a_folder_of_agents_carries_its_matrix_and_the_configuration_wins(tmp_path: Path, name: str) -> None:
+    matrix = "name: ours\nagents: [one]\ndomains: [{agent: one, words: [gravel]}]\n"
+    indented = "agents: [{name: one}]\nmatrix:\n  " + matrix.replace("\n", "\n  ")
+    (tmp_path / name).write_text(matrix if name == "matrix.yaml" else indented, encoding="utf-8")
+    assert [one.name for one in load_matrices(tmp_path)] == ["ours"]
+    assert [one.name for one in load_matrices(tmp_path, {"name": "configured"})] == ["configured"]
+    (tmp_path / name).write_text((tmp_path / name).read_text().replace("words:", "word:"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="did you mean"):
+        load_matrices(tmp_path)
+
+
+def test_a_matrix_beside_the_agents_is_no_agent(tmp_path: Path) -> None:
+    (tmp_path / "agents.yaml").write_text("one: {description: Sweeps.}\nmatrix: {name: ours}\n", encoding="utf-8")
+    assert [spec.name for spec in load_catalogue(tmp_path)] == ["one"]

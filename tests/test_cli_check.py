@@ -97,6 +97,18 @@ def test_a_single_text_is_judged_and_the_exit_code_says_how(
     assert shown in done.stdout
 
 
+def test_what_the_project_declares_of_its_tools_counts(project: Path) -> None:
+    with (project / "interlock.yaml").open("a") as settings:
+        settings.write("tools:\n  send_mail: {undo: irreversible}\n  send_draft: {undo: nothing}\n")
+    args = ("--args", '{"to": "bob", "body": "hello"}')
+    asked, sent = (
+        run(project, "check", "--tool", "send_mail", *args),
+        run(project, "check", "--tool", "send_draft", *args),
+    )
+    assert (asked.returncode, sent.returncode) == (4, 0)
+    assert "cannot be undone" in asked.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,8 @@ def test_a_sound_project_has_no_problem(project: Path) -> None:
         ({"policies": {"files": ["gone.yaml"]}}, "gone.yaml", "policy lint"),
         ({"notify": {"targets": {"chat": "env:INTERLOCK_NOT_SET"}}}, "INTERLOCK_NOT_SET", "Set it"),
         ({"limitz": {}}, "unknown key", "Correct"),
+        ({"store_url": "postgresql://kim:sesame@127.0.0.1:1/il"}, "refused", "PostgreSQL answers at 127.0.0.1:1/il and lets kim in"),
+        ({"agents": {"writer": {"runner": {"kind": "shel"}}}}, "there is no runner 'shel'", "no task that needs it"),
         ({"alerts": {"rules": {"mine": {"condition": "eror_rate > 1"}}}}, "error_rate", "Correct"),
     ],
 )  # fmt: skip
@@ -186,6 +189,31 @@ def test_the_doctor_warns_of_what_is_not_committed_and_of_an_open_state(project:
     warnings = {each.subject: each.advice for each in found(project, Grade.WARNING)}
     assert {"uncommitted", "state", "notify"} <= warnings.keys()
     assert warnings["state"].startswith("chmod 700")
+
+
+def test_the_doctor_names_the_extra_that_an_agent_lacks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "interlock.yaml").write_text(yaml.safe_dump({"agents": {"writer": {"runner": {"kind": "claude"}}}}))
+    monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
+    assert any('pip install "interlock[claude]"' in each.seen for each in found(project, Grade.PROBLEM))
+
+
+def test_the_doctor_does_not_faint_over_a_place_that_it_may_not_use(project: Path) -> None:
+    (project / ".interlock").write_text("not a directory")
+    assert {each.subject for each in found(project, Grade.PROBLEM)} == {"state"}
+
+
+def test_the_doctor_says_each_thing_once(project: Path) -> None:
+    (project / "bad.yaml").write_text("name: x\nrules: [{match: {tool: a}, action: blok}]\n")
+    (project / "interlock.yaml").write_text(yaml.safe_dump({**CONFIG, "policies": {"files": ["bad.yaml"]}}))
+    seen = [each for each in examine(project) if "blok" in each.seen or each.subject == "policies"]
+    assert [(each.grade, each.subject) for each in seen] == [(Grade.PROBLEM, "policies")]
+
+
+def test_without_git_a_repository_is_a_problem_and_a_mere_directory_is_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", os.fspath(project))
+    assert any(each.subject == "git" and "copy" in each.advice for each in found(project, Grade.PROBLEM))
 
 
 def test_the_doctor_works_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

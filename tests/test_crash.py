@@ -33,7 +33,9 @@ def project(tmp_path: Path) -> Path:
     place.mkdir()
     git(place, "init", "--quiet", "--initial-branch", "main")
     (place / "README.md").write_text("a project\n")
-    (place / "interlock.yaml").write_text("agents:\n  second: {needs: [first]}\nworkspace: {deliver: merge}\n")
+    (place / "interlock.yaml").write_text(
+        "agents:\n  second: {needs: [first]}\nworkspace: {deliver: merge}\nrollback_paths: [..]\n"
+    )
     git(place, "add", "--all")
     git(place, "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "start")
     return place

@@ -165,6 +165,49 @@ def test_a_window_holds_only_what_happened_in_it_and_the_streak_is_of_all_time(t
     assert book.meter.metrics(timedelta(days=6)).agent("writer").failures == 2
 
 
+@given(
+    gaps=st.lists(st.integers(0, 200), min_size=1, max_size=12),
+    window=st.integers(1, 48 * 60),
+    later=st.integers(0, 90),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_window_is_right_to_the_minute_however_it_is_put_together(
+    tmp_path_factory: pytest.TempPathFactory, gaps: list[int], window: int, later: int
+) -> None:
+    book = Book(tmp_path_factory.mktemp("window"))
+    ended = []
+    for gap in gaps:
+        book.clock.pass_(minutes=gap)
+        book.succeeds()
+        ended.append(book.clock.at)
+    now = book.clock.pass_(minutes=later)
+    held = [at for at in ended if at >= now - timedelta(minutes=window)]
+    assert book.meter.metrics(timedelta(minutes=window)).agent("writer").successes == len(held)
+
+
+def test_who_is_in_a_hurry_gets_what_is_counted_and_where_that_ends(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    with book.database.write() as conn:
+        for _ in range(2500):
+            book.ledger.append(conn, "run_1", "attempt.started", {"agent": "writer"}, actor="interlock")
+    hurried = book.meter.metrics(within_s=0)
+    assert (hurried.seq, hurried.agent("writer").invocations) == (2000, 2000)
+    assert book.meter.metrics().agent("writer").invocations == 2500
+
+
+def test_hours_without_anything_are_hours_too_and_all_of_them_add_up(tmp_path: Path) -> None:
+    book = Book(tmp_path, agents=("idle", "writer"))
+    book.succeeds()
+    book.clock.pass_(hours=2)
+    book.fails()
+    book.fails()
+    found = book.meter.hours(4)
+    assert [(each.successes, each.failures) for _, each in found["writer"]] == [(0, 0), (1, 0), (0, 0), (0, 2)]
+    assert [start for start, _ in found["writer"]] == [NOON + timedelta(hours=hour) for hour in (-1, 0, 1, 2)]
+    assert sum(each.invocations for _, each in found["idle"]) == 0
+    assert book.meter.hours(4, "writer") == {"writer": found["writer"]}
+
+
 def test_an_agent_of_the_catalogue_that_never_ran_is_listed_with_zeros(tmp_path: Path) -> None:
     book = Book(tmp_path, agents=("idle", "writer"))
     book.succeeds()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from itertools import combinations
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.catalogue import load_matrices
-from interlock.decide.plan import PlanContext, make_plan
-from interlock.decide.select import select
+from interlock.decide.brief import BriefContext, parts, pieces
+from interlock.decide.plan import make_plan
+from interlock.decide.select import evidence, select
 from interlock.errors import PlanError
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.plan import Plan, Selection, Task
@@ -37,7 +39,7 @@ TASK = Task(text="Add a table for jumps. Draw a chart of them in web/charts/jump
 def plan(
     task: Task = TASK, names: tuple[str, ...] = ("charts-agent", "schema-agent", "review-agent"), **context: object
 ) -> Plan:
-    return make_plan(task, Selection(primary=names), TEAM, context=PlanContext(**context))  # type: ignore[arg-type]
+    return make_plan(task, Selection(primary=names), TEAM, context=BriefContext(**context))  # type: ignore[arg-type]
 
 
 def shape(made: Plan) -> list[list[str]]:
@@ -144,6 +146,70 @@ def test_the_kind_of_work_decides_the_order_of_the_three_specialists(verb: str, 
     assert [{letters[name] for name in phase} for phase in shape(made)] == phases
 
 
+# --- what must not matter
+
+THINGS = ("invoice", "chart", "migration", "tutorial", "lighthouse", "parser")
+IRRELEVANT = (
+    "Good morning everybody.",
+    "Thanks a lot in advance.",
+    "It rains in Bergen.",
+    "Anna was on holiday last week.",
+)
+SPECIALISTS = tuple(
+    AgentSpec(name=name, keywords=tuple(said.split()))
+    for name, said in {
+        "database-schema-agent": "schema database table migration",
+        "analytics-visualization-agent": "chart analytics graph",
+        "security-authentication-agent": "auth permission login",
+    }.items()
+)
+
+
+def planned(text: str, team: tuple[AgentSpec, ...]) -> list[set[str]] | None:
+    matrices = load_matrices()
+    selection = select(text, team, matrix=matrices)
+    if selection.abstained:
+        return None
+    return [set(phase) for phase in shape(make_plan(Task(text=text), selection, team, matrix=matrices))]
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.sets(st.sampled_from(THINGS), min_size=1), min_size=1),
+    st.lists(st.sampled_from(THINGS), min_size=1, max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_the_catalogue_is_irrelevant_for_the_whole_plan(
+    known: dict[str, set[str]], wanted: list[str], dice: Random
+) -> None:
+    team = [AgentSpec(name=name, keywords=tuple(sorted(said))) for name, said in known.items()]
+    mixed = list(team)
+    dice.shuffle(mixed)
+    task = Task(text=f"Improve the {' and the '.join(wanted)}")
+    plans = [
+        None if (selection := select(task.text, order)).abstained else make_plan(task, selection, order).digest
+        for order in (team, mixed)
+    ]
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Add a database table for charts of the permissions",
+        "Refactor the schema behind the chart and the login",
+        "Fix the login",
+        "Chart the migrations",
+    ],
+)
+@pytest.mark.parametrize("noise", IRRELEVANT)
+@pytest.mark.parametrize("front", [True, False])
+def test_an_irrelevant_sentence_does_not_change_the_plan_wherever_it_stands(
+    task: str, noise: str, *, front: bool
+) -> None:
+    said = f"{noise} {task}." if front else f"{task}. {noise}"
+    assert planned(said, SPECIALISTS) == planned(task, SPECIALISTS) != None  # noqa: E711 - compared in a chain
+
+
 # --- prompts
 
 
@@ -155,9 +221,39 @@ def test_each_agent_gets_its_own_part_and_not_the_others() -> None:
     told = prompts(plan())
     assert len(set(told.values())) == len(told)
     schema = told["schema-agent"].split("Others do the rest")[0]
-    assert "- Add a table for jumps." in schema
+    assert "- Add a table for jumps\n" in schema
     assert "- Draw a chart" not in schema
     assert "- Draw a chart" in told["charts-agent"].split("Others do the rest")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("Add a table. Draw a chart", ["Add a table", "Draw a chart"]),
+        ("Add a table and draw a chart of it", ["Add a table", "draw a chart of it"]),
+        ("Add a table, and have it reviewed", ["Add a table", "have it reviewed"]),
+        ("Add a table for athletes and teams", ["Add a table for athletes and teams"]),
+        ("Fix a.b and then update docs/x.md", ["Fix a.b", "update docs/x.md"]),
+        ("Add a table\n- draw a chart\n- check it", ["Add a table", "- draw a chart", "- check it"]),
+    ],
+)
+def test_a_task_is_cut_into_deeds_not_into_things(text: str, cut: list[str]) -> None:
+    assert pieces(text) == cut
+
+
+@given(st.lists(st.sampled_from(["Add a table", "draw a chart", "check a permission", "sing a song", "x"]), max_size=8))
+def test_every_piece_of_a_task_is_somebodys_or_everybodys(said: list[str]) -> None:
+    text = ". ".join(said)
+    divided = parts(text, TEAM, lambda piece: evidence(piece, TEAM))
+    given_out = {piece for part in divided.values() for piece in (*part.own, *part.common)}
+    assert given_out == set(pieces(text))
+
+
+def test_who_knows_no_word_of_the_task_is_told_whom_to_serve_and_gets_no_paste_of_it() -> None:
+    told = prompts(plan(Task(text="Draw a chart in red")))
+    own = told["schema-agent"].split("Others do the rest")[0].split("Your part", 1)[1]
+    assert "what charts-agent needs from you first (schema)" in own
+    assert "Draw" not in own
 
 
 def test_a_prompt_tells_what_is_handed_over_whose_files_are_whose_and_the_limits() -> None:

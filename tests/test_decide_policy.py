@@ -1,6 +1,8 @@
 """Policies: checked when loaded, indexed, and only ever tighter."""
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.decide.conditions import compile_condition
+from interlock.decide.judge import judge
 from interlock.decide.matching import NAMES, OPEN_NAMES, Facts, Globs
 from interlock.decide.patterns import PatternGroup, compile_pattern, required_literal
 from interlock.decide.policy import PolicySet, complaints
 from interlock.decide.policy_load import examine, parse_policies
 from interlock.errors import ConfigError
 from interlock.model.action import Action, Finding, Integrity, Labels, Reading, Surface
-from interlock.model.decision import Enforcement, Policy, Rule, RuleAction
+from interlock.model.decision import Enforcement, Policy, Rule, RuleAction, Verdict
 from interlock.model.risk import RiskLevel
 from interlock.policies import PACKS, examine_text, load_policies, pack_text, read_pack
 
@@ -324,6 +327,21 @@ def test_every_pack_is_sound_and_holds_no_dead_rule(name: Any) -> None:
     assert not wrong
     assert found.policies
     assert not complaints(found.policies)
+
+
+def test_shipped_packs_are_in_force_before_cel_is_loaded() -> None:
+    program = (
+        "import sys; from interlock.policies import DEFAULT_PACKS, load_policies;"
+        "load_policies(DEFAULT_PACKS, [], {}); print('cel' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_condition_that_nobody_checked_blocks_what_it_is_asked_about() -> None:
+    rule = Rule(id="p/r", action=RuleAction.WARN, when="severity >")
+    policies = PolicySet.compile([Policy(name="p", rules=(rule,))])
+    assert judge(call(), Reading(), policies, environment="development").verdict is Verdict.BLOCK
 
 
 def test_all_packs_compile_together_and_an_unknown_one_is_named() -> None:

@@ -123,6 +123,36 @@ def test_adding_danger_never_lowers_the_level(before: list[str], danger: str, fr
     assert assess(more).level >= max(assess(text).level, assess(danger).level)
 
 
+@given(
+    st.sampled_from([*HARMLESS, "Fix the alignment of the login button", "Explain how hashing works in the glossary"]),
+    st.sampled_from([" (and ", " while you ", " so that we can ", " and ", ", and ", ", then ", " before you ", " - "]),
+    st.sampled_from(
+        ["cancel all subscriptions", "wipe the audit trail", "turn off the backups", "reset every customer's password",
+         "transfer the domain to another registrar", "give every contractor full admin rights"]
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_what_a_sentence_is_about_does_not_excuse_the_danger_joined_to_it(
+    harmless: str, joint: str, danger: str, front: bool
+) -> None:
+    text = f"{danger}{joint}{harmless[0].lower()}{harmless[1:]}" if front else f"{harmless}{joint}{danger}"
+    if front and joint in {" and ", ", and "} and not harmless.startswith(("Fix", "Explain")):
+        return  # "and" before a noun joins things, not deeds
+    assert assess(text).level >= assess(danger).level
+
+
+@given(
+    st.sampled_from([*HARMLESS, *(task for task, _ in DANGEROUS)]),
+    st.lists(st.builds(AgentFacts, name=st.just("a"), attempts=st.integers(0, 20), failures=st.integers(0, 20),
+                       calls=st.integers(0, 99), blocked=st.integers(0, 9), tools=st.sampled_from([(), ("Bash",)])), max_size=3),
+    st.lists(st.sampled_from(["src/auth/x.py", "db/migrations/1.sql", "README.md", ".github/workflows/ci.yml"]), max_size=3),
+    st.sampled_from(["development", "production"]),
+)  # fmt: skip
+def test_more_facts_never_lower_the_level(task: str, agents: list[AgentFacts], files: list[str], where: str) -> None:
+    facts = RiskFacts(agents=tuple(agents), files=tuple(files), environment=where, protected=("README.md",))
+    assert assess(task, facts).level >= assess(task).level
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_assessed(text: str) -> None:
     assessed = assess(text)
@@ -146,9 +176,31 @@ def test_files_that_are_named_or_known_speak_for_themselves() -> None:
     assert [(factor.name, factor.evidence) for factor in protected.factors] == [("files.protected", "docs/policy.md")]
 
 
-def test_an_agent_that_often_fails_is_a_factor_and_a_shell_is_told() -> None:
-    bad = AgentFacts(name="a", tools=("Bash",), failure_permille=400)
-    assessed = assess("Fix the chart", RiskFacts(agents=(bad,)))
-    assert assessed.level is MEDIUM
-    assert {factor.name for factor in assessed.factors} == {"agent.fails", "agent.may_run_shell"}
-    assert assess("Fix the chart", RiskFacts(agents=(AgentFacts(name="a", failure_permille=10),))).level is LOW
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"attempts": 5, "failures": 2}, "agent.fails"),
+        ({"attempts": 2, "failures": 1}, ""),
+        ({"attempts": 100, "failures": 1}, ""),
+        ({"calls": 40, "blocked": 4}, "agent.blocked"),
+        ({"calls": 4, "blocked": 2}, ""),
+        ({"calls": 900, "blocked": 4}, ""),
+    ],
+)
+def test_an_agents_record_speaks_against_it_when_there_is_enough_of_it(record: dict[str, int], name: str) -> None:
+    assessed = assess("Fix the chart", RiskFacts(agents=(AgentFacts(name="a", **record),)))  # type: ignore[arg-type]
+    assert [factor.name for factor in assessed.factors] == ([name] if name else [])
+    assert assessed.level is (MEDIUM if name else LOW)
+
+
+def test_what_an_agent_may_do_and_works_on_is_told_and_raises_nothing() -> None:
+    able = AgentFacts(
+        name="a", tools=("Bash(git:*)", "mcp__jira__close", "WebFetch", "Read"), owns=("src/auth/**", "web/**")
+    )
+    assessed = assess("Fix the chart", RiskFacts(agents=(able,)))
+    assert assessed.level is LOW
+    (factor,) = assessed.factors
+    assert factor.evidence == (
+        "a: runs any program (Bash(git:*)); talks to the network (WebFetch); uses tools of other servers (mcp__jira__close);"
+        " works on auth files (src/auth/**)"
+    )

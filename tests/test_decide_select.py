@@ -188,3 +188,13 @@ def test_the_users_examples_are_routed_as_the_original_says() -> None:
         right["own" if own else "others"] += found == [set(phase) for phase in row["expected_phases"]]
     assert right["own"] == 20
     assert right["others"] >= 7
+
+
+def test_a_keyword_goes_before_kinship() -> None:
+    team = (
+        AgentSpec(
+            name="delivery", description="Everything else.", keywords=("dependency", "pipeline", "setup", "lint")
+        ),
+        AgentSpec(name="changes", keywords=("release", "version", "bump", "upgrade", "package")),
+    )
+    assert select("Update the development dependencies", team).primary[0] == "delivery"

@@ -143,6 +143,14 @@ def rows() -> list[list[str]]:
     return [row for row in cells if row[0] != "requirement"]
 
 
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    text = read("docs/threat-model.md")
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", text)
+    assert len(re.findall(r"^### ASI\d\d ", text, re.MULTILINE)) == 10
+    assert len(named) > 30
+    assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in read(path)] == []
+
+
 def test_every_requirement_has_a_row_that_is_held_or_says_not_yet() -> None:
     sections = re.findall(r"^## (\d+)\.", SPEC.read_text(encoding="utf-8"), re.MULTILINE)
     assert sections == [str(number) for number in range(1, 14)]

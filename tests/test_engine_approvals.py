@@ -91,6 +91,32 @@ def test_a_question_expires_unanswered_and_a_yes_expires_unused(parts: Make) -> 
     assert state(made, unanswered) is ApprovalState.EXPIRED
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_question_whose_time_is_over_is_put_anew_and_inherits_no_yes(parts: Make, *, answered: bool) -> None:
+    made = parts()
+    run_id = made.run()
+    first = made.ask(run_id)
+    if answered:
+        made.approvals.vote(first, "vera", approve=True)
+    made.clock.forward(3600)
+    second = made.ask(run_id)
+    assert second != first
+    assert made.ask(run_id) == second
+    assert not use(made, run_id)
+    made.approvals.vote(second, "vera", approve=True)
+    assert use(made, run_id)
+    assert state(made, first) is ApprovalState.EXPIRED
+
+
+def test_a_no_stays_a_no_however_long_ago(parts: Make) -> None:
+    made = parts()
+    run_id = made.run()
+    approval = made.ask(run_id)
+    made.approvals.vote(approval, "vera", approve=False)
+    made.clock.forward(7 * 86400)
+    assert made.ask(run_id) == approval
+
+
 def test_two_people_are_two_people(parts: Make) -> None:
     made = parts()
     run_id = made.run()

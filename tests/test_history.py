@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from interlock.decide import learn as lessons
 from interlock.decide.select import select
 from interlock.errors import ConfigError, UsageError
-from interlock.history import MEMORY_FILE, learn, load_memory, save_memory
-from interlock.model.agent import AgentSpec
+from interlock.history import MEMORY_FILE, learn, learn_outcomes, load_memory, save_memory
+from interlock.model.agent import AgentResult, AgentSpec
 from interlock.model.choosing import Memory
+from interlock.model.plan import Task
+from interlock.model.run import Outcome, OutcomeKind, Run
 
 TEAM = (
     AgentSpec(name="api", owns=("src/**",)),
@@ -60,7 +63,6 @@ def test_commits_teach_through_the_most_particular_owner(repository: Repository)
     memory = learn(repository.place, TEAM)
     assert memory.total == 3
     assert memory.lessons == {"charts": 2, "api": 1, "docs": 1}
-    assert memory.pairs == {"charts+docs": 1}
     assert memory.counts["charts"]["whisker"] == 2
     assert "whisker" not in memory.counts["api"]
     assert len(memory.head) == 40
@@ -73,7 +75,7 @@ def test_learning_goes_on_where_it_stopped_and_gives_the_same_as_at_once(reposit
     on = learn(repository.place, TEAM, first)
     assert on == learn(repository.place, TEAM)
     assert on.total == first.total + 1
-    assert on.recent[0].subject == "sort order"
+    assert on.recent[0].subject == "sort order rout"  # the last word is its folder's
 
 
 def test_other_owners_or_a_rewritten_history_are_read_afresh(repository: Repository) -> None:
@@ -90,6 +92,29 @@ def test_corrections_survive_a_fresh_reading(repository: Repository) -> None:
     assert [lesson.ref for lesson in again.corrections] == ["correction:1"]
     assert again.counts["api"]["whisker"] == lessons.CORRECTION_WEIGHT
     assert again.total == corrected.total
+
+
+def ended(task: str, *changed: str, kind: OutcomeKind = OutcomeKind.SUCCEEDED, by: str = "api") -> Run:
+    outcome = Outcome(kind=kind, results={by: AgentResult(summary="done")}, changed=changed)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Run(id=f"run_{task[:4]}", task=Task(text=task), environment="development", outcome=outcome, submitted_at=at)
+
+
+def test_a_run_that_succeeded_teaches_once_whose_its_files_are(repository: Repository) -> None:
+    runs = [ended("Frobnicate the axes", "src/charts/axis.ts"), ended("Greet the people", by="docs")]
+    memory = learn_outcomes(Memory(), runs, TEAM)
+    assert [(lesson.ref, lesson.agents) for lesson in memory.outcomes] == [
+        ("run_Frob", ("charts",)),
+        ("run_Gree", ("docs",)),
+    ]
+    assert learn_outcomes(memory, runs, TEAM) == memory
+    assert lessons.alike("Frobnicate it", memory, "charts")[0].ref == "run_Frob"
+    assert learn(repository.place, TEAM, memory).outcomes == memory.outcomes
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OutcomeKind if kind is not OutcomeKind.SUCCEEDED])
+def test_a_run_that_did_not_succeed_teaches_nothing(kind: OutcomeKind) -> None:
+    assert learn_outcomes(Memory(), [ended("Frobnicate the axes", "src/charts/axis.ts", kind=kind)], TEAM) == Memory()
 
 
 def test_a_commit_of_everything_a_merge_and_a_revert_teach_nothing(repository: Repository) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ from fastmcp.exceptions import ToolError
 
 from interlock.app import build
 from interlock.config import load_settings
+from interlock.engine.pins import COMMITTED, Pins
 from interlock.engine.service import Service
 from interlock.errors import ConfigError, NotFoundError
 from interlock.model.approval import ApprovalState
 from interlock.surfaces.mcp_gateway import Gateway, GatewayError, Patience, Upstream
-from interlock.surfaces.mcp_pins import COMMITTED, Pins
 
 ODD = Path(__file__).parent / "support" / "mcp_server.py"
 CACHE = Path(__file__).parents[1] / ".cache" / "mcp"
@@ -55,7 +56,8 @@ def telling(project: Path, tools: Mapping[str, Mapping[str, Any]]) -> Upstream:
     """The odd server with these tools."""
     told = project.parent / "odd.json"
     told.write_text(json.dumps(tools))
-    return Upstream(command=(sys.executable, str(ODD), str(told)), name="odd")
+    command = (sys.executable, str(ODD), str(told))
+    return Upstream(command=command, name="odd", write=(project.parent,), read=(ODD.parent,))  # for odd.calls
 
 
 def calls_of(project: Path) -> str:
@@ -299,7 +301,7 @@ def test_a_call_that_needs_a_yes_is_denied_at_the_deadline_with_how_to_get_it(se
             await client.call_tool("write_query", DELETE)
 
     upstream = telling(project, RISKY)
-    with_client(service, Upstream(command=upstream.command, name="sqlite"), work)
+    with_client(service, replace(upstream, name="sqlite"), work)
     assert calls_of(project).count("DELETE") == 1
 
 
@@ -323,7 +325,7 @@ def test_a_call_is_held_until_a_person_has_answered(service: Service, project: P
     upstream = telling(project, RISKY)
     person = threading.Thread(target=answer)
     person.start()
-    with_client(service, Upstream(command=upstream.command, name="sqlite"), work, person=30)
+    with_client(service, replace(upstream, name="sqlite"), work, person=30)
     person.join()
     assert ("DELETE" in calls_of(project)) is yes
 
@@ -346,7 +348,8 @@ def test_the_command_serves_a_client_over_standard_input_and_output(service: Ser
     from fastmcp.client.transports import StdioTransport
 
     upstream = telling(project, {"echo": {}})
-    words = ["-m", "interlock", "mcp-gateway", "--name", "odd", "--wait", "0", "--", *upstream.command]
+    words = ["-m", "interlock", "mcp-gateway", "--name", "odd", "--wait", "0"]
+    words += ["--read", str(ODD.parent), "--write", str(project.parent), "--", *upstream.command]
 
     async def go() -> str:
         transport = StdioTransport(
@@ -413,8 +416,8 @@ def test_mcp_server_git_answers_reads_and_its_destructive_calls_are_judged(servi
     ):
         subprocess.run(["git", *words], cwd=repository, check=True)
     upstream = Upstream(
-        command=(installed("git", "bin", "mcp-server-git"), "--repository", str(repository)), name="git"
-    )
+        command=(installed("git", "bin", "mcp-server-git"), "--repository", str(repository)), name="git", read=(repository,),
+    )  # fmt: skip
 
     async def work(client: Client[Any]) -> None:
         assert {"git_status", "git_log", "git_commit"} <= await names(client)
@@ -435,7 +438,9 @@ def test_mcp_server_sqlite_answers_queries_and_is_held_from_dropping_a_table(ser
         with pytest.raises(ToolError, match="refuses"):
             await client.call_tool("write_query", {"query": "DROP TABLE athletes"})
 
-    with_client(service, Upstream(command=(program, "--db-path", str(database)), name="sqlite"), work)
+    with_client(
+        service, Upstream(command=(program, "--db-path", str(database)), name="sqlite", write=(tmp_path,)), work
+    )
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT count(*) FROM athletes").fetchone() == (2,)
 

@@ -8,14 +8,20 @@ import string
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiosmtpd.controller import Controller
 
-from interlock.config import NotifySettings
+from interlock.app import build
+from interlock.config import NotifySettings, load_settings
+from interlock.engine.watch import Watch
 from interlock.errors import ConfigError
 from interlock.notify.send import AppriseNotifier, Nobody, url_of
+from interlock.ports import Gate, Job
+from watch_kit import SetClock
 
 SECRET = "ghp_" + "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=36))  # noqa: S311 - a fake
 
@@ -141,3 +147,38 @@ def test_a_target_that_does_not_exist_is_an_error_of_the_configuration() -> None
 def test_urls_of_targets_are_not_shown_with_the_settings() -> None:
     settings = NotifySettings.model_validate({"targets": {"chat": f"json://user:{SECRET}@example.org"}})
     assert SECRET not in settings.model_dump_json() + repr(settings)
+
+
+def test_an_escalation_reaches_a_webhook_and_then_a_mailbox_until_somebody_acknowledges(
+    hook: Hook, mail: tuple[Inbox, str], tmp_path: Path
+) -> None:
+    inbox, address = mail
+    notify = {
+        "targets": {"team": hook.url, "duty": address}, "notify": ["team"],
+        "escalation": [{"to": ["team"]}, {"after_s": 600, "to": ["duty"]}],
+    }  # fmt: skip
+    (tmp_path / "interlock.yaml").write_text(yaml.safe_dump({"notify": notify}))
+    clock = SetClock()
+    service = build(load_settings(tmp_path), functions={"writer": writer}, clock=clock)
+    watch = Watch(service._means, service.alarms, service.rollouts)
+    with service._means.database.write() as conn:
+        for _ in range(5):
+            failed = {"agent": "writer", "attempt": "a", "duration_ms": 10, "error": "crashed", "message": "no"}
+            service._means.ledger.append(conn, "run_1", "attempt.failed", failed, actor="interlock")
+    heard = []
+    for minutes in (1, 5, 6, 60):
+        clock.pass_(minutes=minutes)
+        watch.once()
+        heard.append((len(hook.got), len(inbox.mails)))
+        if inbox.mails:
+            alert = next(one for one in service.alarms.alerts() if one.rule == "error-rate")
+            if alert.state == "firing":
+                service.alarms.acknowledge(alert.id, "anna")
+    service.close()
+    assert heard == [(1, 0), (1, 0), (1, 1), (1, 1)]
+    assert "Agent error rate exceeds 25%" in inbox.mails[0][1]
+
+
+async def writer(_: Job, gate: Gate) -> str:
+    """Writes what the task says."""
+    return "written"

@@ -291,10 +291,35 @@ def test_two_agents_that_change_the_same_lines_are_a_conflict_that_is_tried_agai
     agents = {"left": changer("left"), "right": changer("right")}
     with running(project, agents, {"workspace": {"deliver": "merge"}}) as service:
         run = submit(service, "left", "right")
-        assert ended(service, run).kind is OutcomeKind.SUCCEEDED
+        outcome = ended(service, run)
         failed = [entry.data for entry in service.all_entries(run_id=run.id) if entry.kind == "attempt.failed"]
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert outcome.conflicts == (), "the second one knew of the first when it did it again"
     assert [each["error"] for each in failed] == ["conflict"]
     assert sorted((project / "lines.txt").read_text().splitlines()[1].split()) == ["left", "right", "two"]
+
+
+def test_one_that_uses_what_the_other_has_taken_away_is_told_though_they_share_no_file(project: Path) -> None:
+    (project / "lib.py").write_text("def percentile_of(values):\n    return values\n")
+    git(project, "add", "--all")
+    git(project, "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "lib")
+    both = asyncio.Barrier(2)
+
+    async def taker(job: Job, gate: Gate) -> str:
+        await both.wait()
+        (job.workspace / "lib.py").write_text("def quantile_of(values):\n    return values\n")
+        return "renamed"
+
+    async def user(job: Job, gate: Gate) -> str:
+        await both.wait()
+        (job.workspace / "app.py").write_text("from lib import percentile_of\n")
+        return "used"
+
+    with running(project, {"taker": taker, "user": user}) as service:
+        outcome = ended(service, submit(service, "taker", "user"))
+    (conflict,) = outcome.conflicts
+    assert conflict.what == "user uses percentile_of, which taker has removed"
+    assert conflict.advice.startswith("run user again")
 
 
 def test_a_failed_validator_undoes_what_was_done_outside_and_leaves_the_target_alone(
@@ -315,7 +340,8 @@ def test_a_failed_validator_undoes_what_was_done_outside_and_leaves_the_target_a
         return "migrated"
 
     check = {"name": "never", "command": ["{python}", "-c", "raise SystemExit('counts differ')"]}
-    with running(project, {"migrator": migrator}, {"agents": {"migrator": {"validators": [check]}}}) as service:
+    settings = {"agents": {"migrator": {"validators": [check]}}, "rollback_paths": [str(tmp_path)]}
+    with running(project, {"migrator": migrator}, settings) as service:
         run = submit(service, "migrator")
         outcome = ended(service, run)
         told = kinds(service, run)

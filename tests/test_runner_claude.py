@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -11,13 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from ways_out import on_rung, stage
 
 from gate_stub import GateStub, a_job
-from interlock.app import runner_of
+from interlock.app import contained, runner_of
 from interlock.config import load_settings
 from interlock.errors import ConfigError, MissingExtraError, RunnerError
 from interlock.model.agent import AgentResult, AgentSpec, RunnerSpec
+from interlock.model.sandbox import SandboxLevel
 from interlock.testing import ScriptedModel
 
 if extra := os.environ.get("INTERLOCK_TEST_CLAUDE"):
@@ -42,17 +46,34 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return workspace
 
 
+def a_runner(options: Mapping[str, Any], place: Path, spec: AgentSpec | None = None, **sandbox: Any) -> ClaudeRunner:
+    """Behind the walls that every agent gets."""
+    settings = load_settings(place.parent)
+    settings = settings.model_copy(update={"sandbox": settings.sandbox.model_copy(update=sandbox)})
+    return ClaudeRunner(spec or AgentSpec(name="a"), options, wrap=contained(settings))
+
+
 def converse(
     steps: Sequence[Any], place: Path, gate: GateStub, *, when: Mapping[str, Any] | None = None, **options: Any
 ) -> tuple[AgentResult, ScriptedModel]:
     spec = AgentSpec(name="tidy", instructions="Be tidy as a cat.")
     with ScriptedModel(steps, when=when) as server:
-        runner = ClaudeRunner(spec, {"base_url": server.url, "api_key_env": "FAKE_KEY", **options})
+        runner = a_runner({"base_url": server.url, "api_key_env": "FAKE_KEY", **options}, place, spec)
         return asyncio.run(runner.run(replace(a_job(place), agent=spec), gate)), server
 
 
 def bash(command: str) -> dict[str, Any]:
     return {"tool": "Bash", "args": {"command": command, "description": "do it"}}
+
+
+def marked(place: Path) -> list[int]:
+    """Processes that carry the attempt's mark; inside a sandbox they know themselves by other numbers."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() != psutil.STATUS_ZOMBIE and str(place) in process.environ().get("INTERLOCK_JOB", ""):
+                found.append(process.pid)
+    return found
 
 
 def test_a_destructive_call_is_refused_and_the_work_goes_on(place: Path) -> None:
@@ -77,6 +98,19 @@ def test_a_destructive_call_is_refused_and_the_work_goes_on(place: Path) -> None
     assert result.deliverables == ("a.txt",)
     assert result.usage.tool_calls == 3
     assert result.usage.input_tokens > 0
+
+
+def test_what_it_says_on_the_way_is_written_down_without_the_key(place: Path) -> None:
+    class Noting(GateStub):
+        notes: list[tuple[str, Any]]
+
+        async def note(self, kind: str, data: Mapping[str, Any]) -> None:
+            self.notes.append((kind, data["text"]))
+
+    gate = Noting()
+    gate.notes = []
+    converse([{"text": f"First I look, with {KEY}.", **bash("ls")}, {"text": "done"}], place, gate)
+    assert gate.notes == [("agent.said", "First I look, with ***."), ("agent.said", "done")]
 
 
 def test_a_failing_gate_is_a_no(place: Path) -> None:
@@ -121,14 +155,14 @@ def test_neither_our_environment_nor_the_key_reaches_the_commands(place: Path) -
 
 def test_what_it_leaves_running_is_ended(place: Path) -> None:
     converse([bash("(setsid sleep 60 & echo $! > stray) > /dev/null 2>&1"), {"text": "ok"}], place, GateStub())
-    stray = Path(f"/proc/{(place / 'stray').read_text().strip()}/stat")
-    assert not stray.exists() or stray.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert (place / "stray").exists()
+    assert marked(place) == []
 
 
 def test_a_cancelled_session_leaves_no_process(place: Path) -> None:
     async def cancelled() -> None:
         with ScriptedModel([bash("echo $$ > me; sleep 60")]) as server:
-            runner = ClaudeRunner(AgentSpec(name="a"), {"base_url": server.url, "api_key_env": "FAKE_KEY"})
+            runner = a_runner({"base_url": server.url, "api_key_env": "FAKE_KEY"}, place)
             task = asyncio.create_task(runner.run(a_job(place), GateStub()))
             while not (place / "me").exists() or not (place / "me").read_text():
                 await asyncio.sleep(0.05)
@@ -138,9 +172,44 @@ def test_a_cancelled_session_leaves_no_process(place: Path) -> None:
                 await task
 
     asyncio.run(cancelled())
-    left = Path(f"/proc/{(place / 'me').read_text().strip()}/stat")
-    assert not left.exists() or left.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert marked(place) == []
     assert sorted(path.name for path in place.parent.iterdir()) == ["work"]
+
+
+@pytest.mark.parametrize(
+    ("level", "network"),
+    [(SandboxLevel.LANDLOCK, True), (SandboxLevel.BUBBLEWRAP, True), (SandboxLevel.BUBBLEWRAP, False)],
+)
+def test_its_commands_do_not_get_out(
+    level: SandboxLevel, network: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network it reaches its model, and nothing else."""
+    on_rung(level, monkeypatch)
+    monkeypatch.setenv("FAKE_KEY", KEY)
+    gate = GateStub()
+    with stage(tmp_path) as set_up:
+        monkeypatch.setenv("THE_SECRET", set_up.secret)
+        job = a_job(set_up.workspace, project=set_up.project)
+        with ScriptedModel([bash(set_up.command(network=network)), {"text": "done"}]) as server:
+            options = {"base_url": server.url, "api_key_env": "FAKE_KEY"}
+            result = asyncio.run(a_runner(options, set_up.workspace, network=network).run(job, gate))
+        assert result.summary == "done"
+        set_up.nothing_got_out(gate.outcomes["eff_1"][1])
+
+
+@pytest.mark.parametrize("tool", ["Write", "Read"])
+def test_its_own_tools_do_not_get_out_even_when_the_gate_is_asleep(
+    tool: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They act in its own process, which the walls are around too."""
+    on_rung(SandboxLevel.BUBBLEWRAP, monkeypatch)
+    outside = place.parent / "private.txt"
+    outside.write_text("gold")
+    args = {"file_path": str(outside), **({"content": "pwned"} if tool == "Write" else {})}
+    gate = GateStub()
+    converse([{"tool": tool, "args": args}, {"text": "ok"}], place, gate)
+    assert outside.read_text() == "gold"
+    assert "gold" not in repr(gate.outcomes)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(529, "transient"), (400, "unknown")])
@@ -153,7 +222,7 @@ def test_provider_errors_are_classified(place: Path, status: int, kind: str) -> 
 
 def test_wrong_options_and_missing_keys_say_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="did you mean"):
-        ClaudeRunner(AgentSpec(name="a"), {"max_turn": 1})
+        a_runner({"max_turn": 1}, Path("nowhere", "work"))
     monkeypatch.delenv("FAKE_KEY")
     with pytest.raises(RunnerError, match="set the environment variable FAKE_KEY"):
         converse([], place, GateStub())

@@ -27,7 +27,8 @@ from interlock.model.agent import AgentResult
 from interlock.model.decision import Decision, Verdict
 from interlock.model.run import Compensation
 from interlock.ports import CallVerdict, Gate
-from interlock.runners.command import KEEP_OUTPUT, CommandRunner, Places
+from interlock.runners.command import KEEP_OUTPUT, CommandRunner
+from interlock.runners.places import Places
 from interlock.runners.wire import MAX_LINE, GateServer
 
 

@@ -35,6 +35,7 @@ class Gated:
         self.verdict = verdict
         self.asked: list[tuple[str, str]] = []
         self.told: list[bool] = []
+        self.said: list[str] = []
         self.noted: list[str] = []
 
     async def note(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -56,9 +57,10 @@ class Gated:
         return CallVerdict(decision=Decision(verdict=self.verdict, reasons=("no",)), effect_id="eff")
 
     async def after(self, effect_id: str, *, ok: bool, output: str = "", labels: Labels | None = None) -> Decision:
-        del output, labels
+        del labels
         assert effect_id == "eff"
         self.told.append(ok)
+        self.said.append(output)
         return Decision(verdict=Verdict.ALLOW, reasons=())
 
 
@@ -164,6 +166,37 @@ def test_what_is_no_request_for_a_proxy_is_refused_and_the_gate_not_asked(path: 
     gate = Gated()
     assert spoken(path, ("127.0.0.1",), request_, gate).startswith(b"HTTP/1.1 400")
     assert gate.asked == []
+
+
+def test_a_name_that_no_host_can_have_is_said_to_be_out_of_reach(path: Path) -> None:
+    gate = Gated()
+    name = "a" * 70 + ".example.org"
+    answer = spoken(path, ("*.example.org",), f"GET http://{name}/ HTTP/1.1\r\n\r\n".encode(), gate)
+    assert b"502" in answer.split(b"\r\n")[0]
+    assert gate.told == [False]
+
+
+def test_a_tunnel_that_the_end_of_the_attempt_cuts_has_happened_as_far_as_it_went(path: Path) -> None:
+    gate = Gated()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        await reader.read()
+        writer.close()
+
+    async def go() -> None:
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with HostProxy(gate, path, ("127.0.0.1",)):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\nhello".encode())
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        server.close()
+
+    asyncio.run(go())
+    assert (gate.told, gate.said) == ([True], ["5 bytes sent, 5 received"])
 
 
 def test_a_host_that_is_down_is_said_to_be(path: Path, port: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from interlock import Orchestrator
 from interlock.model.approval import Approval
 from interlock.model.identity import Role
 from interlock.model.plan import Task
+from interlock.surfaces.api.views import plain
 from interlock.surfaces.mcp import make_mcp
 from served import AGENTS, CONFIG, Served, make_project, serving
 
@@ -129,6 +131,55 @@ def test_every_surface_gives_the_same_judgement(served: Served) -> None:
         assert json.loads(said.stdout) == answers["api"], (tool, text)
 
 
+def test_every_surface_says_the_same_of_status_health_and_alerts(served: Served) -> None:
+    service, project = served.service, served.service.settings.project
+    with service._means.database.write() as conn:
+        for _ in range(3):
+            facts = {"agent": "breaker", "attempt": "a", "duration_ms": 5, "error": "crashed", "message": "no room"}
+            service._means.ledger.append(conn, "operator:test", "attempt.started", facts, actor="interlock")
+            service._means.ledger.append(conn, "operator:test", "attempt.failed", facts, actor="interlock")
+    service.alarms.evaluate()
+    api = served.client("ann", Role.ADMIN)
+
+    async def by_mcp(tool: str) -> Any:
+        async with fastmcp.Client(make_mcp(service, caller="otto/agent")) as client:
+            return (await client.call_tool(tool, {})).data
+
+    status = api.get("/v1/status").json()
+    assert asyncio.run(by_mcp("system_status")) == status
+    assert plain(service.status()) == status
+    assert (status["safe"], status["firing"]) == ("look", 1)
+
+    alerts = settled(api.get("/v1/alerts").json()["items"])
+    assert [(one["rule"], one["agent"], one["state"]) for one in alerts] == [
+        ("consecutive-failures", "breaker", "firing")
+    ]
+    assert settled(asyncio.run(by_mcp("list_alerts"))) == settled(plain(service.alarms.alerts())) == alerts
+    said = interlock(project, "alerts", "list", "--json", code=1)  # one is firing
+    assert settled(said["alerts"]) == alerts
+
+    health = without_time(api.get("/v1/health").json())
+    assert without_time(asyncio.run(by_mcp("health"))) == health
+    assert without_time(plain([service.system_health(), *service.healths()])) == health
+    known = interlock(project, "health", "--json")
+    names = {one["subject"] for one in known}
+    assert names == {"system", "writer", "mailer"}  # functions are agents of the process that brings them
+    assert without_time(known) == [one for one in health if one["subject"] in names]
+    rules = api.get("/v1/alert-rules").json()
+    assert interlock(project, "alerts", "rules", "--json") == rules
+
+
+def settled(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Alerts without what each look at them changes."""
+    return [{name: value for name, value in one.items() if name not in {"last_true", "acts"}} for one in alerts]
+
+
+def without_time(healths: list[dict[str, Any]]) -> list[Any]:
+    """Judgements without the moment at which each was made, and what is counted in seconds since then."""
+    seconds = re.compile(r"\d+ (s ago|MiB free)")
+    return [json.loads(seconds.sub("…", json.dumps({**one, "at": ""}))) for one in healths]
+
+
 def test_the_command_line_sees_and_answers_what_came_in_by_the_api(served: Served) -> None:
     api = served.client("bob", Role.OPERATOR)
     run_id = served.submit(api, TASK, "mailer")
@@ -141,10 +192,11 @@ def test_the_command_line_sees_and_answers_what_came_in_by_the_api(served: Serve
     assert shown == by_api
 
 
-def interlock(project: Path, *words: str) -> Any:
+def interlock(project: Path, *words: str, code: int = 0) -> Any:
     said = subprocess.run(
-        [sys.executable, "-m", "interlock", *words], cwd=project, capture_output=True, text=True, check=True, env=ENV
+        [sys.executable, "-m", "interlock", *words], cwd=project, capture_output=True, text=True, check=False, env=ENV
     )
+    assert said.returncode == code, said.stderr
     return json.loads(said.stdout)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from prometheus_client.parser import text_string_to_metric_families
 
+from interlock import Gate, Job, Orchestrator
+from interlock.model.ledger import LedgerEntry
+from interlock.model.run import OutcomeKind
 from interlock.telemetry.otel import OpenTelemetry
 from interlock.telemetry.prometheus import exposition
+from interlock.telemetry.traces import trace_id
+from served import CONFIG, make_project
 from watch_kit import Book
 
 
@@ -50,6 +57,11 @@ def test_prometheus_reads_counters_with_total_and_durations_in_seconds(book: Boo
 
 def test_prometheus_gets_nothing_from_an_empty_store_but_zeros(book: Book) -> None:
     assert set(scraped(book).values()) <= {0.0, 1.0}
+
+
+def test_every_outcome_is_there_from_the_start_so_that_the_first_one_is_an_increase(book: Book) -> None:
+    found = {dict(labels)["outcome"]: value for (name, labels), value in scraped(book).items() if "runs_ended" in name}
+    assert found == dict.fromkeys(OutcomeKind, 0)
 
 
 def test_every_prometheus_name_says_whose_it_is(book: Book) -> None:
@@ -137,14 +149,66 @@ def test_opentelemetry_metrics_have_the_conventions_names_and_units(book: Book) 
     a_run(book)
     _, found = exported(book)
     assert {name: metric.unit for name, metric in found.items()} == {
-        "gen_ai.workflow.duration": "s", "gen_ai.invoke_agent.duration": "s", "gen_ai.invoke_agent.tool_calls": "{call}",
+        "gen_ai.invoke_agent.duration": "s", "gen_ai.invoke_agent.tool_calls": "{tool_call}",
         "gen_ai.execute_tool.duration": "s", "gen_ai.client.token.usage": "{token}", "interlock.calls.judged": "{call}",
         "interlock.runs.ended": "{run}",
     }  # fmt: skip
-    (point,) = found["gen_ai.workflow.duration"].data.data_points
-    assert (point.sum, point.count) == (6.0, 1)
-    assert point.explicit_bounds[0] == 1
-    assert point.attributes["error.type"] == "failed"
+    points = {
+        point.attributes["gen_ai.operation.name"]: point
+        for point in found["gen_ai.invoke_agent.duration"].data.data_points
+    }
+    run, agent = points["invoke_workflow"], points["invoke_agent"]
+    assert (run.sum, run.count, agent.sum, agent.count) == (6.0, 1, 5.0, 1)
+    assert (run.attributes["gen_ai.agent.name"], agent.attributes["gen_ai.agent.name"]) == ("interlock", "writer")
+    assert run.explicit_bounds[0] == 0.1
+    assert (run.attributes["error.type"], agent.attributes["error.type"]) == ("failed", "timeout")
+
+
+def test_every_name_of_the_conventions_is_one_of_theirs_and_all_others_are_ours(book: Book) -> None:
+    theirs = {value for value in vars(gen_ai_attributes).values() if isinstance(value, str)}
+    operations = {each.value for each in gen_ai_attributes.GenAiOperationNameValues}
+    a_run(book)
+    spans, _ = exported(book, contents=True)
+    for span in spans:
+        assert span.attributes["gen_ai.operation.name"] in operations
+        others = set(span.attributes) - theirs - {"error.type"}
+        assert {name.split(".")[0] for name in others} <= {"interlock"}
+
+
+def test_a_run_of_the_engine_is_one_trace_too_whatever_happens_in_it(tmp_path: Path) -> None:
+    async def writer(job: Job, gate: Gate) -> str:
+        """Writes a text file."""
+        for command in ("ls", "rm -rf /"):
+            call = await gate.before("shell", {"command": command})
+            if call.effect_id:
+                await gate.after(call.effect_id, ok=True, output="")
+        (job.workspace / "note.txt").write_text("a note\n")
+        return "written"
+
+    async def walk() -> list[LedgerEntry]:
+        project = make_project(tmp_path / "project", CONFIG)
+        async with Orchestrator(project, agents={"writer": writer}) as library:
+            run = await library.submit("Write a note", agents=["writer"])
+            await library.outcome(run.id)
+            return list(library.service.all_entries(run_id=run.id))
+
+    entries = asyncio.run(walk())
+    spans = InMemorySpanExporter()
+    observer = OpenTelemetry(lambda _run: entries, spans, MeterProvider())
+    for each in entries:
+        observer(each)
+    found = spans.get_finished_spans()
+    assert {span.context.trace_id for span in found if span.context} == {trace_id(entries[0].run_id)}
+    by_id = {span.context.span_id: span for span in found if span.context}
+    (root,) = [span for span in found if span.parent is None]
+    calls = [span for span in found if span.name == "execute_tool shell"]
+    assert sorted(str((span.attributes or {})["interlock.verdict"]) for span in calls) == ["allow", "block"]
+    for call in calls:
+        assert call.parent is not None
+        agent = by_id[call.parent.span_id]
+        assert agent.name == "invoke_agent writer"
+        assert agent.parent is not None
+        assert by_id[agent.parent.span_id] is root
 
 
 def test_a_collector_that_refuses_is_an_error_that_the_watcher_counts(book: Book) -> None:

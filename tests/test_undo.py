@@ -204,7 +204,7 @@ def test_a_call_outside_of_the_workspace_is_undone_by_its_compensation(project: 
         await gate.after(verdict.effect_id, ok=True)
         return "done"
 
-    with running(project, outside, {"tools": {"deploy": {"undo": "compensable"}}}) as service:
+    with running(project, outside, {"tools": {"deploy": {"undo": "compensable"}}, "rollback_paths": [".."]}) as service:
         run = submit(service)
         ended(service, run)
         service.undo_call(effects(service, run)[0].id, actor="ada")

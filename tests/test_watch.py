@@ -24,6 +24,7 @@ from interlock.model.decision import Decision, Verdict
 from interlock.model.health import HealthStatus
 from interlock.model.ledger import LedgerEntry
 from interlock.model.risk import RiskLevel
+from interlock.model.session import Session
 from interlock.ports import Gate, Job, Observer
 from interlock.store import watching
 from interlock.store.database import micros
@@ -248,6 +249,69 @@ def test_one_evaluator_works_at_a_time_and_another_takes_over_when_it_is_gone(op
     assert not second.watch.once()
     second.service._means.clock.pass_(minutes=2)  # type: ignore[attr-defined]
     assert second.watch.once()
+
+
+def test_a_clock_that_jumps_back_leaves_nobody_without_an_evaluator(opened: Opened) -> None:
+    first, second = opened(), opened()
+    first.clock.pass_(days=3)
+    assert first.watch.once()
+    assert second.watch.once()
+    first.clock.pass_(days=-3)
+    assert not first.watch.once()
+
+
+def test_a_clock_that_jumps_back_delays_no_alert_no_step_and_no_repetition(opened: Opened) -> None:
+    desk = opened(ESCALATION)
+    desk.clock.pass_(days=3)
+    desk.ends(ok=False, times=5)
+    desk.look()
+    assert len(desk.pager.told) == 1
+    desk.clock.pass_(days=-3)
+    desk.ends(ok=False, times=5)
+    desk.look()
+    desk.look(minutes=11)
+    assert [targets for targets, _, _ in desk.pager.told] == [("chat",), ("boss",)]
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_killed_between_telling_and_writing_it_down_people_are_told_again_and_nothing_is_lost(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = opened(ESCALATION)
+    desk.ends(ok=False, times=5)
+
+    def tell(*_: object) -> str:
+        raise Killed
+
+    monkeypatch.setattr(desk.pager, "tell", tell)
+    with pytest.raises(Killed):
+        desk.look()
+    assert desk.breaker() == "open"
+    other = opened(ESCALATION)
+    other.clock.pass_(minutes=2)
+    other.look()
+    assert [targets for targets, _, _ in other.pager.told] == [("chat",)]
+    assert len(other.recorded("alert.fired")) == len(other.alarms.alerts())
+    assert other.service.verify().problem == ""
+
+
+def test_an_agent_that_somebody_runs_by_hand_is_watched_more_closely_too(opened: Opened) -> None:
+    desk = opened()
+    session = Session(agent="claude", id="s", person="kim")
+
+    def verdict() -> Verdict:
+        said = desk.service.judge_call(session, "shell", {"command": "rm -rf build"}, wait=timedelta(), elsewhere=True)
+        return said.decision.verdict
+
+    assert verdict() is Verdict.ALLOW
+    with desk.service._means.database.write() as conn:
+        watching.heighten(conn, "claude", until=micros(desk.clock.now() + timedelta(hours=1)), why="alert x")
+    assert verdict() is Verdict.CONFIRM
+    desk.clock.pass_(hours=2)
+    assert verdict() is Verdict.ALLOW
 
 
 def test_a_short_process_looks_a_last_time_and_gives_the_lease_back(opened: Opened) -> None:

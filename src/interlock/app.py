@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.catalogue import load_catalogue
 from interlock.clock import SystemClock
@@ -19,26 +21,41 @@ from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
-from interlock.engine.judging import Gate
+from interlock.engine.judging import Gate, failed, scope_of
 from interlock.engine.ledger import Ledger
 from interlock.engine.means import Means
 from interlock.engine.meter import Meter
+from interlock.engine.pins import Definitions, Pins
+from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Percentages, Rollouts
 from interlock.engine.service import Service
 from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
+from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentSpec
+from interlock.model.decision import Decision
+from interlock.model.risk import RiskLevel
 from interlock.model.sandbox import Limits, SandboxLevel
-from interlock.policies import load_policies
+from interlock.policies import policies_of
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
-from interlock.runners.command import CommandRunner, Places, Proxy, Wrap
+from interlock.ports import Gate as GatePort
+from interlock.runners.command import CommandRunner
+from interlock.runners.credentials import Credential
 from interlock.runners.function import FunctionRunner
+from interlock.runners.places import Doors, Places, Wrap
+from interlock.runners.relay import Relay
+from interlock.sandbox.grants import program_paths
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
 from interlock.sandbox.workspace import open_workspaces
 from interlock.store.database import Database
 
+if TYPE_CHECKING:
+    from interlock.runners.llm_mcp import Hidden
+
+_LATELY = timedelta(days=7)
+"""How far back an agent's record counts when a task's risk is assessed."""
 _RUNNERS = ("command", "function", "llm", "claude")
 
 
@@ -54,17 +71,21 @@ def build(
     clock = clock or SystemClock()
     functions = dict(functions or {})
     catalogue = {spec.name: spec for spec in load_agents(settings, functions)}
-    files = [Path(settings.project, file) for file in settings.policies.files]
-    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    policies = policies_of(settings)
     _make_state_dir(settings.state_dir)
     database = Database(settings.store_url)
     database.migrate()
     ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
     durable = Durable(database)
-    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings))
+    of_policies = PolicyRollouts(
+        database, ledger, clock, settings, policies, lambda version: policies_of(settings, version)
+    )
+    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings), of_policies)
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
+    meter = Meter(database, ledger, clock, tuple(catalogue))
+    gate = Gate(policies, settings.environment, settings.tools, clock)
     return Service(
         Means(
             settings=settings,
@@ -74,13 +95,14 @@ def build(
             durable=durable,
             governor=governor,
             approvals=Approvals(database, ledger, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)),
-            gate=Gate(policies, settings.environment, settings.tools, clock),
-            chooser=Chooser(settings, catalogue),
+            gate=gate,
+            chooser=Chooser(settings, catalogue.values(), record=lambda: meter.metrics(_LATELY).agents),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),
-            runner_of=lambda spec: runner_of(spec, functions, settings),
+            runner_of=lambda spec: runner_of(spec, functions, settings, gate),
             contain=_validating(settings),
+            contain_undo=undoing(settings),
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
-            meter=Meter(database, ledger, clock, tuple(catalogue)),
+            meter=meter,
             rollouts=rollouts,
             alert_rules=load_rules(settings.alerts),
             notifier=_notifier(settings),
@@ -142,8 +164,10 @@ def load_agents(settings: Settings, functions: Mapping[str, AgentFunction] | Non
     return load_catalogue(directory, extra)
 
 
-def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings) -> Runner:
-    """The adapter that runs this agent.
+def runner_of(
+    spec: AgentSpec, functions: Mapping[str, AgentFunction], settings: Settings, gate: Gate | None = None
+) -> Runner:
+    """The adapter that runs this agent. ``gate`` judges what MCP servers say of their tools; without it none is shown.
 
     Raises:
         ConfigError: when it has none, or an unknown one.
@@ -154,16 +178,24 @@ def runner_of(spec: AgentSpec, functions: Mapping[str, AgentFunction], settings:
     if spec.runner is None:
         message = f"{spec.name} has no runner: say in interlock.yaml how it is run"
         raise ConfigError(message, suggestion='runner: {kind: command, command: ["{python}", "agents/it.py"]}')
+    wrap, doors = contained(settings), doors_of(spec, settings)
     if spec.runner.kind == "command":
-        return CommandRunner(spec.runner.options, wrap=_contained(settings), proxy=_proxied(settings))
+        return CommandRunner(spec.runner.options, wrap=wrap, doors=doors)
     if spec.runner.kind == "llm":
         from interlock.runners.llm import LlmRunner  # noqa: PLC0415 - loads what only an extra brings
 
-        return LlmRunner(spec, spec.runner.options)
+        return LlmRunner(
+            spec,
+            spec.runner.options,
+            wrap=wrap,
+            doors=doors,
+            secret_of=secrets_of(settings),
+            hidden=_hidden(settings, gate),
+        )
     if spec.runner.kind == "claude":
         from interlock.runners.claude import ClaudeRunner  # noqa: PLC0415 - the same
 
-        return ClaudeRunner(spec, spec.runner.options)
+        return ClaudeRunner(spec, spec.runner.options, wrap=wrap, doors=doors, secret_of=secrets_of(settings))
     message = f"{spec.name}: there is no runner {spec.runner.kind!r}"
     raise ConfigError(message, suggestion=did_you_mean(spec.runner.kind, _RUNNERS) or f"known: {', '.join(_RUNNERS)}")
 
@@ -178,16 +210,110 @@ def _validating(settings: Settings) -> Contain:
     return contain
 
 
-def _proxied(settings: Settings) -> Proxy | None:
-    """The way to the granted hosts for agents that have no network."""
-    hosts = settings.scope.hosts
-    if settings.sandbox.network or not hosts:
-        return None
-    return lambda gate, path: HostProxy(gate, path, hosts)
+def beside(
+    settings: Settings, env: Mapping[str, str], *, write: Sequence[Path] = (), read: Sequence[Path] = ()
+) -> Contain:
+    """Walls for programs that work on the project itself and not in a workspace: compensations, MCP servers.
+
+    They may write to the project, but not to what vouches for it; ``write`` and ``read`` grant more.
+    """
+    inside = _boxed(settings)
+    kept = [settings.project / name for name in (".git", "interlock.yaml", "interlock-pins.json")]
+    kept = [path for path in (*kept, settings.state_dir) if not any(path.is_relative_to(more) for more in write)]
+
+    def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
+        there = [path for path in write if path.exists()]
+        return inside(
+            argv,
+            env,
+            workspace=workspace,
+            scratch=scratch,
+            read=(Path(__file__).parent, *read),
+            write=there,
+            keep=kept,
+            lasting=True,
+        )
+
+    return contain
 
 
-def _contained(settings: Settings) -> Wrap:
-    """This machine's best sandbox in front of an agent's program."""
+def undoing(settings: Settings) -> Contain:
+    """Walls for what puts back what is outside of the workspaces."""
+    env = {name: os.environ[name] for name in settings.rollback_env if name in os.environ}
+    return beside(settings, env, write=[Path(settings.project, name).resolve() for name in settings.rollback_paths])
+
+
+def doors_of(spec: AgentSpec, settings: Settings) -> Doors:
+    """What leads out for this agent: to the granted hosts when it has no network, to what it has credentials for.
+
+    Raises:
+        ConfigError: when it names a credential that there is not, or that has no URL.
+    """
+    credentials = [credential_of(settings, name) for name in spec.credentials]
+    for credential in credentials:
+        if not credential.url:
+            hint = "url and variable say where requests with it go, and how the agent finds the way"
+            raise ConfigError(f"{spec.name}: the credential {credential.name} has no url", suggestion=hint)
+    hosts = () if settings.sandbox.network else settings.scope.hosts or ()
+
+    @asynccontextmanager
+    async def doors(gate: GatePort, places: Places) -> AsyncIterator[Places]:
+        async with AsyncExitStack() as stack:
+            if hosts:
+                places = replace(places, proxy=places.sockets / "proxy")
+                await stack.enter_async_context(HostProxy(gate, places.sockets / "proxy", hosts))
+            for number, credential in enumerate(credentials):
+                upstream = await asyncio.to_thread(credential.upstream)
+                relay = stack.enter_context(Relay(places.sockets / str(number), upstream, gate=gate))
+                places = replace(
+                    places,
+                    relays={**places.relays, credential.variable: relay.path},
+                    variables={**places.variables, credential.variable: relay.prefix},
+                )
+            yield places
+
+    return doors
+
+
+def secrets_of(settings: Settings) -> Callable[[str], str]:
+    """Looks up the secret of a credential by its name."""
+    return lambda name: credential_of(settings, name).value()
+
+
+def credential_of(settings: Settings, name: str) -> Credential:
+    """A credential of the configuration.
+
+    Raises:
+        ConfigError: when there is none of that name, or agents could read it.
+    """
+    said = settings.credentials.get(name)
+    if said is None:
+        hint = did_you_mean(name, tuple(settings.credentials)) or "name it under credentials: in interlock.yaml"
+        raise ConfigError(f"there is no credential {name!r}", suggestion=hint)
+    file = Path(settings.project, said.file).expanduser().resolve() if said.file else None
+    if file is not None and file.is_relative_to(settings.project.resolve()):
+        raise ConfigError(f"credentials.{name}: agents may read the project, and {said.file} lies in it")
+    if said.env in settings.sandbox.pass_env:
+        raise ConfigError(f"credentials.{name}: sandbox.pass_env hands {said.env} to every agent")
+    return Credential(
+        name=name, env=said.env, file=file, command=said.command, url=said.url, header=said.header, variable=said.variable
+    )  # fmt: skip
+
+
+def _hidden(settings: Settings, gate: Gate | None) -> Hidden:
+    """Why tools of MCP servers are hidden, by the pins that the gateway uses too."""
+
+    def judged(tool: str, text: str) -> Decision:
+        action = Action(kind=Surface.TOOL_DEFINITION, tool=tool, args={"text": text}, environment=settings.environment)
+        if gate is None:
+            return failed(action, "there is no gate to judge it")
+        return gate.judge(action, scope_of(settings, "")).decision
+
+    return Definitions(Pins(settings), judged).reasons
+
+
+def contained(settings: Settings) -> Wrap:
+    """This machine's best sandbox in front of an agent's program; a machine that has none good enough for the risk refuses."""
     inside = _boxed(settings)
 
     def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[Sequence[str], Mapping[str, str]]:
@@ -197,9 +323,12 @@ def _contained(settings: Settings) -> Wrap:
             workspace=places.workspace,
             scratch=places.scratch,
             write=places.writes,
-            read=(places.project, Path(__file__).parent),
-            sockets=(places.gate,),
+            read=(places.project, Path(__file__).parent, *places.reads, *program_paths(argv[0])),
+            sockets=(places.gate,) if places.gate else (),
             proxy=places.proxy,
+            relays=places.relays,
+            risk=places.risk,
+            guarded=places.guarded,
         )
 
     return wrap
@@ -214,8 +343,16 @@ def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str
         limits = replace(limits, processes=settings.sandbox.processes)
     passed = {name: os.environ[name] for name in settings.sandbox.pass_env if name in os.environ}
 
-    def inside(argv: Sequence[str], env: Mapping[str, str], **places: Any) -> tuple[Sequence[str], Mapping[str, str]]:
-        box = open_sandbox(SandboxLevel(settings.sandbox.minimum)).wrap(
+    def inside(
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        risk: RiskLevel = RiskLevel.LOW,
+        guarded: bool = False,
+        **places: Any,
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        least = settings.sandbox.level_for(risk)
+        box = open_sandbox(max(least, SandboxLevel.LANDLOCK) if guarded else least).wrap(
             argv, network=settings.sandbox.network, env={**passed, **env}, limits=limits, **places
         )
         return box.argv, box.env

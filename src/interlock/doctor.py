@@ -14,10 +14,12 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from interlock.app import build
+import sqlalchemy as sa
+
+from interlock.app import build, runner_of
 from interlock.config import Settings, load_settings, problems
 from interlock.engine.service import Service
-from interlock.errors import ConfigError, InterlockError
+from interlock.errors import ConfigError, InterlockError, StoreError
 from interlock.model.agent import AgentSpec
 from interlock.model.decision import Enforcement
 from interlock.model.run import RunState
@@ -28,6 +30,8 @@ from interlock.sandbox.ladder import probe
 OLDEST_GIT = (2, 38)
 """Since then ``git merge-tree --write-tree`` merges without touching a work tree."""
 _GIT_S = 10
+_ROOM = 1 << 20
+"""With fewer free bytes than that a store cannot even be opened."""
 _SANE_YEAR = 2025
 
 
@@ -63,19 +67,53 @@ def examine(start: Path, *, env: str | None = None, file: Path | None = None) ->
             for each in wrong
         ]
     settings = load_settings(start, env=env, file=file)
+    found = _from_outside(settings)
+    try:
+        service = build(settings)
+    except StoreError as error:
+        return [*found, _problem("store", str(error), _reach(settings))]
+    except OSError as error:
+        advice = f"Give it to the account that runs Interlock ({settings.state_dir} must be a directory of its own)"
+        return [*found, _problem("state", f"{error.filename}: {error.strerror}", advice)]
+    except InterlockError as error:
+        said = {finding.seen for finding in found if finding.grade is Grade.PROBLEM}
+        last = _problem("start", str(error), "Correct it first; the rest cannot be looked at before")
+        return found if str(error) in said else [*found, last]
+    try:
+        return [*found, *_from_inside(service)]
+    finally:
+        service.close()
+
+
+def examine_running(service: Service) -> list[Finding]:
+    """The same about a service that runs, as it was configured when it was put together."""
+    return [*_from_outside(service.settings), *_from_inside(service)]
+
+
+def _from_outside(settings: Settings) -> list[Finding]:
     found = [_ok("configuration", f"{settings.environment}, {settings.project}")]
     for look in (_git, _sandbox, _policies, _uncommitted, _notify, _clock, _state):
         found += _looked(look.__name__.strip("_"), partial(look, settings))
-    try:
-        service = build(settings)
-    except InterlockError as error:
-        return [*found, _problem("start", str(error), "Correct it first; the rest cannot be looked at before")]
-    try:
-        for inside in (_agents, _store, _workers, _ledger_clock):
-            found += _looked(inside.__name__.strip("_"), partial(inside, service))
-    finally:
-        service.close()
     return found
+
+
+def _from_inside(service: Service) -> list[Finding]:
+    found: list[Finding] = []
+    for look in (_agents, _store, _workers, _ledger_clock):
+        found += _looked(look.__name__.strip("_"), partial(look, service))
+    return found
+
+
+def _reach(settings: Settings) -> str:
+    """What to do about a store that cannot be used. Its URL may hold a password, so only the place is said."""
+    url = sa.make_url(settings.store_url)
+    if url.get_backend_name() == "sqlite":
+        place = next((each for each in settings.state_dir.parents if each.exists()), settings.project)
+        if shutil.disk_usage(place).free < _ROOM:
+            return "Make room: the disk is full, and what cannot be recorded is not done"
+        return f"See that {url.database} and its directory belong to this account and can be written: nothing starts until then"
+    where = f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"
+    return f"See that PostgreSQL answers at {where} and lets {url.username or 'this account'} in: nothing starts until then"
 
 
 def _looked(subject: str, look: Callable[[], Findings]) -> list[Finding]:
@@ -113,7 +151,12 @@ def _git(settings: Settings) -> Findings:
     needed = isolation == "git"
     say = _problem if needed else _warning
     if shutil.which("git") is None:
-        yield say("git", "git is not on PATH", "Install git; without it agents work on copies of the project")
+        if needed or (isolation == "auto" and (settings.project / ".git").exists()):
+            yield _problem(
+                "git", "git is not on PATH, and this is a repository", "Install git, or workspace.isolation: copy"
+            )
+        else:
+            yield _warning("git", "git is not on PATH", "Nothing to do: agents work on copies of the project")
         return
     version = _run_git(settings.project, "--version") or ""
     numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
@@ -132,19 +175,26 @@ def _git(settings: Settings) -> Findings:
 def _sandbox(settings: Settings) -> Findings:
     level, asked = probe(), SandboxLevel(settings.sandbox.minimum)
     if level < asked:
-        yield _problem("sandbox", f"this machine holds {level}, asked for is {asked}", _SANDBOX)
+        advice = f"{_INSTALL[asked]}, or lower sandbox.minimum: no agent starts until then"
+        yield _problem("sandbox", f"this machine holds {level}, asked for is {asked}", advice)
     elif level < SandboxLevel.LANDLOCK:
         yield _warning("sandbox", f"this machine holds {level}: agents can read and write what you can", _SANDBOX)
     else:
         yield _ok("sandbox", f"this machine holds {level}, asked for is {asked}")
 
 
+_INSTALL = {
+    SandboxLevel.BUBBLEWRAP: "Install bubblewrap, and allow it user namespaces",
+    SandboxLevel.LANDLOCK: "Use a kernel with landlock (5.13 or newer), or install bubblewrap",
+    SandboxLevel.RLIMITS: "Use Linux: nothing holds agents here",
+    SandboxLevel.NONE: "",
+}
 _SANDBOX = "Install bubblewrap, or use a kernel with landlock (5.13 or newer)"
 
 
 def _policies(settings: Settings) -> Findings:
     sound = 0
-    for name in settings.policies.files:
+    for name in settings.policies.every_file:
         path = Path(settings.project, name)
         try:
             _, wrong = examine_file(path)
@@ -156,11 +206,12 @@ def _policies(settings: Settings) -> Findings:
     for name, enforcement in settings.policies.enforcement.items():
         if enforcement is not Enforcement.STRICT:
             yield _warning("policies", f"{name} is {enforcement}", "It does not protect; make it strict when you can")
-    yield _ok("policies", f"{len(settings.policies.packs)} packs, {sound} own files")
+    if sound == len(settings.policies.every_file):
+        yield _ok("policies", f"{len(settings.policies.packs)} packs, {sound} own files")
 
 
 def _uncommitted(settings: Settings) -> Findings:
-    files = ["interlock.yaml", *settings.policies.files, settings.agents_dir]
+    files = ["interlock.yaml", *settings.policies.every_file, settings.agents_dir]
     changed = _run_git(settings.project, "status", "--porcelain", "--", *files)
     if changed:
         names = ", ".join(line[2:].strip() for line in changed.splitlines()[:5])
@@ -221,6 +272,11 @@ def _runner(spec: AgentSpec, settings: Settings) -> Findings:
     if spec.runner is None:
         advice = 'runner: {kind: command, command: ["{python}", "agents/it.py"]}'
         yield _problem(subject, "nothing says how it is run", f"Say it in interlock.yaml: {advice}")
+        return
+    try:
+        runner_of(spec, {}, settings)
+    except InterlockError as error:
+        yield _problem(subject, str(error), "Correct it; until then no task that needs it is taken on")
         return
     command = spec.runner.options.get("command") or ()
     if spec.runner.kind != "command" or isinstance(command, str) or not command:

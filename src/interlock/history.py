@@ -1,7 +1,7 @@
 """Learning from a repository: its commits, through the ``owns`` globs of the agents, are labelled examples for free.
 
 Git is only read, with a scrubbed environment and without the repository's own programs (hooks, signature checkers,
-file watchers). What is kept of a commit is its id, its agents and the stems of its subject.
+file watchers). What is kept of a commit is its id, its agents and the stems of its subject and of the names of its files.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import json
 import os
 import subprocess
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from interlock.decide import learn as rules
 from interlock.decide.globs import pattern, weight
@@ -24,16 +22,12 @@ from interlock.model.agent import AgentSpec
 from interlock.model.canon import digest
 from interlock.model.choosing import Lesson, Memory
 from interlock.model.plain import dump, load
+from interlock.model.run import Run
 
 MEMORY_FILE = ".interlock-memory.json"
 """Where what was learned is kept, relative to the project; made to be committed."""
 MOST_COMMITS = 20_000
-_MOST_FILES = 60
-"""A commit of more files (a formatter, a move) teaches nothing about whose work its words are."""
-_LEAST_SHARE = 0.25
-"""An agent shares in a commit when this part of the commit's owned files is its own."""
 _SECONDS = 120
-_LONGEST_SUBJECT = 300
 _SAFE = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "core.quotePath=false",
          "core.attributesFile=/dev/null", "diff.external=", "protocol.allow=never")  # fmt: skip
 
@@ -42,7 +36,7 @@ def learn(repo: Path, catalogue: Sequence[AgentSpec], since: Memory | None = Non
     """What the history of ``repo`` teaches about the agents of ``catalogue``.
 
     Goes on from ``since`` when it was made with the same ``owns`` globs and its last commit is still in the history;
-    otherwise reads afresh. Corrections are kept in any case.
+    otherwise reads afresh. Corrections, and what runs taught, are kept in any case.
 
     Raises:
         UsageError: when no agent owns files, or ``repo`` is no git repository that can be read.
@@ -54,20 +48,21 @@ def learn(repo: Path, catalogue: Sequence[AgentSpec], since: Memory | None = Non
         raise UsageError(f"{repo} has no commits yet: there is nothing to learn from")
     start = since if since is not None and since.catalogue == mark and _contains(repo, since.head) else None
     if start is None:
-        start = _only_corrections(since)
+        start = rules.anew(since)
     fresh = list(lessons(repo, catalogue, after=start.head))
     return replace(rules.teach(start, fresh), head=head, catalogue=mark)
 
 
-def _only_corrections(since: Memory | None) -> Memory:
-    kept = tuple(reversed(since.corrections)) if since else ()
-    return rules.teach(Memory(), kept, weight=rules.CORRECTION_WEIGHT, corrections=True)
+def learn_outcomes(memory: Memory, runs: Iterable[Run], catalogue: Sequence[AgentSpec]) -> Memory:
+    """What runs that succeeded teach, the given ones newest first; those that have taught already are passed over."""
+    known = {lesson.ref for lesson in memory.outcomes}
+    owner = owner_of((glob, spec.name) for spec in catalogue for glob in spec.owns)
+    told = [rules.of_run(run, owner) for run in runs if run.id not in known]
+    return rules.teach(memory, [lesson for lesson in reversed(told) if lesson is not None], origin="outcomes")
 
 
 def _contains(repo: Path, commit: str) -> bool:
-    if not commit or not all(digit in "0123456789abcdef" for digit in commit):
-        return False
-    return _run(repo, "merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+    return _is_commit(commit) and _run(repo, "merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
 
 
 def _owned(catalogue: Sequence[AgentSpec]) -> tuple[tuple[str, str], ...]:
@@ -87,22 +82,33 @@ def lessons(repo: Path, catalogue: Sequence[AgentSpec], *, after: str = "") -> I
         repo, "log", "--no-merges", "--no-renames", "--no-textconv", "--no-ext-diff", "--name-only", "--reverse", "-z",
         f"--max-count={MOST_COMMITS}", "--format=%x01%H%x02%s%x02", f"{after}..HEAD" if after else "HEAD", "--",
     )  # fmt: skip
-    owner = _owner_of(_owned(catalogue))
+    owner = owner_of(_owned(catalogue))
     for record in out.split("\x01")[1:]:
         commit, _, rest = record.partition("\x02")
         subject, _, names = rest.partition("\x02")
         files = [name.strip("\n") for name in names.split("\0") if name.strip("\n")]
-        if not files or len(files) > _MOST_FILES or subject.startswith("Revert "):
+        if not files or len(files) > rules.MOST_FILES or subject.startswith("Revert "):
             continue
-        counted = Counter(name for file in files for name in owner(file))
-        total = sum(1 for file in files if owner(file))
-        agents = tuple(sorted(name for name, count in counted.items() if count >= _LEAST_SHARE * total))
-        told = " ".join(rules.features(subject[:_LONGEST_SUBJECT]))
+        agents = rules.sharing(files, owner)
+        told = rules.subject_of(subject, files)
         if agents and told:
             yield Lesson(ref=commit, agents=agents, subject=told)
 
 
-def _owner_of(owned: tuple[tuple[str, str], ...]) -> Any:
+def subject_of(repo: Path, commit: str) -> str:
+    """What a commit said it did, empty when there is no such commit here."""
+    if not _is_commit(commit):
+        return ""
+    done = _run(repo, "log", "-1", "--format=%s", commit, "--")
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+
+
+def _is_commit(said: str) -> bool:
+    return bool(said) and all(digit in "0123456789abcdef" for digit in said)
+
+
+def owner_of(owned: Iterable[tuple[str, str]]) -> Callable[[str], tuple[str, ...]]:
+    """A function from a path to the agents whose most particular (glob, agent) covers it; quick for many paths."""
     compiled = [(pattern(glob), weight(glob), name) for glob, name in owned]
 
     @lru_cache(maxsize=100_000)
@@ -165,6 +171,24 @@ def load_memory(file: Path) -> Memory | None:
         raise ConfigError(
             f"what was learned cannot be read: {reason}", file=str(file), suggestion="delete it and learn again"
         ) from error
+
+
+def correct(file: Path, text: str, agents: Sequence[str]) -> Memory | None:
+    """Learn that these agents are the right ones for such a task; None when that is known already.
+
+    Raises:
+        UsageError: for no agent.
+        ConfigError: when the file cannot be used.
+    """
+    if not agents:
+        raise UsageError("say which agents were right")
+    ref = "correction:" + digest({"text": text, "agents": sorted(agents)})[7:19]
+    memory = load_memory(file) or Memory()
+    if any(lesson.ref == ref for lesson in memory.corrections):
+        return None
+    taught = rules.correct(memory, text, tuple(agents), ref=ref)
+    save_memory(file, taught)
+    return taught
 
 
 def save_memory(file: Path, memory: Memory) -> None:

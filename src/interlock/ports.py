@@ -6,18 +6,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from interlock.model.action import Labels
 from interlock.model.agent import AgentResult, AgentSpec
 from interlock.model.decision import Decision
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Assignment
+from interlock.model.risk import RiskLevel
 from interlock.model.run import Compensation
 from interlock.model.sandbox import Limits, SandboxedCommand, SandboxLevel
 
 Command = Sequence[str]
 """A program and its arguments."""
+
+NETWORK_TOOL = "network"
+"""How the gate and policies call a connection that Interlock makes for an agent; ``tools: {network: {undo: nothing}}`` says that
+people do not mind them."""
 
 
 class Clock(Protocol):
@@ -67,6 +72,15 @@ class Gate(Protocol):
         ...
 
 
+@runtime_checkable
+class Notes(Protocol):
+    """A gate that also writes down what needs no judgement."""
+
+    async def note(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Write it down."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One execution of an agent, as a runner gets it."""
@@ -86,6 +100,8 @@ class Job:
     """Results of the agents that this one depends on."""
     timeout: timedelta = timedelta(seconds=300)
     environment: str = "development"
+    risk: RiskLevel = RiskLevel.LOW
+    """Of the task as a whole."""
 
 
 class Runner(Protocol):
@@ -228,6 +244,9 @@ class Sandbox(Protocol):
         sockets: Sequence[Path] = (),
         network: bool = False,
         proxy: Path | None = None,
+        relays: Mapping[str, Path] | None = None,
+        keep: Sequence[Path] = (),
+        lasting: bool = False,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
@@ -235,9 +254,13 @@ class Sandbox(Protocol):
 
         ``proxy`` is the unix socket of an HTTP proxy, which a program without a network finds in ``HTTP_PROXY`` and the like.
         Only the level bubblewrap has it: the others have no loopback of their own that could be opened to nothing else.
+        ``relays`` are unix sockets of HTTP servers: the program finds a URL that leads there in the variable of that name (what
+        ``env`` says of it is the URL's path). ``keep`` is what stays as it is inside what may be written to, on the level
+        bubblewrap: the lower ones cannot take back a part of what they grant. ``lasting``: what the program writes is meant to
+        last, so that writing to what is not granted fails everywhere; else it has a /tmp of its own, which is thrown away.
 
         Raises:
-            SandboxError: when the command or a path cannot be used.
+            SandboxError: when the command or a path cannot be used, or a relay cannot be reached on this level.
         """
         ...
 

@@ -11,10 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from interlock.config import Settings, load_settings
+from interlock.decide.policy import PolicySet
 from interlock.engine.approvals import Approvals, Question
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
 from interlock.engine.ledger import Ledger
+from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Rollouts
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.ids import new_id
@@ -53,14 +55,23 @@ class Parts:
     durable: Durable = field(init=False)
     governor: Governor = field(init=False)
     approvals: Approvals = field(init=False)
+    policies: PolicyRollouts = field(init=False)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.database, self.clock, self.anchor)
         self.durable = Durable(self.database)
+        self.policies = PolicyRollouts(
+            self.database,
+            self.ledger,
+            self.clock,
+            self.settings,
+            PolicySet.compile([]),
+            lambda _: PolicySet.compile([]),
+        )
         self.governor = Governor(
             self.database, self.ledger, self.durable, self.clock, self.settings,
             lambda name: self.agents.get(name) or AgentSpec(name=name),
-            Rollouts(self.database, self.ledger, self.clock, self.settings, None),
+            Rollouts(self.database, self.ledger, self.clock, self.settings, None, self.policies),
         )  # fmt: skip
         self.approvals = Approvals(self.database, self.ledger, self.clock, lifetime=timedelta(hours=1))
 

@@ -363,9 +363,12 @@ def _put(
 def _check_production(draft: _Draft, settings: Settings) -> None:
     """Whatever a file says, production asks for high risk and disables no policy."""
     plain = {"policies.enforcement": "strict or advisory", "approvals.confirm_at": "high or below"}
-    for name, enforcement in settings.policies.enforcement.items():
+    chosen = {f"policies.enforcement.{name}": said for name, said in settings.policies.enforcement.items()}
+    for version, values in settings.policies.versions.items():
+        here = f"policies.versions.{version}.enforcement"
+        chosen |= {f"{here}.{name}": said for name, said in (values.enforcement or {}).items()}
+    for key, enforcement in chosen.items():
         if enforcement is Enforcement.DISABLED:
-            key = f"policies.enforcement.{name}"
             _blame(draft, settings.sources, key, f"{key}: production disables no policy", plain["policies.enforcement"])
     if settings.approvals.confirm_at > RiskLevel.HIGH:
         key = "approvals.confirm_at"

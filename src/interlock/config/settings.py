@@ -26,6 +26,7 @@ from interlock.model.agent import OnFailure, Priority
 from interlock.model.decision import Enforcement
 from interlock.model.risk import RiskLevel
 from interlock.model.run import ErrorKind
+from interlock.model.sandbox import SandboxLevel
 
 
 class LimitSettings(Section):
@@ -250,6 +251,17 @@ class RiskSettings(Section):
     """``contextual`` reads words in their context; ``lexical`` is the user's literal rule."""
 
 
+class PolicyVersionSettings(Section):
+    """What a version of the policies has that is different; it keeps every pack that is on."""
+
+    packs: tuple[Word, ...] = ()
+    """Packs on top of those that are on."""
+    files: tuple[Word, ...] | None = None
+    """Policy files instead of ``policies.files``, relative to the project; nothing written: the same."""
+    enforcement: Mapping[Word, Enforcement] | None = None
+    """Enforcements instead of ``policies.enforcement``; nothing written: the same."""
+
+
 class PolicySettings(Section):
     """Which safety policies act. Most restrictive wins; none of them can switch off the security scans."""
 
@@ -259,6 +271,14 @@ class PolicySettings(Section):
     """Own policy files, relative to the project."""
     enforcement: Mapping[Word, Enforcement] = Field(default_factory=dict)
     """``strict``, ``advisory`` (records what strict would have done) or ``disabled`` by policy name; production refuses ``disabled``."""
+    versions: Mapping[Word, PolicyVersionSettings] = Field(default_factory=dict)
+    """Other sets of policies by name, to be tried with ``interlock rollout start policies NAME``."""
+
+    @property
+    def every_file(self) -> tuple[str, ...]:
+        """The policy files of this set and of all versions."""
+        named = (*self.files, *(file for version in self.versions.values() for file in version.files or ()))
+        return tuple(dict.fromkeys(named))
 
 
 class ValidatorSettings(Section):
@@ -303,6 +323,8 @@ class AgentSettings(Section):
     """Agents that must not run at the same time."""
     tags: tuple[Word, ...] = ()
     """Scarce things that it uses; ``limits.tags`` says how many agents may use each at once."""
+    credentials: tuple[Word, ...] = ()
+    """Names of ``credentials`` that are used for it."""
     priority: Priority = Priority.MEDIUM
     """``low``, ``medium``, ``high`` or ``critical``."""
     max_concurrent: Count | None = None
@@ -393,6 +415,10 @@ class SandboxSettings(Section):
 
     minimum: Literal["none", "rlimits", "landlock", "bubblewrap"] = "rlimits"
     """The weakest containment that is accepted; an agent that cannot have it is not started."""
+    minimum_at: Mapping[RiskLevel, SandboxLevel] = Field(
+        default_factory=lambda: {RiskLevel.HIGH: SandboxLevel.LANDLOCK, RiskLevel.CRITICAL: SandboxLevel.LANDLOCK}
+    )
+    """The same for tasks of at least that risk, where it is more."""
     network: bool = True
     """Whether agents have the network. When not, those in bubblewrap still reach the hosts of ``scope.hosts``, through a proxy that asks the gate."""
     memory_mb: Annotated[int, Field(strict=True, ge=16)] | None = None
@@ -401,6 +427,38 @@ class SandboxSettings(Section):
     """Most processes of one agent; nothing: no limit."""
     pass_env: tuple[Word, ...] = ()
     """Environment variables that agents get besides the harmless ones (PATH, HOME, LANG, …)."""
+
+    def level_for(self, risk: RiskLevel) -> SandboxLevel:
+        """The weakest containment for a task of this risk."""
+        asked = (level for at, level in self.minimum_at.items() if risk >= at)
+        return max((SandboxLevel(self.minimum), *asked))
+
+
+class CredentialSettings(Section):
+    """A secret that is used for agents and never shown to them: exactly one of ``env``, ``file``, ``command`` says where it is."""
+
+    env: str = ""
+    """A variable of Interlock's own environment."""
+    file: str = ""
+    """A file, relative to the project and not in it (agents may read the project); ``~`` is your home."""
+    command: tuple[Word, ...] = ()
+    """A program that prints it, such as ``[pass, show, github]``; run when an attempt begins, with your rights."""
+    url: Annotated[str, Field(pattern="^(https?://[^ ?#]+)?$")] = ""
+    """The only address that it is sent to: requests of the agent go there through Interlock, each judged by the gate."""
+    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+: ?[^\r\n]*\{\}[^\r\n]*$")] = "Authorization: Bearer {}"
+    """The header that carries it, ``{}`` for the secret."""
+    variable: Annotated[str, Field(pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """The variable in which the agent finds the address to use instead of ``url``."""
+
+    @model_validator(mode="after")
+    def _whole(self, info: ValidationInfo) -> Self:
+        if info.context is PART:
+            return self
+        if sum(map(bool, (self.env, self.file, self.command))) != 1:
+            raise ValueError("say where it is by exactly one of env, file and command")
+        if bool(self.url) != bool(self.variable):
+            raise ValueError("url and variable go together: the variable holds the address that stands for the url")
+        return self
 
 
 class WorkerSettings(Section):
@@ -476,6 +534,8 @@ class Sections(Section):
     workspace: WorkspaceSettings = WorkspaceSettings()
     scope: ScopeSettings = ScopeSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    credentials: Mapping[Word, CredentialSettings] = Field(default_factory=dict)
+    """By name: secrets that are used for agents and never shown to them."""
     worker: WorkerSettings = WorkerSettings()
     health: HealthSettings = HealthSettings()
     alerts: AlertSettings = AlertSettings()
@@ -487,6 +547,8 @@ class Sections(Section):
     server: ServerSettings = ServerSettings()
     rollback_env: tuple[Word, ...] = ()
     """Environment variables that compensations and rollback commands get, such as a database's URL; agents do not get them."""
+    rollback_paths: tuple[Word, ...] = ()
+    """Paths outside of the project that compensations and rollback commands may write to (a directory of dumps, of a database's socket)."""
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36500)] = 365
     """Days after which ended runs may be archived."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from interlock.model.identity import Being, Identity, Role
+from interlock.model.rollout import POLICIES
 
 
 class Right(StrEnum):
@@ -20,7 +21,7 @@ class Right(StrEnum):
     ANSWER = "answer"
     """Say yes or no to a question."""
     ADMINISTER = "administer"
-    """Give and take tokens."""
+    """Give and take tokens; change which policies are obeyed."""
 
 
 NEEDS: Mapping[Right, Role] = {
@@ -35,6 +36,11 @@ NEEDS: Mapping[Right, Role] = {
 
 PEOPLE_ONLY = frozenset({Right.ANSWER, Right.ADMINISTER})
 """What no program may do, whatever its token says: an agent that holds one must not approve itself."""
+
+
+def to_roll_out(agent: str) -> Right:
+    """The right that steering a rollout of this agent takes; of the policies, more than any operator or program has."""
+    return Right.ADMINISTER if agent == POLICIES else Right.STEER
 
 
 def refusal(who: Identity, right: Right) -> str:

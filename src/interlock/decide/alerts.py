@@ -171,7 +171,11 @@ def _shown(value: Any) -> str:
 
 
 def step(alert: Alert | None, rule: AlertRule, agent: str, seen: Seen, now: datetime, new_id: str) -> Alert | None:
-    """The alert after one look; None while there is none. A new episode gets ``new_id``."""
+    """The alert after one look; None while there is none. A new episode gets ``new_id``.
+
+    What it says of times to come was written by a clock that has jumped back since: it counts as of now.
+    """
+    alert = None if alert is None else _by_this_clock(alert, now)
     if alert is None or alert.state is AlertState.RESOLVED:
         return _begun(rule, agent, seen, now, new_id) if seen.holds else alert
     if seen.holds is None:
@@ -183,6 +187,17 @@ def step(alert: Alert | None, rule: AlertRule, agent: str, seen: Seen, now: date
     if now - alert.last_true >= rule.keep:
         return replace(alert, state=AlertState.RESOLVED, resolved_at=now)
     return alert
+
+
+def _by_this_clock(alert: Alert, now: datetime) -> Alert:
+    latest = max([alert.since, alert.last_true, *(act.at for act in alert.acts)])
+    if latest <= now:
+        return alert
+    fired, seen = (None if at is None else min(at, now) for at in (alert.fired_at, alert.acknowledged_at))
+    return replace(
+        alert, since=min(alert.since, now), last_true=min(alert.last_true, now), fired_at=fired, acknowledged_at=seen,
+        acts=tuple(replace(act, at=min(act.at, now)) for act in alert.acts),
+    )  # fmt: skip
 
 
 def _begun(rule: AlertRule, agent: str, seen: Seen, now: datetime, new_id: str) -> Alert:
@@ -213,6 +228,15 @@ def muted(alert: Alert, others: Iterable[Alert], silences: Iterable[Silence], no
         if other.active and other.agent == alert.agent and other.severity > alert.severity:
             return f"{other.rule} is graver and says enough"
     return ""
+
+
+_STANDING = {AlertState.FIRING: 0, AlertState.ACKNOWLEDGED: 1, AlertState.PENDING: 2, AlertState.RESOLVED: 3}
+
+
+def by_urgency(alerts: Iterable[Alert]) -> list[Alert]:
+    """What nobody looks after first, then the graver, then the newer."""
+    newest = sorted(alerts, key=lambda alert: alert.since, reverse=True)
+    return sorted(sorted(newest, key=lambda alert: alert.severity, reverse=True), key=lambda one: _STANDING[one.state])
 
 
 _TELLS = frozenset({AlertAction.NOTIFY, AlertAction.ESCALATE})

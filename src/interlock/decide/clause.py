@@ -20,6 +20,17 @@ _BOUNDARY = re.compile(
     rf"|(?:,\s*|,?\s+and\s+)(?=(?:just\s+|also\s+|please\s+)?(?:{_DEED_STARTS})\w*\b)",
     re.IGNORECASE,
 )
+_WORK_STARTS = (
+    "cancel|tak|transfer|replac|kill|forc|stop|shrink|point|stor|swap|execut|restor|mov|refund|put|chang|rewrit|overwrit|empt|restart|reboot"
+    "|rotat|revok|weaken|downgrad|trust|charg|promot|renam|merg|suspend|hand|sell|format|flip|cut|strip|clean|import|load|set|writ|hav|fix|trim"
+    "|updat|describ|explain|mention|translat|improv|creat|build|convert|group|round|sort|draw|highlight|hid|implement|us|deduplicat|expand|switch"
+)
+_JOINT = re.compile(
+    r"\s+\((?:and\s+)?|\)(?=\s|$)\s*|,?\s+(?:while|so that|so|in order to)\s+(?:(?:we|you|they|i)\s+(?:can\s+)?)?|,?\s+(?:before|after)\s+(?:you|we)\s+"
+    rf"|(?:,\s*|,?\s+and\s+)(?=(?:just\s+|also\s+|please\s+)?(?:{_DEED_STARTS}|{_WORK_STARTS})\w*\b)",
+    re.IGNORECASE,
+)
+"""Where one sentence goes on to another deed; what is read on both sides of it is read besides the whole, never instead."""
 _MENTION = re.compile(
     r"^\W*(?:(?:please|can you|could you)\s+)?(?:"
     r"(?:document|explain|describe|summari[sz]e|discuss|research|investigate|clarify|translate|mention|outline|compare)\w*\b"
@@ -46,10 +57,14 @@ LONGEST = 20_000
 
 
 def clauses(text: str) -> list[str]:
-    """``text`` in clauses; a dangerous deed after "and" or a comma begins one of its own."""
+    """``text`` in clauses; a dangerous deed after "and" or a comma begins one of its own.
+
+    A clause of several deeds is read whole and deed by deed, so that what one is about does not excuse the other.
+    """
     parts = [part.strip() for part in _BOUNDARY.split(text[:LONGEST]) if part and part.strip()]
+    deeds = [deed.strip() for part in parts if len(cut := _JOINT.split(part)) > 1 for deed in cut if deed.strip()]
     whole = [f"{one} {two}" for one, two in pairwise(parts) if _PRONOUN.search(two) and len(two) < _SHORT]
-    return list(dict.fromkeys((*parts[:_MOST], *whole[:_MOST])))
+    return list(dict.fromkeys((*parts[:_MOST], *deeds[:_MOST], *whole[:_MOST])))
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,21 @@ _COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">="})
 
 
 class Condition:
-    """A condition that was checked; ``names`` are the declared names that it reads."""
+    """A condition that was checked; ``names`` are the declared names that it may read."""
 
     __slots__ = ("_program", "names", "source")
 
-    def __init__(self, source: str, program: Any, names: frozenset[str]) -> None:
+    def __init__(self, source: str, names: frozenset[str], program: Any = None) -> None:
+        """Keep what is needed; without a ``program`` it is compiled when it is first asked."""
         self.source = source
         self.names = names
         self._program = program
+
+    @classmethod
+    def checked_before(cls, source: str, declared: Mapping[str, Any]) -> Condition:
+        """A condition that :func:`compile_condition` took where it was read: CEL, slow to load, waits for its first use."""
+        words = {word for kind, word in _tokens(source) if kind == "name"}
+        return cls(source, frozenset(words & declared.keys()))
 
     def holds(self, context: Any) -> bool:
         """Whether it holds in this ``cel.Context`` or mapping.
@@ -42,6 +49,8 @@ class Condition:
         Raises:
             ValueError: when it cannot be evaluated (a missing key, a value of another type): the caller decides closed.
         """
+        if self._program is None:
+            self._program = _compiled(self.source)
         try:
             answer = self._program.execute(context)
         except (ValueError, KeyError, TypeError, RuntimeError, IndexError, OverflowError) as problem:
@@ -81,7 +90,7 @@ def compile_condition(source: str, declared: Mapping[str, Any], *, dynamic: froz
     _check_comparisons(source, tokens, declared, dynamic)
     for part in (*_parts(tokens), source):
         _try_out(source, part, declared, dynamic)
-    return Condition(source, program, read)
+    return Condition(source, read, program)
 
 
 def context(variables: Mapping[str, Any]) -> Any:

@@ -156,7 +156,10 @@ def _grants(clause: Clause) -> Iterable[Factor]:
     return []
 
 
-_STRANGERS = category("everyone") - stem_set("public world internet") | stem_set("carelessly")
+_STRANGERS = (
+    category("everyone") - stem_set("public world internet")
+    | stem_set("carelessly unverified unregistered unsigned untrusted unconfirmed unapproved")
+)  # fmt: skip
 
 
 def _careless(clause: Clause) -> Iterable[Factor]:

@@ -59,7 +59,11 @@ def _response(found: AgentMetrics, rules: HealthSettings) -> Check:
 def _errors(found: AgentMetrics, rules: HealthSettings) -> Check:
     rate = found.error_rate
     seen = f"{found.failures} of {found.failures + found.successes} executions failed"
-    last = f"; the last one: {found.last_error.kind}: {found.last_error.message}"[:200] if found.last_error else ""
+    last = (
+        f"; the last one: {found.last_error.kind}: {' '.join(found.last_error.message.split())}"[:200]
+        if found.last_error
+        else ""
+    )
     return Check(
         name="errorRate", ok=rate is None or rate * 100 < rules.error_rate_percent,
         evidence=f"{seen}, asked for is under {rules.error_rate_percent} %{last}",

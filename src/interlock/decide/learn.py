@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 from interlock.decide import words
 from interlock.model.choosing import Lesson, Memory
+from interlock.model.run import OutcomeKind, Run
 
 _SMOOTHING = 6.0
 """As if every word had been seen six times more, spread as in history as a whole: one commit proves little."""
@@ -19,7 +23,14 @@ _AGENTS = 20
 _FEW = 10
 _PRIOR = 0.05
 OFTEN = "(how often)"
-_KEPT = 400
+_KEPT = {"recent": 400, "outcomes": 1000, "corrections": 10_000}
+"""How many lessons of each origin are kept by name; the counts keep all."""
+MOST_FILES = 60
+"""A change of more files (a formatter, a move) teaches nothing about whose work its words are."""
+_LEAST_SHARE = 0.25
+"""An agent shares in a change when this part of the owned files is its own."""
+LONGEST_SUBJECT = 300
+_MOST_NAMES = 8
 CORRECTION_WEIGHT = 5
 """A person's correction teaches as much as this many commits."""
 
@@ -27,6 +38,13 @@ CORRECTION_WEIGHT = 5
 def features(text: str) -> list[str]:
     """The stems of a subject that can be learned from, each once."""
     return list(dict.fromkeys(words.terms(text)))
+
+
+def subject_of(subject: str, files: Sequence[str]) -> str:
+    """What a commit can teach: the words of its subject, and of the names of the files and folders that it touched."""
+    named = [" ".join(file.rsplit(".", 1)[0].split("/")[-2:]) for file in files[:_MOST_NAMES]]
+    told = features(subject[:LONGEST_SUBJECT])
+    return " ".join(dict.fromkeys((*told, *features(" ".join(named))))) if told else ""
 
 
 def mix(text: str, memory: Memory, names: Sequence[str], parts: dict[str, dict[str, float]]) -> None:
@@ -66,13 +84,15 @@ def _everywhere(memory: Memory) -> dict[str, int]:
     return dict(memory.counts.get("*", {}))
 
 
-def teach(memory: Memory, lessons: Iterable[Lesson], *, weight: int = 1, corrections: bool = False) -> Memory:
+Origin = Literal["recent", "outcomes", "corrections"]
+
+
+def teach(memory: Memory, lessons: Iterable[Lesson], *, origin: Origin = "recent") -> Memory:
     """``memory`` with more lessons, the given ones in order from old to new."""
     counts = {name: dict(found) for name, found in memory.counts.items()}
-    taught, pairs = dict(memory.lessons), dict(memory.pairs)
-    total, fresh = memory.total, []
+    taught, fresh = dict(memory.lessons), list[Lesson]()
+    weight = CORRECTION_WEIGHT if origin == "corrections" else 1
     for lesson in lessons:
-        total += weight
         fresh.append(lesson)
         for name in (*lesson.agents, "*"):
             held = counts.setdefault(name, {})
@@ -80,35 +100,49 @@ def teach(memory: Memory, lessons: Iterable[Lesson], *, weight: int = 1, correct
                 held[term] = held.get(term, 0) + weight
         for name in lesson.agents:
             taught[name] = taught.get(name, 0) + weight
-        for place, name in enumerate(sorted(lesson.agents)):
-            for other in sorted(lesson.agents)[place + 1 :]:
-                pairs[f"{name}+{other}"] = pairs.get(f"{name}+{other}", 0) + weight
-    newest = tuple(reversed(fresh))
-    return Memory(
-        counts=counts,
-        lessons=taught,
-        total=total,
-        pairs=pairs,
-        recent=memory.recent if corrections else (*newest, *memory.recent)[:_KEPT],
-        corrections=(*newest, *memory.corrections) if corrections else memory.corrections,
-        head=memory.head,
-        catalogue=memory.catalogue,
-    )
+    kept = (*reversed(fresh), *getattr(memory, origin))[: _KEPT[origin]]
+    named: dict[str, Any] = {origin: kept}
+    return replace(memory, counts=counts, lessons=taught, total=memory.total + weight * len(fresh), **named)
+
+
+def anew(memory: Memory | None) -> Memory:
+    """Only what cannot be read from the history again: corrections, and what runs taught."""
+    fresh = Memory()
+    for origin in ("outcomes", "corrections") if memory else ():
+        fresh = teach(fresh, reversed(getattr(memory, origin)), origin=origin)
+    return fresh
+
+
+def sharing(files: Iterable[str], owner: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
+    """The agents that share in a change of these files: those that own a good part of what is owned at all."""
+    owned = [names for file in files if (names := tuple(owner(file)))]
+    counted = Counter(name for names in owned for name in names)
+    return tuple(sorted(name for name, count in counted.items() if count >= _LEAST_SHARE * len(owned)))
+
+
+def of_run(run: Run, owner: Callable[[str], Iterable[str]]) -> Lesson | None:
+    """What a run that succeeded teaches: whose the files are that it changed, else who worked on it."""
+    outcome = run.outcome
+    if outcome is None or outcome.kind is not OutcomeKind.SUCCEEDED or len(outcome.changed) > MOST_FILES:
+        return None
+    agents = sharing(outcome.changed, owner) or tuple(sorted(outcome.results))
+    subject = " ".join(features(run.task.text[:LONGEST_SUBJECT]))
+    return Lesson(ref=run.id, agents=agents, subject=subject) if agents and subject else None
 
 
 def correct(memory: Memory, text: str, agents: Sequence[str], *, ref: str) -> Memory:
     """``memory`` after a person said which agents a task was for."""
     lesson = Lesson(ref=ref, agents=tuple(sorted(agents)), subject=" ".join(features(text)))
-    return teach(memory, [lesson], weight=CORRECTION_WEIGHT, corrections=True)
+    return teach(memory, [lesson], origin="corrections")
 
 
-def alike(text: str, memory: Memory, agent: str, *, most: int = 3) -> tuple[Lesson, ...]:
-    """The past tasks of ``agent`` that share the most words with ``text``: why it is chosen."""
+def alike(text: str, memory: Memory, agent: str, *, most: int = 3, least: int = 1) -> tuple[Lesson, ...]:
+    """The past tasks of ``agent`` that share the most words (``least`` of them) with ``text``: why it is chosen."""
     wanted = set(features(text))
     shared = [
         (len(wanted & set(lesson.subject.split())), -place, lesson)
-        for place, lesson in enumerate((*memory.corrections, *memory.recent))
+        for place, lesson in enumerate((*memory.corrections, *memory.outcomes, *memory.recent))
         if agent in lesson.agents
     ]
-    best = sorted((found for found in shared if found[0]), key=lambda found: found[:2], reverse=True)
+    best = sorted((found for found in shared if found[0] >= least), key=lambda found: found[:2], reverse=True)
     return tuple(lesson for _, _, lesson in best[:most])

@@ -119,6 +119,7 @@ SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:api|access|private|signing|encryption|ssh|secret|service|master|license)[ -](?:keys?|token|password)\b|\.env\b(?:\.\w+)?|env file\b|connection strings?\b", " secret "),
         (r"(?:credit|debit|payment)? ?cards? (?:numbers?|details?|data)\b|social security\b|\bssn\b|passport numbers?\b|bank (?:accounts?|details)\b|\biban\b|date of birth\b|personal (?:data|information|details)\b|\bpii\b|(?:medical|health|patient) (?:records?|data|files?|histor\w+)\b|home address\w*\b", " personaldata "),
         (r"github actions?\b|ci/?cd\b|build (?:stage|pipeline|server)\b|pipelines?\b|base image\b|health[ -]?checks?\b|start(?:up)? command\b|(?:docker|image) tags?\b", " ci "),
+        (r"(?:code|package|image|artifact|commit|binary)[ -]signing\b", " signature "),
         (r"same[ -]?site\b", " samesite "),
         (r"block(?:s|ed|ing)? ips?\b|ip[ -](?:ban|block|filter)\w*", " ban "),
         (r"cross[ -]origin\b", " cors "),

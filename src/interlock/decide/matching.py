@@ -53,7 +53,7 @@ class Facts:
         self.reading = reading
         self.findings = findings
         environments = (environment,) if environment == action.environment else (environment, action.environment)
-        kinds = tuple(finding.kind for finding in findings)
+        kinds = {up: None for finding in findings for up in upwards(finding.kind)} if findings else ()
         self.words: dict[str, tuple[str, ...]] = {
             "surface": (action.kind,),
             "tool": _tools(action.tool),
@@ -62,7 +62,7 @@ class Facts:
             "path": reading.paths,
             "program": reading.programs,
             "statement": reading.statements,
-            "finding": kinds if not kinds else tuple(dict.fromkeys(up for kind in kinds for up in upwards(kind))),
+            "finding": tuple(kinds),
         }
         self._text: str | None = None
         self._context: Any = None
@@ -71,7 +71,7 @@ class Facts:
     def text(self) -> str:
         """What patterns search: the texts of the arguments, and their plain form when they hold odd characters."""
         if self._text is None:
-            text = "\n".join(_leaves(self.action.args, "", 0))
+            text = "\n".join(_lines(self.action.args, "", 0))
             if not text.isascii():
                 plain = plain_form(text)
                 text = text if plain == text else f"{text}\n{plain}"
@@ -148,7 +148,10 @@ class Globs:
     def fits(self, value: str) -> bool:
         """Whether one of them fits all of ``value``."""
         encoded = value.encode("utf-8", "surrogatepass")
-        return any(together.Match(encoded) for together in self._sets)
+        for together in self._sets:  # noqa: SIM110 - a generator costs as much again as the look itself
+            if together.Match(encoded):
+                return True
+        return False
 
 
 def _expression(word: str, *, path: bool, whole: bool) -> str:
@@ -170,22 +173,22 @@ def _expression(word: str, *, path: bool, whole: bool) -> str:
     return "".join(pieces) + "$"
 
 
-def _leaves(value: Any, key: str, depth: int) -> Iterator[str]:
+def _lines(value: Any, key: str, depth: int) -> list[str]:
     """Every text in the arguments; other values as ``key: value``, so that ``mfa: false`` is seen."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH}")
     if isinstance(value, str):
-        yield value if not key or key in _MAIN_TEXTS else f"{key}: {value}"
-    elif isinstance(value, (dict, Mapping)):
+        return [value if not key or key in _MAIN_TEXTS else f"{key}: {value}"]
+    if isinstance(value, (dict, Mapping)):
+        lines: list[str] = []
         for name, item in value.items():
-            if type(item) is str:  # without another generator: most values are texts at the top
-                yield item if name in _MAIN_TEXTS else f"{name}: {item}"
+            if type(item) is str:  # most values are texts at the top
+                lines.append(item if name in _MAIN_TEXTS else f"{name}: {item}")
             else:
-                yield from _leaves(item, str(name), depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item, key, depth + 1)
-    elif isinstance(value, bool):
-        yield f"{key}: {str(value).lower()}"
-    elif value is not None:
-        yield f"{key}: {value}"
+                lines += _lines(item, str(name), depth + 1)
+        return lines
+    if isinstance(value, (list, tuple)):
+        return [line for item in value for line in _lines(item, key, depth + 1)]
+    if isinstance(value, bool):
+        return [f"{key}: {str(value).lower()}"]
+    return [] if value is None else [f"{key}: {value}"]

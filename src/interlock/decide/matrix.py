@@ -34,18 +34,25 @@ def applicable(matrix: Matrix | Sequence[Matrix] | None, names: Iterable[str]) -
 
 
 def kind_of(text: str, matrix: Matrix) -> str:
-    """The kind of work: by a phrase of the matrix anywhere, else by the verb among the first two words."""
-    parts = words.sentences(text)
-    found = words.stems(parts[0] if parts else "")
+    """The kind of work: by a phrase of the matrix, else by the verb among the first two words, of the first sentence that has one."""
     verbs = [(words.phrase(verb), kind) for kind, said in matrix.kinds.items() for verb in said]
-    for wanted, kind in verbs:
-        if len(wanted) > 1 and words.holds(found, wanted):
-            return kind
-    for term in found[:_VERB_PLACES]:
+    for sentence in words.sentences(text):
+        found = words.stems(sentence)
         for wanted, kind in verbs:
-            if wanted == (term,):
+            if len(wanted) > 1 and words.holds(found, wanted):
                 return kind
-    return TITLE if len(found) <= _TITLE_WORDS else OTHER
+        for term in found[:_VERB_PLACES]:
+            for wanted, kind in verbs:
+                if wanted == (term,):
+                    return kind
+    return TITLE if _is_title(text, matrix) else OTHER
+
+
+def _is_title(text: str, matrix: Matrix) -> bool:
+    """Whether what is said of the matrix's domains is no more than the name of a thing; other sentences are beside it."""
+    found = [words.stems(sentence) for sentence in words.sentences(text)]
+    telling = [one for one in found if any(says(one, domain.words) for domain in matrix.domains)]
+    return bool(telling) and all(len(one) <= _TITLE_WORDS for one in telling)
 
 
 def judge(text: str, names: Sequence[str], matrix: Matrix | Sequence[Matrix] | None) -> MatrixVerdict | None:

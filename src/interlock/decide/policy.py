@@ -1,7 +1,8 @@
 """Policies, compiled once: which rules match an action.
 
-A rule is posted under the most telling word that it demands (a finding, a statement, a program, a tool, …). An action
-looks only under its own words, so that rules about other things cost nothing, however many there are.
+A rule is posted under the most telling word that it demands (a finding, a statement, a program, a tool, …). A rule without
+one is broad: it is posted under its surface, and under a fact that it demands by a glob. An action looks only under its
+own words and the facts that it has, so that rules about other things cost nothing, however many there are.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from interlock.decide.conditions import Condition, compile_condition
-from interlock.decide.matching import FACTS, NAMES, OPEN_NAMES, Facts, Globs, is_glob
+from interlock.decide.conditions import Condition
+from interlock.decide.matching import FACTS, NAMES, Facts, Globs, is_glob
 from interlock.decide.patterns import PatternGroup, compile_pattern
 from interlock.errors import ConfigError, did_you_mean
 from interlock.model.canon import digest
 from interlock.model.decision import Enforcement, Policy, Rule, RuleAction
 
-_TELLING = ("finding", "statement", "program", "tool", "agent", "environment", "surface")
-"""Most selective first. ``path`` holds globs and is not a word to post under."""
-_CHEAPEST = ("finding", "statement", "path", "program", "tool", "agent", "environment", "surface")
-"""The order of tests: what most actions do not have at all is asked first."""
+_TELLING = ("finding", "statement", "program", "tool", "agent", "environment")
+"""Facts whose plain words a rule is posted under, most selective first."""
+_SELDOM = ("finding", "statement", "path", "program")
+"""Facts that most actions do not have at all: a rule that demands one by a glob is posted under having it."""
+_CHEAPEST = ("finding", "statement", "program", "tool", "agent", "environment", "surface", "path")
+"""The order of tests: what most actions do not have at all is asked first, globs over paths last."""
 _EVERY = frozenset(NAMES)
 
 
@@ -82,7 +85,17 @@ class _Bucket:
 class PolicySet:
     """Compiled policies. Make one with :meth:`compile`; it is immutable and may be shared between threads."""
 
-    __slots__ = ("_accepting", "_index", "_names", "_posted", "digest", "no_accept_in", "policies")
+    __slots__ = (
+        "_accepting",
+        "_broad",
+        "_broad_facts",
+        "_names",
+        "_telling",
+        "_telling_facts",
+        "digest",
+        "no_accept_in",
+        "policies",
+    )
 
     def __init__(self, policies: tuple[Policy, ...], no_accept_in: frozenset[str]) -> None:
         self.policies = policies
@@ -90,7 +103,8 @@ class PolicySet:
         self.digest = digest(
             {"policies": [_plain(policy) for policy in policies], "no_accept_in": sorted(no_accept_in)}
         )
-        posted: dict[tuple[str, str], list[_Compiled]] = defaultdict(list)
+        telling: dict[tuple[str, str], list[_Compiled]] = defaultdict(list)
+        broad: dict[tuple[str, str], list[_Compiled]] = defaultdict(list)
         accepting: list[_Compiled] = []
         names: set[str] = set()
         for policy in policies:
@@ -102,22 +116,28 @@ class PolicySet:
                 if rule.accept:
                     accepting.append(compiled)
                     continue
-                for word in _posts(compiled):
-                    posted[word].append(compiled)
+                words = _telling_words(compiled)
+                for word in words:
+                    telling[word].append(compiled)
+                for having in () if words else _broad_posts(compiled):
+                    broad[having].append(compiled)
         self._accepting = tuple(accepting)
         self._names = frozenset(names)
-        self._index = {word: _Bucket(rules) for word, rules in posted.items()}
-        self._posted = tuple(fact for fact in _TELLING if any(word[0] == fact for word in posted))
+        self._telling = {post: _Bucket(rules) for post, rules in telling.items()}
+        self._broad = {post: _Bucket(rules) for post, rules in broad.items()}
+        self._telling_facts = tuple(dict.fromkeys(fact for fact, _ in telling))
+        self._broad_facts = tuple(dict.fromkeys(fact for fact, _ in broad))
 
     @classmethod
     def compile(cls, policies: Sequence[Policy], *, no_accept_in: Collection[str] = ("production",)) -> PolicySet:
         """Compile policies.
 
         ``accept`` lists of rules do not count in the environments ``no_accept_in``. Policies come from files that people
-        keep; nothing that an agent says reaches this method.
+        keep; nothing that an agent says reaches this method. Conditions were checked where they were read
+        (:mod:`interlock.decide.policy_load`); one that is not valid after all blocks what it is asked about.
 
         Raises:
-            ConfigError: for two policies of one name, or a pattern or condition that is not valid.
+            ConfigError: for two policies of one name, or a pattern that is not valid.
         """
         names: set[str] = set()
         for policy in policies:
@@ -175,30 +195,28 @@ class PolicySet:
         return PolicySet.compile(changed, no_accept_in=self.no_accept_in)
 
     def _buckets(self, facts: Facts) -> Iterator[_Bucket]:
-        index = self._index
-        bucket = index.get(("", ""))
-        if bucket is not None:
-            yield bucket
-        for fact in self._posted:
+        for fact in self._broad_facts:
+            if not fact or facts.words[fact]:
+                for surface in (facts.action.kind, ""):
+                    bucket = self._broad.get((fact, surface))
+                    if bucket is not None:
+                        yield bucket
+        for fact in self._telling_facts:
             for value in facts.words[fact]:
-                bucket = index.get((fact, value))
+                bucket = self._telling.get((fact, value))
                 if bucket is not None:
                     yield bucket
 
 
 def complaints(policies: Sequence[Policy]) -> tuple[Complaint, ...]:
     """Rules that can never change a verdict: allowed without an accept, shadowed by a stronger rule, or switched off."""
-    strongest: dict[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]] = {}
     found = [
         Complaint(rule_id=policy.name, message="the policy is disabled: none of its rules is looked at")
         for policy in policies
         if policy.enforcement is Enforcement.DISABLED
     ]
-    active = [rule for policy in policies if policy.enforcement is Enforcement.STRICT for rule in policy.rules]
-    for rule in active:
-        key = _signature(rule)
-        if not rule.accept and (key not in strongest or _strength(rule) > strongest[key][0]):
-            strongest[key] = (_strength(rule), rule)
+    active = _strict(policies)
+    strongest = _strongest(active)
     for rule in active:
         if rule.accept:
             continue
@@ -208,23 +226,55 @@ def complaints(policies: Sequence[Policy]) -> tuple[Complaint, ...]:
             )
             found.append(Complaint(rule_id=rule.id, message=message))
             continue
-        other = _shadow(rule, strongest)
+        other = _shadow(rule, strongest, but=rule)
         if other is not None:
             message = f"shadowed: {other.id} matches whatever it matches and asks for {other.action}"
             found.append(Complaint(rule_id=rule.id, message=message))
     return tuple(found)
 
 
-def _shadow(
-    rule: Rule, strongest: Mapping[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]]
-) -> Rule | None:
+def only_tightens(old: PolicySet, new: PolicySet) -> bool:
+    """Whether no decision can be milder by the new set. False where that cannot be read off the rules.
+
+    Each strict rule of the old set must be in the new one, or one that matches whatever it matches and asks for as much;
+    and the new set may accept no danger that the old one does not accept in the same words.
+    """
+    mine = _strict(new.policies)
+    strongest = _strongest(mine)
+    accepted = [(_signature(rule), frozenset(rule.accept)) for rule in _strict(old.policies) if rule.accept]
+    return (
+        old.no_accept_in <= new.no_accept_in
+        and all(rule.accept or _shadow(rule, strongest, but=None) is not None for rule in _strict(old.policies))
+        and all((_signature(rule), frozenset(rule.accept)) in accepted for rule in mine if rule.accept)
+    )
+
+
+_Strongest = Mapping[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]]
+
+
+def _strict(policies: Sequence[Policy]) -> list[Rule]:
+    return [rule for policy in policies if policy.enforcement is Enforcement.STRICT for rule in policy.rules]
+
+
+def _strongest(rules: Sequence[Rule]) -> _Strongest:
+    """By what it matches, the rule that asks for most."""
+    found: dict[tuple[frozenset[tuple[str, tuple[str, ...]]], str, str], tuple[int, Rule]] = {}
+    for rule in rules:
+        key = _signature(rule)
+        if not rule.accept and (key not in found or _strength(rule) > found[key][0]):
+            found[key] = (_strength(rule), rule)
+    return found
+
+
+def _shadow(rule: Rule, strongest: _Strongest, *, but: Rule | None) -> Rule | None:
+    """A rule, other than ``but``, that matches whatever this one matches and asks for as much."""
     items = [(fact, tuple(words)) for fact, words in rule.match.items()]
     for size in range(len(items) + 1):
         for subset in combinations(items, size):
             for pattern in {rule.pattern, ""}:
                 for when in {rule.when, ""}:
                     strength, other = strongest.get((frozenset(subset), pattern, when), (-1, rule))
-                    if other is not rule and strength >= _strength(rule):
+                    if other is not but and strength >= _strength(rule):
                         return other
     return None
 
@@ -249,17 +299,24 @@ def _compile(rule: Rule, *, advisory: bool) -> _Compiled:
         globs = tuple(word for word in words if fact == "path" or is_glob(word))
         together = Globs(globs, path=fact == "path", whole=bool(rule.accept)) if globs else None
         tests.append((fact, frozenset(word for word in words if word not in globs), together))
-    condition = compile_condition(rule.when, NAMES, dynamic=OPEN_NAMES) if rule.when else None
+    condition = Condition.checked_before(rule.when, NAMES) if rule.when else None
     return _Compiled(rule, advisory, condition, tuple(tests))
 
 
-def _posts(compiled: _Compiled) -> tuple[tuple[str, str], ...]:
-    """The words under which a rule is posted: the first telling fact that it demands in plain words."""
-    plain = {fact: words for fact, words, globs in compiled.tests if globs is None}
+def _telling_words(compiled: _Compiled) -> tuple[tuple[str, str], ...]:
+    """The plain words of the first telling fact that a rule demands, none when it demands none by plain words."""
     for fact in _TELLING:
-        if fact in plain:
-            return tuple((fact, word) for word in sorted(plain[fact]))
-    return (("", ""),)
+        for name, words, globs in compiled.tests:
+            if name == fact and globs is None:
+                return tuple((fact, word) for word in sorted(words))
+    return ()
+
+
+def _broad_posts(compiled: _Compiled) -> tuple[tuple[str, str], ...]:
+    """The fact that an action must have at all, empty when there is none, with each surface, empty for all of them."""
+    having = next((fact for fact in _SELDOM if fact in compiled.rule.match), "")
+    surfaces = next((words for fact, words, globs in compiled.tests if fact == "surface" and globs is None), None)
+    return tuple((having, surface) for surface in sorted(surfaces or {""}))
 
 
 def _holds(compiled: _Compiled, facts: Facts) -> bool:

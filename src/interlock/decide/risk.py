@@ -19,7 +19,17 @@ from interlock.model.risk import Factor, RiskAssessment, RiskLevel
 _LOW, _MEDIUM, _HIGH, _CRITICAL = RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL
 _FAILING_PERMILLE = 250
 """The seed's alert threshold: an error rate above 25 %."""
-_SHELLS = frozenset({"bash", "shell", "sh", "exec", "computer"})
+_ENOUGH_ATTEMPTS = 4
+"""One failure of two is bad luck."""
+_BLOCKED_PERMILLE = 50
+_ENOUGH_BLOCKED = 3
+"""An agent tries something else after a block; three times within a week, and one call in twenty, is a habit."""
+_TOOLS = (
+    ("runs any program", frozenset({"bash", "shell", "sh", "exec", "computer"})),
+    ("talks to the network", frozenset({"webfetch", "websearch", "fetch", "browser"})),
+    ("uses tools of other servers", frozenset({"mcp"})),
+    ("queries databases", frozenset({"sql", "psql", "mysql", "sqlite", "database"})),
+)
 
 
 def assess_lexical(text: str) -> RiskAssessment:
@@ -84,6 +94,8 @@ _SENSITIVE = (
     ("files.delivery", _MEDIUM, re.compile(r"(?:^|/)(?:\.github/workflows/|\.gitlab-ci|Dockerfile|docker-compose|Jenkinsfile|.*\.tf$|nixpacks|railway|fly\.toml|k8s/|helm/|deploy)", re.IGNORECASE)),
 )  # fmt: skip
 
+_CLASSES = tuple((f"works on {name.partition('.')[2]} files", shape) for name, _, shape in _SENSITIVE)
+
 
 def _from_files(text: str, facts: RiskFacts) -> Iterable[Factor]:
     for path in dict.fromkeys((*words.paths(text), *facts.files)):
@@ -99,22 +111,41 @@ def _from_files(text: str, facts: RiskFacts) -> Iterable[Factor]:
 
 def _from_agents(facts: RiskFacts) -> Iterable[Factor]:
     for agent in facts.agents:
-        yield from _from_agent(agent)
+        if powers := _powers(agent):
+            reason = "What its tools and files let it do."
+            yield Factor(name="agent.powers", level=_LOW, evidence=f"{agent.name}: {powers}", reason=reason)
+        yield from _from_record(agent)
 
 
-def _from_agent(agent: AgentFacts) -> Iterable[Factor]:
-    shell = [tool for tool in agent.tools if tool.split("(")[0].lower() in _SHELLS]
-    if shell:
-        yield Factor(
-            name="agent.may_run_shell",
-            level=_LOW,
-            evidence=f"{agent.name}: {shell[0]}",
-            reason="It may run any program.",
-        )
-    if agent.failure_permille is not None and agent.failure_permille > _FAILING_PERMILLE:
+def _powers(agent: AgentFacts) -> str:
+    """What an agent may do that matters, told beside every assessment; by itself it raises nothing."""
+    may = [
+        f"{what} ({held[0]})" for what, tools in _TOOLS if (held := [one for one in agent.tools if _is_one(one, tools)])
+    ]
+    works = [
+        f"{what} ({held[0]})" for what, shape in _CLASSES if (held := [one for one in agent.owns if shape.search(one)])
+    ]
+    return "; ".join((*may, *works))
+
+
+def _is_one(tool: str, names: frozenset[str]) -> bool:
+    said = tool.split("(", maxsplit=1)[0].lower()
+    return said in names or (said.startswith("mcp__") and "mcp" in names)
+
+
+def _from_record(agent: AgentFacts) -> Iterable[Factor]:
+    """What an agent did lately speaks against it only when there is enough of it."""
+    if agent.attempts >= _ENOUGH_ATTEMPTS and agent.failures * 1000 > _FAILING_PERMILLE * agent.attempts:
         yield Factor(
             name="agent.fails",
             level=_MEDIUM,
-            evidence=f"{agent.name}: {agent.failure_permille / 10:.0f} % of recent attempts failed",
+            evidence=f"{agent.name}: {agent.failures} of {agent.attempts} recent attempts failed",
             reason="It has failed often lately.",
+        )
+    if agent.blocked >= _ENOUGH_BLOCKED and agent.blocked * 1000 > _BLOCKED_PERMILLE * agent.calls:
+        yield Factor(
+            name="agent.blocked",
+            level=_MEDIUM,
+            evidence=f"{agent.name}: {agent.blocked} of {agent.calls} recent calls were blocked",
+            reason="The gate has often had to stop it lately.",
         )

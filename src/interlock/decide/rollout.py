@@ -9,13 +9,14 @@ chance of at most a while the hypothesis is true, so one may look after every ex
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from interlock.config import RolloutSettings
-from interlock.model.rollout import Comparison, Evidence, Outing, Rollout, RolloutState
+from interlock.model.rollout import Comparison, Evidence, Outing, Rollout, RolloutState, Side
 
 _STAKES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the stake that are bet; the mean over them is a martingale too, and no single one must be the right one."""
@@ -69,6 +70,18 @@ def paired(outings: Iterable[Outing]) -> list[Pair]:
     return pairs
 
 
+def side(outings: Iterable[Outing], *, canary: bool) -> Side:
+    """How the executions of one version have ended."""
+    mine = [outing for outing in outings if outing.canary is canary]
+    good = [outing for outing in mine if outing.ok]
+    took = sorted(outing.duration_ms for outing in good if outing.duration_ms is not None)
+    return Side(
+        runs=len(mine), failed=sum(outing.ok is False for outing in mine), blocked=sum(one.blocked for one in mine),
+        median_ms=took[(len(took) - 1) // 2] if took else None,
+        mean_cost_micros=sum(outing.cost_micros for outing in good) // len(good) if good else None,
+    )  # fmt: skip
+
+
 def compare(outings: Sequence[Outing], rules: RolloutSettings) -> Comparison:
     """The new version beside the stable one."""
     pairs = paired(outings)
@@ -114,6 +127,12 @@ def _bet(gains: Iterable[float]) -> float:
     return sum(stakes) / len(stakes)
 
 
+def bet(gains: Mapping[float, int]) -> float:
+    """The same of gains of which only the numbers are known, in whatever order they came: a product does not ask."""
+    powers = [sum(count * math.log1p(share * gain) for gain, count in gains.items()) for share in _STAKES]
+    return sum(math.exp(min(power, math.log(_ENOUGH))) for power in powers) / len(powers)
+
+
 _ENOUGH = 1e12
 """A stake is capped here, far above any threshold: that loses evidence, never invents it."""
 
@@ -149,6 +168,20 @@ def next_move(rollout: Rollout, outings: Sequence[Outing], rules: RolloutSetting
     return _next(
         What.WAIT, f"{found.pairs} pairs compared, undecided: {_said(undecided) or 'too few in this step'}", found
     )
+
+
+def cut_off(outings: Sequence[Outing], rules: RolloutSettings) -> Next | None:
+    """What to do once the agent's breaker has opened: no evidence comes any more, and it may be the new version's doing.
+
+    It is stopped when it has failed in a greater share of its executions than the stable one: everybody is without the
+    agent meanwhile, so this is no matter of the allowed error. None: the breaker says nothing against the new version.
+    """
+    ended = [(outing.canary, not outing.ok) for outing in outings if outing.ok is not None]
+    new, old = ([failed for canary, failed in ended if canary is which] for which in (True, False))
+    if not any(new) or sum(new) * max(len(old), 1) <= sum(old) * len(new):
+        return None
+    seen = f"{sum(new)} of {len(new)} new executions failed and {sum(old)} of {len(old)} stable ones"
+    return _next(What.ABORT, f"the agent's breaker has opened: {seen}", compare(outings, rules))
 
 
 def _next(what: What, reason: str, found: Comparison) -> Next:

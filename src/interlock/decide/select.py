@@ -29,8 +29,10 @@ _PHRASE_SHARE = 1.0
 """A word out of a keyword of n words says 1/n of what a keyword of one word says."""
 _HEAD = 1.3
 """The head of a phrase is what is worked on (“login *tests*”, “password reset *email*”); the words before only qualify it."""
-_CENTRAL = 0.8
+_CENTRAL = 0.65
 """How much an agent's own word depends on whether the agent is at home in the word's group."""
+_GUEST = 0.8
+"""Where an agent has the word itself as a keyword, those who only know the word's relatives come after it."""
 _GROUP_LEAST = 2.5
 """An agent whose words touch a group of the thesaurus less than this only brushes against it."""
 _GROUP_PART = 0.25
@@ -52,6 +54,8 @@ _LONGEST = 20_000
 _MOST = 4
 _GUESSES = 2
 _FALLBACK_OVERLAP = 0.25
+_SHOWN = 0.01
+"""Evidence that weighs less is not worth a person's eye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,12 @@ class _Index:
     owners: tuple[tuple[str, str], ...]
     """(glob, agent)"""
 
+
+_TITLES = words.word_set(
+    "management manager development developer engineer engineering specialist expert assistant helper lead architect master"
+    " guru pro bot worker professional consultant officer responder coordinator"
+)
+"""Words of a job title: in a name they say that somebody does it, not what is done."""
 
 Parts = dict[str, dict[str, float]]
 """Agent → piece of evidence → weight."""
@@ -105,6 +115,11 @@ def select(
     known = any(parts.values())
     reason = "no agent of the catalogue knows " + ("enough of this task" if known else "any word of this task")
     return _selection((), index, parts, reason=reason)
+
+
+def evidence(text: str, catalogue: Sequence[AgentSpec]) -> Mapping[str, Mapping[str, float]]:
+    """What in ``text`` speaks for which agent of the catalogue, and how much."""
+    return _parts(text[:_LONGEST], _index(catalogue))
 
 
 def _chosen(text: str, parts: Parts) -> tuple[str, ...]:
@@ -198,7 +213,7 @@ def _selection(
 
 def _match(name: str, found: Mapping[str, float]) -> Match:
     total = sum(found.values())
-    telling = sorted((what for what in found if found[what] > 0), key=lambda what: (-found[what], what))
+    telling = sorted((what for what in found if found[what] >= _SHOWN), key=lambda what: (-found[what], what))
     return Match(
         agent=name,
         score=max(0, min(1000, round(1000 * (1 - math.exp(-total / 3))))),
@@ -275,7 +290,7 @@ def _prepare(catalogue: Sequence[AgentSpec]) -> _Index:
 
 def _fields(spec: AgentSpec) -> Iterable[tuple[float, str]]:
     said = len(spec.keywords) + len(spec.capabilities)
-    yield _NAME, spec.name
+    yield _NAME, " ".join(word for word in words.raw_words(spec.name) if word not in _TITLES)
     for keyword in (*spec.keywords, *spec.capabilities, *spec.provides):
         yield _KEYWORD / max(1, len(keyword.split())) ** _PHRASE_SHARE, keyword
     for example in spec.examples:
@@ -290,16 +305,18 @@ def _with_relatives(direct: Mapping[str, Mapping[str, float]]) -> dict[str, dict
     """Weights by how much of a word's group an agent knows.
 
     Who knows most of the group is at home there: a word that it does not say itself counts for it nearly like one that it
-    does, and for somebody who only brushes against the group its own word counts less.
+    does, and for somebody who only brushes against the group its own word counts less. A keyword goes before kinship.
     """
     home = _homes(direct)
     weights: dict[str, dict[str, float]] = {term: {} for term in {*direct, *groups_of()}}
     for term, held in weights.items():
-        numbers = groups_of().get(term, ())
-        for name in {*direct.get(term, ()), *(name for number in numbers for name in home[number])}:
+        numbers, said = groups_of().get(term, ()), direct.get(term, {})
+        for name in {*said, *(name for number in numbers for name in home[number])}:
             share = max((home[number].get(name, 0.0) for number in numbers), default=1.0)
-            own = direct.get(term, {}).get(name, 0.0) * (1 - _CENTRAL + _CENTRAL * share)
+            own = said.get(name, 0.0) * (1 - _CENTRAL + _CENTRAL * share)
             held[name] = max(own, KINSHIP / max(1, len(numbers)) ** 0.5 * share if numbers else 0.0)
+        most = max((held[name] for name, weight in said.items() if weight >= _KEYWORD), default=math.inf)
+        held.update({name: min(weight, _GUEST * most) for name, weight in held.items() if name not in said})
     return weights
 
 

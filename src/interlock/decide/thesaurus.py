@@ -21,7 +21,7 @@ cache redis memcached memoize memoization ttl
 chart graph plot visualization visualisation visualize histogram heatmap scatter axis legend tooltip sparkline linechart diagram radar violin donut
 analytics analysis analyse analyze statistics stats statistical percentile median average trend insight kpi metric correlation regression quantile deviation
 dashboard report reporting bi looker metabase tableau powerbi superset kpi
-ui ux interface frontend component page view screen layout button sidebar navbar navigation menu modal dialog dropdown icon header footer tooltip css style styling theme tailwind responsive breakpoint widget card tab link display clientside picker darkmode react vue angular svelte html typography
+ui ux interface frontend component page view screen layout button sidebar navbar navigation menu modal dialog dropdown icon header footer tooltip css style styling theme tailwind responsive breakpoint widget card tab link display clientside picker darkmode react vue angular svelte html typography panel toolbar toast spinner placeholder click hover scroll drag zoom collapse expand pixel viewport
 design mockup wireframe figma prototype typography colour color branding logo
 accessibility accessible a11y wcag aria contrast screenreader focus
 form input field validation validate validator submit checkbox zod wizard picker
@@ -34,7 +34,7 @@ ci build pipeline workflow actions runner artifact jenkins gitlab compile publis
 kubernetes k8s cluster pod replica node namespace ingress helm autoscaling autoscale evict kubectl container deployment daemonset
 terraform cloudformation pulumi cloud aws gcp azure vpc subnet iam bucket s3 ec2 lambda
 debug debugger debugging crash exception traceback stacktrace hang freeze segfault nullpointer flaky failure
-monitoring monitor reliability sre observability alerting alert page pager paging prometheus grafana metric log logging trace tracing telemetry uptime incident oncall sentry slo outage downtime
+monitoring monitor reliability sre observability alerting alert pager paging prometheus grafana metric log logging trace tracing telemetry uptime incident oncall sentry slo outage downtime
 dependency package npm pip yarn pnpm cargo lockfile upgrade bump dependabot renovate version outdated deps library
 email mail smtp notification notify sms push invitation invite alert reminder newsletter message messaging inbox
 csv import importer export exporter bulk batch spreadsheet excel xlsx upload parse parser parsing etl ingest ingestion

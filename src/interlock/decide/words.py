@@ -65,8 +65,9 @@ _APART = {
     "internally": "internal",
     "accessibility": "accessibility",
     "accessible": "accessible",
+    "nightly": "nightly",
 }
-"""Words that Snowball would throw together with one of another meaning (product, import, intern, access)."""
+"""Words that Snowball would throw together with one of another meaning (product, import, intern, access, night)."""
 
 
 @lru_cache(maxsize=65536)
@@ -99,6 +100,10 @@ _SAYINGS = tuple(
         (r"pull[ -]requests?", "pullrequest"),
         (r"(?:feature|release)[ -](?:flag|toggle)(s?)", r"featureflag\1"),
         (r"machine[ -]learning", "ml"),
+        (
+            r"page(?:s|d)? (?=(?:us|me|him|her|them|somebody|someone|people|whoever|the (?:team|engineer|oncall|on-call))\b)",
+            "pager ",
+        ),
         (r"dark[ -]mode", "darkmode"),
         (r"lazy[ -]load\w*", "lazyloading"),
         (r"screen[ -]readers?", "screenreader"),

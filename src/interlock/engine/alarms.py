@@ -53,6 +53,11 @@ class Alarms:
         with self._means.database.read() as conn:
             return watching.list_alerts(conn, resolved=resolved)
 
+    def history(self, *, before: str = "", limit: int = 50) -> list[Alert]:
+        """Alerts that are over, newest first; ``before`` is the id of an alert to go on after."""
+        with self._means.database.read() as conn:
+            return watching.resolved_alerts(conn, before=before, limit=limit)
+
     def rules(self) -> tuple[AlertRule, ...]:
         """The rules that are looked at."""
         return tuple(self._rules.values())
@@ -73,6 +78,15 @@ class Alarms:
             watching.save_alert(conn, after)
             self._record(conn, after, "alert.acknowledged", actor=by, note=note)
         return after
+
+    def find(self, alert_id: str) -> Alert:
+        """The alert of that id, or the only one that begins or ends with it.
+
+        Raises:
+            NotFoundError: when there is none.
+        """
+        with self._means.database.read() as conn:
+            return self._find(conn, alert_id)
 
     def _find(self, conn: sa.Connection, alert_id: str) -> Alert:
         alert = watching.find_alert(conn, alert_id)
@@ -153,11 +167,11 @@ class Alarms:
             trials.append(Trial(rule=rule.name, agent=name, holds=seen.holds, evidence=seen.evidence, actions=actions))
         return trials
 
-    def suggestions(self, agent: str) -> list[str]:
-        """What ``optimize-suggestion`` has found out about an agent and still holds, with its evidence."""
+    def suggestions(self, agent: str, standing: Sequence[Alert]) -> list[str]:
+        """What ``optimize-suggestion`` has found out about an agent in these alerts, with its evidence."""
         return [
             f"{alert.message} ({alert.evidence}, since {alert.since:%Y-%m-%d %H:%M} UTC, alert {alert.rule})"
-            for alert in self.alerts()
+            for alert in standing
             if alert.agent == agent
             and alert.active
             and any(act.ok and act.action is AlertAction.OPTIMIZE_SUGGESTION for act in alert.acts)

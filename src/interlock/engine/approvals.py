@@ -18,6 +18,9 @@ from interlock.ports import Clock
 from interlock.store import rows
 from interlock.store.database import Database
 
+_OVER = frozenset({ApprovalState.USED, ApprovalState.EXPIRED})
+"""What a question cannot be answered in any more, and what the next one of the same digest does not inherit."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
@@ -43,10 +46,13 @@ class Approvals:
         self._lifetime = lifetime
 
     def ask(self, conn: sa.Connection, question: Question) -> Approval:
-        """Put the question, once: one that is still open, or answered and not yet used, is returned as it is."""
-        for known in rows.list_approvals(conn, run_id=question.run_id, digest=question.digest):
-            if known.state is not ApprovalState.USED:
-                return self._aged(conn, known)
+        """Put the question, once: one that is still open, or answered and not yet used, is returned as it is.
+
+        One whose yes was used, or whose time is over, is put anew: nobody's old answer counts for it.
+        """
+        known = self.latest(conn, question.run_id, question.digest)
+        if known is not None and known.state not in _OVER:
+            return known
         now = self._clock.now()
         approval = Approval(
             id=new_id("apr"),
@@ -64,6 +70,12 @@ class Approvals:
         rows.insert_approval(conn, approval)
         self._record(conn, approval, "approval.asked", actor="interlock", reason=question.reason)
         return approval
+
+    def latest(self, conn: sa.Connection, run_id: str, digest: str) -> Approval | None:
+        """The last question about exactly this digest, as it stands now."""
+        known = rows.list_approvals(conn, run_id=run_id, digest=digest)
+        last = max(known, key=lambda each: (each.asked_at, each.state not in _OVER), default=None)
+        return self._aged(conn, last) if last else None
 
     def vote(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> Approval:
         """Count one person's answer. One no denies; ``quorum`` different people's yes approves.

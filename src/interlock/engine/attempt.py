@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from interlock.decide.recover import classify
 from interlock.engine.durable import Lost
 from interlock.engine.gate import AttemptGate
+from interlock.engine.judging import Judged
 from interlock.engine.means import Means
 from interlock.engine.saga import Saga
 from interlock.engine.undo import Checkpoints
 from interlock.engine.validate import failed_validator
 from interlock.errors import ConfigError, ConflictError, StoreError
-from interlock.model.action import Surface
+from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentResult, AgentSpec, OnFailure, Validator
 from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment
+from interlock.model.risk import RiskLevel
 from interlock.model.run import AgentError, Attempt, AttemptState, EffectState, ErrorKind, Run
-from interlock.ports import Integration, Job
+from interlock.ports import Job
+from interlock.reading.names import read_names
 from interlock.reading.secrets import redact
 from interlock.store import queue, rows
 from interlock.store.database import AT_WORK
@@ -159,7 +163,7 @@ class AttemptLine:
 
     async def _go(self, attempt: Attempt, switch: Switch) -> None:
         error: AgentError | None = None
-        taken: Integration | None = None
+        taken: dict[str, Any] | None = None
         try:
             attempt, taken = await self._work(attempt, switch)
         except Failure as failure:
@@ -172,16 +176,17 @@ class AttemptLine:
         await asyncio.to_thread(self._means.workspaces.discard, attempt.run_id, attempt.id)
 
     def _end_held(
-        self, conn: sa.Connection, attempt: Attempt, switch: Switch, error: AgentError | None, taken: Integration | None
+        self,
+        conn: sa.Connection,
+        attempt: Attempt,
+        switch: Switch,
+        error: AgentError | None,
+        taken: dict[str, Any] | None,
     ) -> None:
         """The end, and whoever may have the place now: who waits starts with the commit that gives the permit back."""
         self._check_held(conn, attempt, switch)
         if taken is not None:
-            self._means.record(
-                conn, attempt.run_id, "changes.integrated",
-                {"attempt": attempt.id, "changed": list(taken.changed), "commit": taken.commit},
-                once=f"integrated:{attempt.id}",
-            )  # fmt: skip
+            self._means.record(conn, attempt.run_id, "changes.integrated", taken, once=f"integrated:{attempt.id}")
         self._means.governor.end(conn, attempt, error, worked=switch.worked())
         self._means.governor.admit_all(conn)
 
@@ -210,11 +215,12 @@ class AttemptLine:
         message = f"{error.message}; then the roll-back failed: {report.problem}"
         return AgentError(kind=ErrorKind.UNKNOWN_EFFECT, message=message)
 
-    async def _work(self, attempt: Attempt, switch: Switch) -> tuple[Attempt, Integration]:
+    async def _work(self, attempt: Attempt, switch: Switch) -> tuple[Attempt, dict[str, Any]]:
         run = await asyncio.to_thread(self._means.run, attempt.run_id)
         spec = self._means.spec(attempt.agent)
         if attempt.result is not None and await asyncio.to_thread(self._is_in, attempt):
-            return attempt, await self._integrate(attempt, run)
+            diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
+            return attempt, await self._integrate(attempt, run, diff)
         agreed = run.plan.definitions.get(attempt.agent) if run.plan else None
         if agreed != spec.digest:
             raise Failure(ErrorKind.BLOCKED, "its definition is not the one that the plan was made with")
@@ -233,14 +239,14 @@ class AttemptLine:
             worker=self._means.worker_id, switch=switch, scope=self._means.scope(str(job.workspace)),
             undo_scope=self._means.scope(str(job.project)),
             environment=run.environment, requester=run.task.submitter, clock=self._means.clock,
-            checkpoints=self._checkpoints(attempt),
+            policies=self._means.rollouts.policies, checkpoints=self._checkpoints(attempt),
         )  # fmt: skip
         result = await self._run_agent(job, gate, switch)
         attempt = replace(attempt, result=load(AgentResult, _redacted(dump(result))))
         await self._means.write(lambda conn: self._returned(conn, attempt, switch))
-        await self._check(attempt, job, gate, spec, switch)
+        diff = await self._check(attempt, job, gate, spec, switch)
         await self._means.read(lambda conn: self._check_held(conn, attempt, switch))
-        return attempt, await self._integrate(attempt, run)
+        return attempt, await self._integrate(attempt, run, diff)
 
     def _checkpoints(self, attempt: Attempt) -> Checkpoints | None:
         return Checkpoints(self._means, attempt) if self._means.settings.workspace.undo == "per_call" else None
@@ -296,7 +302,7 @@ class AttemptLine:
             run_id=run.id, attempt_id=attempt.id, number=attempt.number, agent=spec, assignment=assignment,
             task=run.task.text, workspace=path, project=self._means.settings.project, handed_over=handed_over,
             timeout=spec.timeout or timedelta(seconds=self._means.settings.limits.timeout_s),
-            environment=run.environment,
+            environment=run.environment, risk=run.risk.level if run.risk else RiskLevel.LOW,
         )  # fmt: skip
 
     async def _run_agent(self, job: Job, gate: AttemptGate, switch: Switch) -> AgentResult:
@@ -330,29 +336,36 @@ class AttemptLine:
             {"attempt": attempt.id, "agent": attempt.agent, "summary": result.summary, "usage": dump(result.usage)},
         )  # fmt: skip
 
-    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec, switch: Switch) -> None:
-        """The checkpoint after: the changes, the output, the validators (spec 1)."""
+    async def _check(self, attempt: Attempt, job: Job, gate: AttemptGate, spec: AgentSpec, switch: Switch) -> str:
+        """The checkpoint after: the changes, the output, the validators (spec 1). Returns the changes."""
         diff = await asyncio.to_thread(self._means.workspaces.diff, attempt.run_id, attempt.id)
         result = attempt.result or AgentResult()
         output = "\n".join((result.summary, *result.deliverables, *result.next_steps, *result.recommendations))
         made = {Surface.FILE_CHANGE: {"patch": diff}, Surface.AGENT_OUTPUT: {"text": output}}
-        said: dict[Surface, Decision] = {}
+        said: list[tuple[Action, Judged]] = []
         for surface, args in made.items():
-            if any(args.values()) and all(earlier.verdict is Verdict.ALLOW for earlier in said.values()):
-                said[surface] = await gate.review(surface, args)
+            if any(args.values()) and all(judged.decision.verdict is Verdict.ALLOW for _, judged in said):
+                said.append(await gate.review(surface, args))
         await self._means.write(lambda conn: self._reviewed(conn, attempt, switch, gate, said))
-        for surface, decision in said.items():
+        for action, judged in said:
+            decision = judged.decision
             if decision.verdict is not Verdict.ALLOW:
-                raise Failure(_kind_of(decision), f"{surface.value.replace('_', ' ')}: {decision.reason}")
+                raise Failure(_kind_of(decision), f"{action.kind.value.replace('_', ' ')}: {decision.reason}")
         for validator in spec.validators:
             await self._validate(attempt, job, validator)
+        return diff
 
     def _reviewed(
-        self, conn: sa.Connection, attempt: Attempt, switch: Switch, gate: AttemptGate, said: Mapping[Surface, Decision]
+        self,
+        conn: sa.Connection,
+        attempt: Attempt,
+        switch: Switch,
+        gate: AttemptGate,
+        said: Sequence[tuple[Action, Judged]],
     ) -> None:
         self._check_held(conn, attempt, switch)
-        for surface, decision in said.items():
-            gate.reviewed(conn, surface, decision)
+        for action, judged in said:
+            gate.reviewed(conn, action, judged)
 
     async def _validate(self, attempt: Attempt, job: Job, validator: Validator) -> None:
         problem = await failed_validator(
@@ -369,14 +382,19 @@ class AttemptLine:
         if problem and validator.on_failure is OnFailure.BLOCK:
             raise Failure(ErrorKind.BLOCKED, f"{validator.name}: {problem}")
 
-    async def _integrate(self, attempt: Attempt, run: Run) -> Integration:
-        """Take the changes in; a second time finds them there and says the same."""
+    async def _integrate(self, attempt: Attempt, run: Run, diff: str) -> dict[str, Any]:
+        """Take the changes in; a second time finds them there and says the same. Returns the facts of the record."""
         try:
-            return await asyncio.to_thread(
+            integration = await asyncio.to_thread(
                 self._means.workspaces.integrate, run.id, attempt.id, author=attempt.agent, message=run.task.text
             )
         except ConflictError as conflict:
             raise Failure(ErrorKind.CONFLICT, str(conflict)) from conflict
+        names = await asyncio.to_thread(read_names, diff)
+        return {
+            "attempt": attempt.id, "changed": list(integration.changed), "commit": integration.commit,
+            "names": _redacted(dump(names)),
+        }  # fmt: skip
 
 
 def _ending(switch: Switch, timeout: timedelta) -> BaseException | None:

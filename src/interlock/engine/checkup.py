@@ -20,18 +20,23 @@ from interlock.store.database import micros, moment
 _WRITTEN = "checkup"
 
 
-def agents_health(means: Means, alarms: Alarms) -> list[Health]:
-    """The health of every agent of the catalogue."""
+def agents_health(means: Means, alarms: Alarms, within_s: float | None = None) -> list[Health]:
+    """The health of every agent of the catalogue; ``within_s`` as for :meth:`interlock.engine.meter.Meter.metrics`."""
     settings = means.settings
-    lately = means.meter.metrics(timedelta(seconds=settings.health.window_s))
-    ever = means.meter.metrics()
+    lately = means.meter.metrics(timedelta(seconds=settings.health.window_s), within_s=within_s)
+    ever = means.meter.metrics(within_s=within_s)
+    standing = alarms.alerts()
     found = []
     for name, spec in sorted(means.catalogue.items()):
         known = replace(lately.agent(name), last_invocation=ever.agent(name).last_invocation)
         tokens = settings.limits.context_tokens if spec.context_tokens is None else spec.context_tokens
         found.append(
             rules.agent_health(
-                known, now=lately.at, context_tokens=tokens, rules=settings.health, findings=alarms.suggestions(name)
+                known,
+                now=lately.at,
+                context_tokens=tokens,
+                rules=settings.health,
+                findings=alarms.suggestions(name, standing),
             )
         )
     return found

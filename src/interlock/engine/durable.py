@@ -297,6 +297,10 @@ class Durable:
                 found = list(conn.execute(query.where(mine)).scalars())
             self.client.delete_workflows(found)
 
+    def forget_all(self, conn: sa.Connection) -> None:
+        """Remove every body, of a store whose rows are being replaced."""
+        conn.execute(sa.delete(self._table("workflow_status")))
+
     def is_mine(self, conn: sa.Connection, workflow_id: str) -> bool:
         """Whether the body is this process's to execute, as far as DBOS knows."""
         status = self._table("workflow_status")

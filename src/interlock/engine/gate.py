@@ -22,6 +22,8 @@ from interlock.engine.approvals import Approvals, Question
 from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate, Judged, facts_of, failed, recorded, shown_of, summary_of
 from interlock.engine.ledger import Ledger
+from interlock.engine.policy_rollouts import PolicyRollouts
+from interlock.engine.shadow import Course, Trial
 from interlock.engine.undo import Checkpoints
 from interlock.errors import ApprovalError, StoreError
 from interlock.model.action import Action, Labels, Reading, Scope, Surface
@@ -99,9 +101,11 @@ class AttemptGate:
         environment: str,
         requester: str,
         clock: Clock,
+        policies: PolicyRollouts,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._gate = gate
+        self._policies = policies
         self._database = database
         self._ledger = ledger
         self._approvals = approvals
@@ -119,6 +123,8 @@ class AttemptGate:
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
         self._one_at_a_time = asyncio.Lock()
+        self._counted: Trial | None = None
+        """What was compared and counted when the question about it was asked."""
 
     async def before(
         self,
@@ -147,7 +153,7 @@ class AttemptGate:
             except Exception as error:  # noqa: BLE001 - closed on failure
                 return CallVerdict(decision=failed(action, f"{type(error).__name__}: {error}"), effect_id="")
 
-    async def review(self, surface: Surface, args: Mapping[str, Any]) -> Decision:
+    async def review(self, surface: Surface, args: Mapping[str, Any]) -> tuple[Action, Judged]:
         """Judge what the attempt has produced (a file change, its output), asking people where the verdict is confirm.
 
         The caller notes the verdict, with :meth:`reviewed`, in a transaction of its own.
@@ -159,12 +165,21 @@ class AttemptGate:
         judged = await self._judged(action)
         if judged.decision.verdict is Verdict.CONFIRM:
             judged = await self._ask(action, judged)
-        return judged.decision
+        return action, judged
 
-    def reviewed(self, conn: sa.Connection, surface: Surface, decision: Decision) -> None:
+    def reviewed(self, conn: sa.Connection, action: Action, judged: Judged) -> None:
         """Note what was said to a product of the attempt."""
-        facts = {"verdict": decision.verdict, "reasons": list(decision.reasons), "warnings": list(decision.warnings)}
-        self._record(conn, f"{surface.value}.judged", facts)
+        decision = judged.decision
+        facts = {
+            "verdict": decision.verdict, "reasons": list(decision.reasons), "warnings": list(decision.warnings),
+            **({"shadow": judged.trial.said} if judged.trial else {}),
+        }  # fmt: skip
+        self._record(conn, f"{action.kind.value}.judged", facts)
+        self._count(conn, action, judged)
+
+    def _count(self, conn: sa.Connection, action: Action, judged: Judged) -> None:
+        if judged.trial is not self._counted:
+            self._policies.count(conn, self._attempt.run_id, action, judged.trial, summary_of(action))
 
     async def _judged(self, action: Action, compensation: Compensation | None = None) -> Judged:
         """The call, and the commands that would undo it: those are run later without asking, so they are judged now.
@@ -172,9 +187,10 @@ class AttemptGate:
         The deadline is for the judgement: a store that restarts is waited for longer.
         """
         history, why = await asyncio.to_thread(self._database.look, self._known)
+        course = await asyncio.to_thread(self._policies.course, self._attempt.run_id)
         try:
             judged = await asyncio.wait_for(
-                asyncio.to_thread(self._judge_both, action, compensation, history), _DEADLINE_S
+                asyncio.to_thread(self._judge_both, action, compensation, history, course), _DEADLINE_S
             )
         except TimeoutError:
             return Judged(decision=failed(action, f"it took longer than {_DEADLINE_S:g} seconds"), reading=Reading())
@@ -185,13 +201,16 @@ class AttemptGate:
         now = micros(self._clock.now())
         return _history(conn, self._attempt.run_id), watching.heightened(conn, self._attempt.agent, now)
 
-    def _judge_both(self, action: Action, compensation: Compensation | None, history: History) -> Judged:
-        judged = self._gate.judge(action, self._scope, history=history)
+    def _judge_both(
+        self, action: Action, compensation: Compensation | None, history: History, course: Course
+    ) -> Judged:
+        judged = self._gate.judge(action, self._scope, history=history, course=course)
+        obeyed = replace(course, shadow=None)
         for command in (compensation.command, compensation.validate) if compensation else ():
             if command:
                 places = {"project": Path(self._undo_scope.workspace), "workspace": Path(self._undo_scope.workspace)}
                 undo = replace(action, tool="shell", args={"argv": list(filled(command, **places))})
-                other = self._gate.judge(undo, self._undo_scope).decision
+                other = self._gate.judge(undo, self._undo_scope, course=obeyed).decision
                 judged = replace(judged, decision=strictest(judged.decision, other))
         return replace(judged, decision=replace(judged.decision, action_digest=action.digest))
 
@@ -203,7 +222,8 @@ class AttemptGate:
         """Hold the call, without a permit, until people have answered; then judge it again."""
         if await asyncio.to_thread(self._write, lambda conn: self._use(conn, action)):
             return granted(judged)
-        approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged.decision))
+        approval_id = await asyncio.to_thread(self._write, lambda conn: self._put(conn, action, judged))
+        self._counted = judged.trial
         self._switch.pause()
         try:
             state = await self._answer(approval_id)
@@ -211,13 +231,14 @@ class AttemptGate:
             self._switch.go_on()
         if state is not ApprovalState.APPROVED:
             return refused(judged, f"{ASKED}{state}")
-        again = await self._judged(action)
+        again = replace(await self._judged(action), trial=judged.trial)
         if again.decision.verdict is Verdict.BLOCK:
             return again
         used = await asyncio.to_thread(self._write, lambda conn: self._use(conn, action))
         return granted(again) if used else refused(again, "the yes was no longer valid at the moment of use")
 
-    def _put(self, conn: sa.Connection, action: Action, decision: Decision) -> str:
+    def _put(self, conn: sa.Connection, action: Action, judged: Judged) -> str:
+        decision = judged.decision
         approval = self._approvals.ask(
             conn,
             Question(
@@ -232,6 +253,7 @@ class AttemptGate:
             ),
         )  # fmt: skip
         self._governor.step_aside(conn, self._attempt, why=f"approval {approval.id}")
+        self._count(conn, action, judged)
         return approval.id
 
     async def _answer(self, approval_id: str) -> ApprovalState:
@@ -300,8 +322,9 @@ class AttemptGate:
     ) -> CallVerdict:
         decision = judged.decision
         self._check_fence(conn)
+        self._count(conn, action, judged)
         if decision.verdict is not Verdict.ALLOW:
-            return self._block(conn, action, decision)
+            return self._block(conn, action, judged)
         if why := self._governor.budgets.charge_call(conn, self._attempt.id):
             self._record(conn, "budget.exceeded", {**facts_of(action, decision), "why": why})
             self._switch.overspent = self._switch.overspent or why
@@ -322,21 +345,22 @@ class AttemptGate:
         self._record(
             conn, "effect.intended",
             {"effect": effect.id, "outside": outside, "undoable": compensation is not None, "snapshot": tree,
-             **({"no_snapshot": lacking} if lacking else {}), **facts_of(action, decision)},
+             **({"no_snapshot": lacking} if lacking else {}), **facts_of(action, decision, judged.trial)},
         )  # fmt: skip
         self._calls[effect.id] = (action, judged.reading)
         return CallVerdict(
             decision=decision, effect_id=effect.id, idempotency_key=f"{self._attempt.run_id}:{action.digest[7:23]}"
         )
 
-    def _block(self, conn: sa.Connection, action: Action, decision: Decision) -> CallVerdict:
+    def _block(self, conn: sa.Connection, action: Action, judged: Judged) -> CallVerdict:
+        decision = judged.decision
         history = noted_block(_history(conn, self._attempt.run_id))
         rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
         denied = any(reason.startswith(ASKED) for reason in decision.reasons)
         self.refusal = AgentError(
             kind=ErrorKind.DENIED if denied else ErrorKind.BLOCKED, message=f"{summary_of(action)}: {decision.reason}"
         )
-        self._record(conn, "call.blocked", {**facts_of(action, decision), "action": recorded(action)})
+        self._record(conn, "call.blocked", {**facts_of(action, decision, judged.trial), "action": recorded(action)})
         why = should_stop(history)
         if why:
             self._record(conn, "agent.stopped", {"why": why})
@@ -350,7 +374,7 @@ class AttemptGate:
             unknown = Action(kind=Surface.TOOL_RESULT, args={"text": ""})
             return failed(unknown, "there is no open call of that id")
         try:
-            judging = asyncio.to_thread(self._gate.judge_result, action, reading, self._scope, output, labels)
+            judging = asyncio.to_thread(self._judge_result, action, reading, output, labels)
             decision, joined = await asyncio.wait_for(judging, _DEADLINE_S)
             call = _Call(effect_id=effect_id, action=action, reading=reading, ok=ok, output=output, labels=joined)
             await self._when_there_is_room(lambda: self._write(lambda conn: self._settle(conn, call, decision)))
@@ -359,6 +383,12 @@ class AttemptGate:
         if decision.verdict is Verdict.BLOCK:
             await asyncio.to_thread(self._take_back, effect_id, decision.reason)
         return decision
+
+    def _judge_result(
+        self, action: Action, reading: Reading, output: str, labels: Labels | None
+    ) -> tuple[Decision, Labels]:
+        course = self._policies.course(self._attempt.run_id)
+        return self._gate.judge_result(action, reading, self._scope, output, labels, course=course)
 
     def _take_back(self, effect_id: str, why: str) -> None:
         """A call whose result is blocked is undone, where it stayed in the workspace."""

@@ -17,8 +17,10 @@ from interlock.decide.judge import judge
 from interlock.decide.matching import Facts
 from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import flow, label_result
+from interlock.decide.verdicts import strictest
+from interlock.engine.shadow import Bystander, Course, Trial
 from interlock.model.action import Action, Confidentiality, Finding, Integrity, Labels, Reading, Scope, Surface
-from interlock.model.decision import Decision, Policy, Verdict
+from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
 from interlock.model.risk import RiskLevel
 from interlock.ports import Clock
@@ -41,6 +43,8 @@ class Judged:
 
     decision: Decision
     reading: Reading
+    trial: Trial | None = None
+    """While policies are rolled out: what the other set has said of it."""
 
 
 class Gate:
@@ -51,24 +55,57 @@ class Gate:
         self._environment = environment
         self._tools = tools
         self._clock = clock
+        self._bystander = Bystander()
+
+    def under(self, policies: PolicySet) -> Gate:
+        """The same gate under other policies."""
+        return Gate(policies, self._environment, self._tools, self._clock)
 
     def judge(
-        self, action: Action, scope: Scope, *, history: History | None = None, floor: RiskLevel = RiskLevel.LOW
+        self,
+        action: Action,
+        scope: Scope,
+        *,
+        history: History | None = None,
+        floor: RiskLevel = RiskLevel.LOW,
+        course: Course | None = None,
     ) -> Judged:
-        """The decision on one action. Never raises: an error is a block."""
+        """The decision on one action. Never raises: an error is a block.
+
+        ``course`` says which sets judge while policies are rolled out; without it the configured ones do.
+        """
+        course = course or Course(ruling=self._policies)
         try:
             until = self._clock.monotonic() + _READING_S
             reading = read(action, scope, expired=lambda: self._clock.monotonic() > until)
             flowing = self._declared(action)
             if history is not None:
                 flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
-            decision = judge(action, reading, self._policies, floor=floor, flow=flowing, environment=self._environment)
+
+            def by(policies: PolicySet) -> Decision:
+                return judge(action, reading, policies, floor=floor, flow=flowing, environment=self._environment)
+
+            decision = by(course.ruling)
+            if course.also is not None:
+                decision = strictest(decision, by(course.also))
         except Exception as error:  # noqa: BLE001 - closed on failure: whatever broke, the answer is block
             return Judged(decision=failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
-        return Judged(decision=decision, reading=reading)
+        other = course.shadow
+        if other is None:
+            return Judged(decision=decision, reading=reading)
+        said, problem = self._bystander.ask(lambda: by(other))
+        trial = Trial(course=course, ruled=decision, shadow=said, problem=problem)
+        return Judged(decision=decision, reading=reading, trial=trial)
 
     def judge_result(
-        self, action: Action, reading: Reading, scope: Scope, output: str, labels: Labels | None = None
+        self,
+        action: Action,
+        reading: Reading,
+        scope: Scope,
+        output: str,
+        labels: Labels | None = None,
+        *,
+        course: Course | None = None,
     ) -> tuple[Decision, Labels]:
         """The decision on what a call has returned, and the labels of it. Never raises."""
         # people have vouched for a tool that the configuration names; never for what foreign servers answer
@@ -77,26 +114,23 @@ class Gate:
         origin = inside if vouched else label_result(action.tool, action.args, reading)
         labels = origin.join(labels) if labels else origin
         result = replace(action, kind=Surface.TOOL_RESULT, args={"text": output}, labels=labels)
-        decision = self.judge(result, scope).decision
+        course = replace(course, shadow=None) if course else None
+        decision = self.judge(result, scope, course=course).decision
         if decision.verdict is Verdict.CONFIRM:
             # Nobody is asked about every odd web page: the result may be read, as untrusted, and flow decides later.
             labels = labels.join(Labels(integrity=Integrity.UNTRUSTED))
             decision = replace(decision, verdict=Verdict.ALLOW, warnings=(*decision.warnings, *decision.reasons))
         return decision, labels
 
-    def explain(self, action: Action, scope: Scope) -> tuple[Considered, ...]:
+    def explain(self, action: Action, scope: Scope, *, course: Course | None = None) -> tuple[Considered, ...]:
         """Every rule of every policy, and why it does or does not match this action.
 
         Raises:
             Exception: whatever a reader raises; :meth:`judge` is the one that blocks over it.
         """
         reading = read(action, scope)
-        return self._policies.explain(Facts(action, reading, reading.findings, self._environment))
-
-    @property
-    def policies(self) -> tuple[Policy, ...]:
-        """The policies in force."""
-        return self._policies.policies
+        policies = course.ruling if course else self._policies
+        return policies.explain(Facts(action, reading, reading.findings, self._environment))
 
     def undo(self, tool: str) -> Undo | None:
         """How the tool's effects are undone, as people have declared it."""
@@ -158,8 +192,8 @@ def shown_of(action: Action, decision: Decision) -> dict[str, Any]:
     }
 
 
-def facts_of(action: Action, decision: Decision) -> dict[str, Any]:
-    """What the ledger keeps of an action and its decision."""
+def facts_of(action: Action, decision: Decision, trial: Trial | None = None) -> dict[str, Any]:
+    """What the ledger keeps of an action and its decision, and of what the other set of policies would have decided."""
     return {
         "tool": action.tool,
         "call": summary_of(action),
@@ -170,6 +204,7 @@ def facts_of(action: Action, decision: Decision) -> dict[str, Any]:
         "policy": decision.policy_digest,
         "reasons": list(decision.reasons),
         "warnings": list(decision.warnings),
+        **({"shadow": trial.said} if trial else {}),
     }
 
 
@@ -178,7 +213,7 @@ def scope_of(settings: Settings, workspace: str = "") -> Scope:
     return Scope(
         workspace=workspace,
         granted=tuple(f"{settings.project}/{glob}" for glob in settings.scope.paths),
-        protected=settings.workspace.protected,
+        protected=(*settings.workspace.protected, *settings.policies.every_file),
         hosts=settings.scope.hosts,
         dialect=settings.scope.dialect,
     )

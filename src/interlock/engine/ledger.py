@@ -58,7 +58,21 @@ class Verification:
     runs: int
     checkpoints: int
     anchored: int
+    taken_back: int = 0
+    """Records that the file outside had seen and that a restore from an older backup took back, as the ledger says."""
     problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What the file outside the database says of a copy of the book."""
+
+    keeps: int
+    """The last checkpoint up to which they agree."""
+    differs: int
+    """The first checkpoint that is another one here and there: the copy was changed, or its history is another. 0: none."""
+    newer: int
+    """Records that the file has seen and that the copy does not have yet."""
 
 
 class Ledger:
@@ -117,12 +131,15 @@ class Ledger:
 
     def anchor(self, checkpoint: Checkpoint) -> None:
         """Write a committed checkpoint to the file outside the database; whole lines, whoever else writes there."""
+        self._note({
+            "number": checkpoint.number, "size": checkpoint.size, "total": checkpoint.total, "hash": checkpoint.hash,
+        })  # fmt: skip
+
+    def _note(self, facts: Mapping[str, Any]) -> None:
         if self._anchor is None:
             return
         self._anchor.parent.mkdir(parents=True, exist_ok=True)
-        line = orjson.dumps({
-            "number": checkpoint.number, "size": checkpoint.size, "total": checkpoint.total, "hash": checkpoint.hash,
-        }) + b"\n"  # fmt: skip
+        line = orjson.dumps(facts) + b"\n"
         handle = os.open(self._anchor, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(handle, line)
@@ -196,16 +213,46 @@ class Ledger:
 
     def verify(self) -> Verification:
         """Recompute every hash and compare every checkpoint and anchor; the first bad record is named in ``problem``."""
-        anchored = self._anchor.read_bytes() if self._anchor is not None and self._anchor.exists() else None
+        vouched = self.vouched()
         with self._database.read() as conn:
-            checker = _Checker(conn, anchored, self._anchor)
-            try:
-                checker.check()
-            except LedgerError as error:
-                return checker.result(str(error))
-            except (ValueError, KeyError, TypeError) as error:
-                return checker.result(f"record {checker.records + 1} is not readable: {error}")
-            return checker.result("")
+            # other databases have one file on each host that submits, whose first line may be on its way
+            missing = vouched is None and self._database.is_sqlite and bool(self._anchor) and self.vouched() is None
+            return self._verify(conn, vouched, missing=missing)
+
+    def vouched(self) -> bytes | None:
+        """The file outside the database as it is now; None when there is none."""
+        return self._anchor.read_bytes() if self._anchor is not None and self._anchor.exists() else None
+
+    def verify_copy(self, conn: sa.Connection, vouched: bytes | None = None) -> Verification:
+        """As :meth:`verify`, of the finished copy of the book that ``conn`` sees; ``vouched`` is older than the copy."""
+        return self._verify(conn, vouched, missing=False)
+
+    def _verify(self, conn: sa.Connection, vouched: bytes | None, *, missing: bool) -> Verification:
+        checker = _Checker(conn, vouched, self._anchor.name if self._anchor else "", missing=missing)
+        try:
+            checker.check()
+        except LedgerError as error:
+            return checker.result(str(error))
+        except (ValueError, KeyError, TypeError) as error:
+            return checker.result(f"record {checker.records + 1} is not readable: {error}")
+        return checker.result("")
+
+    def compare(self, conn: sa.Connection) -> Comparison:
+        """What the file outside says of the book that ``conn`` sees, a backup's."""
+        points = {row.number: row.hash for row in conn.execute(sa.select(t.checkpoints))}
+        vouched = _vouched((self.vouched() or b"").splitlines(), _restores(conn))
+        other = [noted["number"] for noted in vouched if points.get(noted["number"], noted["hash"]) != noted["hash"]]
+        differs = min(other, default=0)
+        size = conn.execute(sa.select(sa.func.max(t.ledger.c.seq))).scalar() or 0
+        newest = max((noted["size"] for noted in vouched), default=0)
+        return Comparison(keeps=differs - 1 if differs else len(points), differs=differs, newer=max(0, newest - size))
+
+    def announce(self, restore: str, comparison: Comparison) -> None:
+        """Say in the file outside, before it happens, that a restore takes back what follows the checkpoint ``keeps``.
+
+        It counts only when the book has the record ``store.restored`` of that restore: one that was broken off is nothing.
+        """
+        self._note({"restore": restore, "keeps": comparison.keeps, "newer": comparison.newer})
 
 
 class _Checker:
@@ -215,11 +262,12 @@ class _Checker:
     vouched for when the pass began must be in the book, and what comes later is no lie.
     """
 
-    def __init__(self, conn: sa.Connection, anchored: bytes | None, anchor: Path | None) -> None:
+    def __init__(self, conn: sa.Connection, vouched: bytes | None, name: str, *, missing: bool) -> None:
         self._conn = conn
-        self._lines = anchored
-        self._anchor = anchor
-        self.records = self._checkpoints = self._anchored = 0
+        self._lines = vouched
+        self._name = name
+        self._missing = missing
+        self.records = self._checkpoints = self._anchored = self._taken_back = 0
         self._heads: dict[str, tuple[int, str]] = {}
         self._total = GENESIS
         self._sealed: set[str] = set()
@@ -228,7 +276,7 @@ class _Checker:
         runs = sum(not name.startswith("operator:") for name in self._heads)  # operators' own chains are no runs
         return Verification(
             records=self.records, runs=runs, checkpoints=self._checkpoints, anchored=self._anchored,
-            problem=problem,
+            taken_back=self._taken_back, problem=problem,
         )  # fmt: skip
 
     def check(self) -> None:
@@ -296,26 +344,21 @@ class _Checker:
         return record
 
     def _check_anchor(self, points: Mapping[int, Any]) -> None:
-        if self._anchor is None:
-            return
-        if self._lines is None:
-            one_host = (
-                self._conn.dialect.name == "sqlite"
-            )  # others have one file on each host that submits; the first may be on its way
-            if len(points) > 1 and one_host and not self._anchor.exists():
-                _bad(
-                    f"the file of checkpoints {self._anchor.name} is missing: nothing outside the database vouches for it"
-                )
-            return
-        for line in self._lines.splitlines():
-            noted = orjson.loads(line)
+        if self._missing and len(points) > 1:
+            _bad(f"the file of checkpoints {self._name} is missing: nothing outside the database vouches for it")
+        lines = (self._lines or b"").splitlines()
+        restores = _restores(self._conn)
+        for noted in _vouched(lines, restores):
             point = points.get(noted["number"])
             if point is None or point.hash != noted["hash"]:
+                hint = "; if a restore on another host took it back, move this file away" if restores else ""
                 _bad(
                     f"record {min(self.records, noted['size']) + 1} or before: checkpoint {noted['number']} over "
-                    f"{noted['size']} records stands in {self._anchor.name}, the database has lost or changed it"
+                    f"{noted['size']} records stands in {self._name}, the database has lost or changed it{hint}"
                 )
             self._anchored += 1
+        announced = [orjson.loads(line) for line in lines if b'"restore"' in line]
+        self._taken_back = sum(each["newer"] for each in announced if each["restore"] in restores)
 
     def _check_runs(self, known: set[str]) -> None:
         unrecorded = sorted(known - set(self._heads))
@@ -340,6 +383,23 @@ def _bad(problem: str) -> None:
 def _of_kind(conn: sa.Connection, kind: str) -> list[LedgerEntry]:
     query = sa.select(t.ledger.c.body, t.ledger.c.hash).where(t.ledger.c.kind == kind).order_by(t.ledger.c.seq)
     return [_entry(row.body, row.hash) for row in conn.execute(query)]
+
+
+def _restores(conn: sa.Connection) -> set[str]:
+    """The restores that the book itself knows of."""
+    return {str(entry.data["restore"]) for entry in _of_kind(conn, "store.restored")}
+
+
+def _vouched(lines: Sequence[bytes], restores: set[str]) -> list[dict[str, Any]]:
+    """The checkpoints that the file outside vouches for: without those that a restore has taken back."""
+    vouched: list[dict[str, Any]] = []
+    for line in lines:
+        noted = orjson.loads(line)
+        if "restore" not in noted:
+            vouched.append(noted)
+        elif noted["restore"] in restores:
+            vouched = [each for each in vouched if each["number"] <= noted["keeps"]]
+    return vouched
 
 
 def _link(total: str, digest: str) -> str:

@@ -15,14 +15,16 @@ from interlock.engine.approvals import Approvals
 from interlock.engine.choose import Chooser
 from interlock.engine.durable import Durable
 from interlock.engine.governor import Governor
-from interlock.engine.judging import Gate, scope_of
+from interlock.engine.judging import Gate, Judged, failed, scope_of
 from interlock.engine.ledger import Ledger
 from interlock.engine.meter import Meter
 from interlock.engine.rollouts import Rollouts
 from interlock.engine.validate import Contain
 from interlock.errors import NotFoundError
-from interlock.model.action import Scope
+from interlock.model.action import Action, Reading, Scope
 from interlock.model.agent import AgentSpec
+from interlock.model.history import History
+from interlock.model.risk import RiskLevel
 from interlock.model.run import Run
 from interlock.ports import Clock, Notifier, Observer, Runner, UndoableWorkspaces
 from interlock.store import rows
@@ -48,6 +50,8 @@ class Means:
     runner_of: Callable[[AgentSpec], Runner]
     contain: Contain
     """Puts this machine's sandbox in front of a validator."""
+    contain_undo: Contain
+    """The same in front of a compensation, which may write to the project."""
     containment: Callable[[str], str]
     """What holds the agent of that name on this machine; may take a moment the first time."""
     meter: Meter
@@ -86,6 +90,22 @@ class Means:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Read, off the event loop; see :meth:`Database.look`."""
         return await asyncio.to_thread(self.database.look, work)
+
+    def judge(
+        self,
+        action: Action,
+        workspace: str = "",
+        *,
+        run_id: str = "",
+        history: History | None = None,
+        floor: RiskLevel = RiskLevel.LOW,
+    ) -> Judged:
+        """The gate's decision by the policies that this run obeys. Never raises: whatever goes wrong is a block."""
+        try:
+            course = self.rollouts.policies.course(run_id)
+        except Exception as error:  # noqa: BLE001 - closed on failure
+            return Judged(decision=failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
+        return self.gate.judge(action, self.scope(workspace), history=history, floor=floor, course=course)
 
     def scope(self, workspace: str = "") -> Scope:
         """Where an action would take effect."""

@@ -1,12 +1,15 @@
 """Keeps the tallies up with the ledger, and answers what was measured.
 
 Records are folded by sequence number, each exactly once, whoever asks first; nothing is read twice however long the
-ledger is. Deleting the two tables makes it count anew and come to the same numbers.
+ledger is. Deleting the two tables makes it count anew and come to the same numbers. A window is read as the minutes up
+to the next full hour and whole hours from there, so that a day costs some 80 rows an agent and not 1,440.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -17,7 +20,7 @@ from interlock.engine.ledger import Ledger
 from interlock.errors import StoreError
 from interlock.model.approval import ApprovalState
 from interlock.model.breaker import Breaker
-from interlock.model.metrics import Metrics, SystemMetrics, Tally
+from interlock.model.metrics import AgentMetrics, Metrics, SystemMetrics, Tally
 from interlock.ports import Clock
 from interlock.store import queue, rows, watching
 from interlock.store.database import Database, micros, moment
@@ -29,6 +32,8 @@ _BATCH = 2000
 _MINUTE, _HOUR, _EVER = 60, 3600, 0
 _MINUTES_KEPT = timedelta(days=2)
 _HOURS_KEPT = timedelta(days=400)
+_SOON_S = 0.25
+"""Seconds that a look may spend on counting; the evaluator does the rest."""
 
 
 class Meter:
@@ -42,10 +47,14 @@ class Meter:
         self.observer_failures = 0
         """How often an observer has raised in this process."""
 
-    def catch_up(self) -> None:
-        """Count what the ledger has gained. A store that cannot be written is no reason not to answer."""
+    def catch_up(self, within_s: float | None = None) -> None:
+        """Count what the ledger has gained, for ``within_s`` seconds at most (None: all of it).
+
+        A store that cannot be written is no reason not to answer.
+        """
+        until = None if within_s is None else time.monotonic() + within_s
         try:
-            while self._fold():
+            while self._fold() and (until is None or time.monotonic() < until):
                 pass
         except StoreError as problem:
             _log.warning("metrics stay as they were: %s", problem)
@@ -77,15 +86,18 @@ class Meter:
             watching.forget_tallies(conn, _HOUR, rules.start_of(now - _HOURS_KEPT, _HOUR))
         return len(page) == _BATCH
 
-    def metrics(self, window: timedelta | None = None) -> Metrics:
-        """What was measured in the last ``window``, to the minute (to the hour over two days); None: ever."""
-        self.catch_up()
+    def metrics(self, window: timedelta | None = None, *, within_s: float | None = None) -> Metrics:
+        """What was measured in the last ``window``, to the minute (to the hour over two days); None: ever.
+
+        ``within_s`` bounds the counting of what is new; ``seq`` then says up to where it went.
+        """
+        self.catch_up(within_s)
         now = self._clock.now()
-        size_s = _EVER if window is None else _MINUTE if window <= _MINUTES_KEPT else _HOUR
-        since = 0 if window is None else rules.start_of(now - window, size_s)
+        fine = window is not None and window <= _MINUTES_KEPT
+        since = 0 if window is None else rules.start_of(now - window, _MINUTE if fine else _HOUR)
         with self._database.read() as conn:
             ever = dict(watching.tallies(conn, _EVER))
-            found = ever if window is None else _summed(conn, size_s, since)
+            found = ever if window is None else _summed(_stretches(conn, since, fine=fine))
             breakers = {breaker.agent: breaker for breaker in rows.list_breakers(conn)}
             seq, _ = watching.mark(conn, _MARK)
             moment_now = self._now(conn, now)
@@ -102,6 +114,17 @@ class Meter:
         start = None if window is None else moment(since * 1_000_000)
         return Metrics(at=now, since=start, seq=seq, agents=agents, system=system)
 
+    def hours(self, count: int, agent: str | None = None) -> dict[str, list[tuple[datetime, AgentMetrics]]]:
+        """Agents (or one) hour by hour, oldest first, the last ``count`` hours with this one: those without anything too."""
+        self.catch_up(_SOON_S)
+        last = rules.start_of(self._clock.now(), _HOUR)
+        starts = [last - _HOUR * back for back in range(count - 1, -1, -1)]
+        with self._database.read() as conn:
+            rows_found = watching.tallies_at(conn, _HOUR, starts[0], agent=agent)
+            found = {(name, start): tally for start, name, tally in rows_found}
+        names = sorted({*self._agents, *(name for name, _ in found)} - {rules.SYSTEM}) if agent is None else [agent]
+        return {name: [_hour(name, start, found.get((name, start), rules.EMPTY)) for start in starts] for name in names}
+
     def _now(self, conn: sa.Connection, now: datetime) -> SystemMetrics:
         queued, due = watching.queue_facts(conn)
         return SystemMetrics(
@@ -113,8 +136,22 @@ class Meter:
         )  # fmt: skip
 
 
-def _summed(conn: sa.Connection, size_s: int, since: int) -> dict[str, Tally]:
+def _hour(agent: str, start: int, tally: Tally) -> tuple[datetime, AgentMetrics]:
+    return moment(start * 1_000_000), rules.agent_metrics(agent, tally, streak=tally.streak, breaker="")
+
+
+def _stretches(conn: sa.Connection, since: int, *, fine: bool) -> Iterator[tuple[str, Tally]]:
+    """(agent, tally) from ``since`` on, oldest first: minutes up to the next full hour when it is ``fine``, then hours."""
+    full = -(-since // _HOUR) * _HOUR
+    if fine and since < full:
+        for _, agent, tally in watching.tallies_at(conn, _MINUTE, since, full):
+            yield agent, tally
+    for _, agent, tally in watching.tallies_at(conn, _HOUR, full):
+        yield agent, tally
+
+
+def _summed(found: Iterator[tuple[str, Tally]]) -> dict[str, Tally]:
     summed: dict[str, Tally] = {}
-    for agent, tally in watching.tallies(conn, size_s, since):
+    for agent, tally in found:
         summed[agent] = rules.add(summed.get(agent, rules.EMPTY), tally)
     return summed

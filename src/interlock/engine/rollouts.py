@@ -1,4 +1,7 @@
-"""Rollouts at work: started and steered by people, advanced or stopped by evidence."""
+"""Rollouts at work: started and steered by people, advanced or stopped by evidence.
+
+The door for those of policies too (agent ``policies``), whose rules are in :mod:`interlock.engine.policy_rollouts`.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,18 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from interlock.config import Settings
+from interlock.decide import policy_change as policy_rules
 from interlock.decide import rollout as rules
 from interlock.decide.breaker import Result, result_of
 from interlock.decide.rollout import What
 from interlock.engine.ledger import Ledger
+from interlock.engine.policy_rollouts import KINDS, PolicyRollouts
 from interlock.errors import ConfigError, NotFoundError, UsageError, did_you_mean
 from interlock.model.agent import AgentSpec, RunnerSpec
+from interlock.model.breaker import BreakerState
 from interlock.model.canon import digest
 from interlock.model.ids import new_id
-from interlock.model.rollout import Comparison, Outing, Rollout, RolloutState
+from interlock.model.rollout import POLICIES, Comparison, Judgements, Move, Outing, Rollout, RolloutState, Side
 from interlock.model.run import AgentError, Attempt, ErrorKind
 from interlock.ports import Clock
 from interlock.store import rows, watching
@@ -43,14 +49,38 @@ class RolloutView:
     next: str
     """What the evidence says to do: ``wait``, ``advance``, ``promote``, ``abort``, ``pause``."""
     why: str
+    judgements: Judgements | None = None
+    """Of policies: what both sets have said."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutStory:
+    """A rollout as a chart shows it."""
+
+    view: RolloutView
+    moves: tuple[Move, ...]
+    """Oldest first."""
+    canary: Side
+    stable: Side
+    worse_at: float
+    """From this on a comparison's ``worse`` stops the new version."""
+    fine_at: float
+    """From this on all comparisons' ``fine`` take the next step."""
 
 
 class Rollouts:
     """The rollouts of one store."""
 
     def __init__(
-        self, database: Database, ledger: Ledger, clock: Clock, settings: Settings, percentages: Percentages | None
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Clock,
+        settings: Settings,
+        percentages: Percentages | None,
+        policies: PolicyRollouts,
     ) -> None:
+        self.policies = policies
         self._database = database
         self._ledger = ledger
         self._clock = clock
@@ -65,7 +95,10 @@ class Rollouts:
         Raises:
             NotFoundError: when the configuration has no such version.
             UsageError: when a rollout of this agent is under way, or the steps do not rise between 1 and 99.
+            ConfigError: when a version of the policies cannot be used.
         """
+        if agent == POLICIES:
+            return self.policies.start(version, by, steps=steps)
         known = self._settings.versions.get(agent, {})
         if version not in known:
             near = did_you_mean(version, known) or f"it has: {', '.join(known) or 'none'}"
@@ -129,6 +162,8 @@ class Rollouts:
         reason: str = "",
         also: RolloutState = RolloutState.RUNNING,
     ) -> Rollout:
+        if agent == POLICIES:
+            return self.policies.steer(what, by, reason)
         now = self._clock.now()
         with self._database.write() as conn:
             before = watching.current_rollout(conn, agent)
@@ -142,7 +177,7 @@ class Rollouts:
             if move.what in {What.ADVANCE, What.WAIT}:
                 after = replace(after, state=RolloutState.RUNNING)
             watching.save_rollout(conn, after)
-            self._record(conn, after, _KINDS[move.what], by)
+            self._record(conn, after, KINDS[move.what], by)
         return after
 
     def views(self, agent: str = "") -> list[RolloutView]:
@@ -153,9 +188,45 @@ class Rollouts:
         for rollout, outings in found:
             if agent and rollout.agent != agent:
                 continue
+            if rollout.agent == POLICIES:
+                views.append(self._of_policies(rollout))
+                continue
             move = rules.next_move(rollout, outings, self._settings.rollouts)
             views.append(RolloutView(rollout=rollout, comparison=move.comparison, next=move.what, why=move.reason))
         return views
+
+    def story(self, agent: str) -> RolloutStory:
+        """The agent's rollout that counts, with how it came here.
+
+        Raises:
+            NotFoundError: when it has none.
+        """
+        view = next(iter(self.views(agent)), None)
+        if view is None:
+            message = f"{agent} has no rollout; interlock rollout status shows them"
+            raise NotFoundError(message)
+        with self._database.read() as conn:
+            outings = watching.outings_of(conn, view.rollout.id)
+        limit = 100 / self._settings.rollouts.error_percent
+        return RolloutStory(
+            view=view, canary=rules.side(outings, canary=True), stable=rules.side(outings, canary=False),
+            worse_at=limit * len(view.comparison.evidence), fine_at=limit,
+            moves=tuple(
+                Move(
+                    at=entry.at, kind=entry.kind, percent=int(entry.data["percent"]), by=entry.actor,
+                    reason=str(entry.data["reason"]),
+                )
+                for entry in self._ledger.stream(run_id="rollouts")
+                if entry.data.get("rollout") == view.rollout.id
+            ),
+        )  # fmt: skip
+
+    def _of_policies(self, rollout: Rollout) -> RolloutView:
+        found = self.policies.judgements(rollout)
+        move = policy_rules.next_move(rollout, found, self._settings.rollouts)
+        return RolloutView(
+            rollout=rollout, comparison=move.comparison, next=move.what, why=move.reason, judgements=found
+        )
 
     # What the evaluator and the attempts do
 
@@ -166,21 +237,25 @@ class Rollouts:
             agents = [each.agent for each in watching.list_rollouts(conn) if each.id in running]
         if not running:
             return
-        flags = {agent: self._flag(agent, "") for agent in agents}
+        flags = {agent: self._flag(agent, "") for agent in agents if agent != POLICIES}
         now = self._clock.now()
         with self._database.write() as conn:
+            self.policies.evaluate(conn)
             for rollout in watching.list_rollouts(conn):
-                if rollout.id in running and rollout.state is RolloutState.RUNNING:
+                if rollout.agent != POLICIES and rollout.id in running and rollout.state is RolloutState.RUNNING:
                     self._evaluate_one(conn, rollout, flags[rollout.agent], now)
 
     def _evaluate_one(self, conn: sa.Connection, rollout: Rollout, percent: int | None, now: datetime) -> None:
-        move = rules.next_move(rollout, watching.outings_of(conn, rollout.id), self._settings.rollouts, percent)
+        outings = watching.outings_of(conn, rollout.id)
+        move = rules.next_move(rollout, outings, self._settings.rollouts, percent)
+        if rows.find_breaker(conn, rollout.agent).state is BreakerState.OPEN:
+            move = rules.cut_off(outings, self._settings.rollouts) or move
         after = rules.moved(rollout, move, now)
         if after == rollout:
             return
         watching.save_rollout(conn, after)
         if move.what is not What.WAIT:
-            self._record(conn, after, _KINDS[move.what], "interlock")
+            self._record(conn, after, KINDS[move.what], "interlock")
 
     def flag(self, attempt: Attempt) -> int | None:
         """What a flag provider says for this attempt. It may be slow: ask it before the transaction of :meth:`pick`."""
@@ -192,7 +267,7 @@ class Rollouts:
 
     def pick(self, conn: sa.Connection, attempt: Attempt, flag: int | None) -> Attempt:
         """The attempt with the version that it gets, for good: the same after a crash, and for all attempts of its key."""
-        if attempt.version:
+        if attempt.version or attempt.agent == POLICIES:
             return attempt
         rollout = watching.current_rollout(conn, attempt.agent)
         if rollout is None:
@@ -279,7 +354,3 @@ class Rollouts:
 
 _DEFINED = "as-defined"
 """How an attempt says that it ran without any version."""
-_KINDS = {
-    What.ADVANCE: "rollout.advanced", What.PROMOTE: "rollout.promoted", What.ABORT: "rollout.aborted",
-    What.PAUSE: "rollout.paused", What.WAIT: "rollout.resumed",
-}  # fmt: skip

@@ -24,9 +24,10 @@ from interlock.engine.study import Ended, store, study
 from interlock.errors import InterlockError, StoreError
 from interlock.model.agent import AgentResult
 from interlock.model.approval import Approval, ApprovalState
+from interlock.model.choosing import Change, Names
 from interlock.model.decision import Decision, Verdict
 from interlock.model.ledger import Checkpoint
-from interlock.model.plain import dump
+from interlock.model.plain import dump, load
 from interlock.model.plan import Assignment, Phase, Plan
 from interlock.model.risk import RiskLevel
 from interlock.model.run import (
@@ -135,7 +136,10 @@ class RunLine:
         """The question as it stands; None once its yes has been used for this run."""
         if self._means.ledger.recorded(conn, run_id, "confirmed"):
             return None
-        approval = self._means.approvals.ask(conn, question)
+        asked = self._means.approvals.latest(
+            conn, run_id, question.digest
+        )  # a plan is asked about once: then it expires
+        approval = asked or self._means.approvals.ask(conn, question)
         if approval.state is ApprovalState.APPROVED:
             used = self._means.approvals.use(conn, run_id, question.digest)
             if used is not None:
@@ -280,7 +284,7 @@ class RunLine:
         results, changes = await self._means.read(lambda conn: _delivered(conn, self._means, run_id))
         summary = coordinate(results, changes, plan=run.plan)
         how = self._means.settings.workspace.deliver
-        changed = tuple(dict.fromkeys(path for paths in changes.values() for path in paths))
+        changed = tuple(dict.fromkeys(path for change in changes.values() for path in change.paths))
         kind, reason = OutcomeKind.SUCCEEDED, ""
         try:
             place = await asyncio.to_thread(
@@ -315,7 +319,7 @@ class RunLine:
         elif undoing.not_undone and kind is OutcomeKind.ROLLED_BACK:
             kind, reason = OutcomeKind.ESCALATED, f"{reason}; not everything can be undone"
         branch = ""
-        if kind is OutcomeKind.ESCALATED and changes:
+        if kind is OutcomeKind.ESCALATED and any(change.paths for change in changes.values()):
             branch = await asyncio.to_thread(self._means.workspaces.deliver, run_id, how="review")
         return Outcome(
             kind=kind, reason=reason, results=results, branch=branch, undone=undoing.undone,
@@ -359,14 +363,19 @@ def _cancelled() -> AgentError:
 
 def _delivered(
     conn: sa.Connection, means: Means, run_id: str
-) -> tuple[Mapping[str, AgentResult], Mapping[str, tuple[str, ...]]]:
-    """What each assigned agent handed over, and which paths its integrated changes touch."""
-    results: dict[str, AgentResult] = {}
-    changes: dict[str, tuple[str, ...]] = {}
-    for attempt in rows.attempts_of(conn, run_id):
-        if attempt.result is None or attempt.error is not None:
-            continue
-        results[attempt.agent] = attempt.result
-        entry = means.ledger.recorded(conn, run_id, f"integrated:{attempt.id}")
-        changes[attempt.agent] = tuple(entry.data["changed"]) if entry else ()
+) -> tuple[Mapping[str, AgentResult], Mapping[str, Change]]:
+    """What each assigned agent handed over, and what its integrated changes touch."""
+    done = [one for one in rows.attempts_of(conn, run_id) if one.result is not None and one.error is None]
+    found = {one.agent: means.ledger.recorded(conn, run_id, f"integrated:{one.id}") for one in done}
+    taken_in = {name: entry for name, entry in found.items() if entry is not None}
+    results = {one.agent: one.result for one in done if one.result is not None}
+    changes = {
+        one.agent: Change(
+            paths=tuple(taken_in[one.agent].data["changed"]),
+            names=load(Names, taken_in[one.agent].data.get("names", {})),
+            saw=tuple(name for name, entry in taken_in.items() if entry.at < (one.started_at or one.queued_at)),
+        )
+        for one in done
+        if one.agent in taken_in
+    }
     return results, changes

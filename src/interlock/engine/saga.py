@@ -6,6 +6,7 @@ crash: it must be written so that the second time is harmless (restoring a backu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -101,27 +102,28 @@ class Saga:
         for step, command in steps:
             facts = {"what": what, "step": step, "command": list(command)}
             await self._note(run_id, "undo.intended", facts)
-            problem = await self._refused(command) or await self._failed(command)
+            problem = await self._refused(run_id, command) or await self._failed(command)
             await self._note(run_id, "undo.failed" if problem else "undo.done", {**facts, "problem": problem})
             if problem:
                 return problem
         return ""
 
-    async def _refused(self, command: Sequence[str]) -> str:
+    async def _refused(self, run_id: str, command: Sequence[str]) -> str:
         project = self._means.settings.project
         argv = list(filled(command, project=project, workspace=project))
         action = Action(
             kind=Surface.TOOL_CALL, tool="shell", args={"argv": argv}, actor="interlock",
             environment=self._means.settings.environment,
         )  # fmt: skip
-        decision = self._means.gate.judge(action, self._means.scope(str(self._means.settings.project))).decision
+        decision = (await asyncio.to_thread(self._means.judge, action, str(project), run_id=run_id)).decision
         return "" if decision.verdict is not Verdict.BLOCK else f"the gate blocks it: {decision.reason}"
 
     async def _failed(self, command: Sequence[str]) -> str:
         project = self._means.settings.project
-        passed = self._means.settings.rollback_env
-        ok, said = await run_command(command, cwd=project, project=project, at_most=_STEP_TIMEOUT, passed=passed)
-        return "" if ok else said
+        ok, said = await run_command(
+            command, cwd=project, project=project, at_most=_STEP_TIMEOUT, contain=self._means.contain_undo
+        )
+        return "" if ok else f"{said} (it runs inside the sandbox: rollback_paths and rollback_env grant it more)"
 
     async def _note(self, run_id: str, kind: str, data: dict[str, Any]) -> None:
         await self._means.write(lambda conn: self._means.record(conn, run_id, kind, data))

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,11 +15,13 @@ import sqlalchemy as sa
 
 from interlock.decide import breaker as breaker_rules
 from interlock.decide.access import Right, refusal
+from interlock.decide.glance import CUT_OFF, glance
 from interlock.decide.govern import NAMES
-from interlock.decide.policy import Considered
+from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import begin
 from interlock.engine.alarms import Alarms
 from interlock.engine.alive import is_dead
+from interlock.engine.backups import BackedUp, Backups, Restored
 from interlock.engine.checkup import agents_health, system_facts, system_health
 from interlock.engine.durable import SHARED, own_queue
 from interlock.engine.identities import Identities
@@ -30,24 +33,30 @@ from interlock.engine.upkeep import Sealed, Upkeep
 from interlock.engine.watch import Watch, verify
 from interlock.engine.worker import Worker
 from interlock.errors import ApprovalError, NotFoundError, UsageError, WorkspaceError, did_you_mean
-from interlock.model.action import Action, Scope, Surface
+from interlock.model.action import Action, Surface
+from interlock.model.agent import AgentSpec
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.breaker import Breaker
 from interlock.model.decision import Decision, Policy
-from interlock.model.health import Health, SystemFacts
+from interlock.model.glance import Glance, Status
+from interlock.model.health import Health, HealthStatus, SystemFacts
 from interlock.model.history import History
 from interlock.model.identity import Identity
 from interlock.model.ids import new_id
 from interlock.model.ledger import LedgerEntry
-from interlock.model.metrics import Metrics
+from interlock.model.metrics import AgentMetrics, Metrics
 from interlock.model.plan import Plan, Selection, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Attempt, AttemptState, Effect, QueuePlace, Run, RunState
 from interlock.model.session import Session, SessionVerdict, Spooled
-from interlock.store import queue, rows
+from interlock.store import queue, rows, watching
 from interlock.store.database import micros
 
 _POLL_S = 0.1
+_FRESH_S = 2.0
+"""How long :meth:`Service.fresh_health` is fresh, in seconds."""
+_SOON_S = 0.25
+_UNKNOWN = Health(subject="system", status=HealthStatus.UNKNOWN, at=datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +78,7 @@ class Service:
         self._means = means
         self._worker: Worker | None = None
         self._sessions = Sessions(means)
+        self._backups = Backups(means)
         self._upkeep = Upkeep(means, means.settings.state_dir / "archive")
         self._undo = CallUndo(means)
         self.settings = means.settings
@@ -77,6 +87,8 @@ class Service:
         self._watch: Watch | None = None
         self.catalogue = means.catalogue
         self.identities = Identities(means.database, means.ledger, means.clock)
+        self._looking = threading.Lock()
+        self._looked: tuple[float, tuple[Health, tuple[Health, ...]]] = (0.0, (_UNKNOWN, ()))
 
     def start(self, *, shared: bool = False) -> None:
         """Execute in this process too, and take over what dead processes have left.
@@ -114,20 +126,22 @@ class Service:
 
     def judge(self, action: Action) -> Decision:
         """What the gate would say to an action in this project. Nothing happens, nothing is recorded."""
-        return self._means.gate.judge(action, self._scope()).decision
+        return self._means.judge(action, str(self.settings.project)).decision
 
     def explain(self, action: Action) -> tuple[Considered, ...]:
         """Every rule of every policy, and why it does or does not match the action."""
-        return self._means.gate.explain(action, self._scope())
+        course = self._means.rollouts.policies.course()
+        return self._means.gate.explain(action, self._means.scope(str(self.settings.project)), course=course)
 
     @property
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force."""
-        return self._means.gate.policies
+        return self.policy_set.policies
 
-    def _scope(self) -> Scope:
-        scope = self._means.scope(str(self.settings.project))
-        return replace(scope, protected=(*scope.protected, *self.settings.policies.files))
+    @property
+    def policy_set(self) -> PolicySet:
+        """The same, compiled: what a new run would obey. During a rollout's stages the present set."""
+        return self._means.rollouts.policies.course().ruling
 
     def assess(self, task: Task) -> RiskAssessment:
         """What the task risks."""
@@ -144,6 +158,22 @@ class Service:
             PlanError: when there is no sound plan.
         """
         return self._means.chooser.plan(task)
+
+    def correct(self, text: str, agents: Sequence[str], *, actor: str) -> bool:
+        """Teach that these agents are the right ones for such a task; False when that is known already.
+
+        Raises:
+            UsageError: for no agent.
+            NotFoundError: for an unknown one.
+        """
+        for agent in agents:
+            self.check_agent(agent)
+        new = self._means.chooser.correct(text, agents)
+        if new:
+            with self._means.database.write() as conn:
+                facts = {"task": text, "agents": list(agents)}
+                self._means.ledger.append(conn, "operator:plans", "plan.corrected", facts, actor=actor)
+        return new
 
     def submit(self, task: Task, *, detach: bool = False) -> Run:
         """Take a task on, durably. The same idempotency key gives the same run. ``detach`` leaves it to any worker.
@@ -291,10 +321,21 @@ class Service:
         except WorkspaceError:
             return ""
 
-    def approvals(self, *, states: Sequence[ApprovalState] = (ApprovalState.PENDING,)) -> list[Approval]:
-        """Questions to people, oldest first."""
+    def approvals(
+        self,
+        *,
+        states: Sequence[ApprovalState] = (ApprovalState.PENDING,),
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[Approval]:
+        """Questions to people, oldest first; ``after`` is the id of a question to go on after."""
         with self._means.database.read() as conn:
-            return rows.list_approvals(conn, states=states)
+            return rows.list_approvals(conn, states=states, after=after, limit=limit)
+
+    def open_questions(self) -> int:
+        """How many questions wait for people."""
+        with self._means.database.read() as conn:
+            return rows.count_approvals(conn, ApprovalState.PENDING)
 
     def find_approval(self, approval_id: str) -> Approval:
         """The question of that id; a run's id stands for its only open question.
@@ -343,6 +384,15 @@ class Service:
         """What waits for a place, next one first."""
         return self._means.governor.places()
 
+    def now(self) -> datetime:
+        """The time that decisions are made by."""
+        return self._means.clock.now()
+
+    def queued(self) -> int:
+        """How many attempts wait for a place."""
+        with self._means.database.read() as conn:
+            return watching.queue_facts(conn)[0]
+
     def limits(self) -> dict[str, tuple[int, str]]:
         """Every limit by name, with where it comes from: the configuration's, or what an operator has set on top."""
         with self._means.database.read() as conn:
@@ -374,6 +424,19 @@ class Service:
             queue.set_limit(conn, name, most)
             self._means.ledger.append(conn, "operator:limits", "limit.set", {"name": name, "most": most}, actor=actor)
 
+    def check_agent(self, name: str) -> AgentSpec:
+        """The agent of that name.
+
+        Raises:
+            NotFoundError: when there is no such agent.
+        """
+        spec = self.catalogue.get(name)
+        if spec is None:
+            hint = did_you_mean(name, self.catalogue) or "`interlock agents list` shows them"
+            message = f"there is no agent {name!r}: {hint}"
+            raise NotFoundError(message)
+        return spec
+
     def breakers(self) -> list[Breaker]:
         """Every agent's breaker."""
         with self._means.database.read() as conn:
@@ -386,10 +449,7 @@ class Service:
         Raises:
             NotFoundError: when there is no such agent.
         """
-        if agent not in self.catalogue:
-            hint = did_you_mean(agent, self.catalogue) or "`interlock agents list` shows them"
-            message = f"there is no agent {agent!r}: {hint}"
-            raise NotFoundError(message)
+        self.check_agent(agent)
         with self._means.database.write() as conn:
             before = rows.find_breaker(conn, agent)
             after = breaker_rules.force(before, what, reason, self._means.clock.now())
@@ -400,9 +460,39 @@ class Service:
             )  # fmt: skip
         return after
 
-    def metrics(self, window: timedelta | None = None) -> Metrics:
-        """What was measured in the last ``window`` (to the minute), or ever; the state of this moment in both."""
-        return self._means.meter.metrics(window)
+    def metrics(self, window: timedelta | None = None, *, within_s: float | None = None) -> Metrics:
+        """What was measured in the last ``window`` (to the minute), or ever; the state of this moment in both.
+
+        ``within_s`` bounds the counting of new records; ``seq`` says up to where they are counted.
+        """
+        return self._means.meter.metrics(window, within_s=within_s)
+
+    def hours(self, count: int = 24, *, agent: str | None = None) -> dict[str, list[tuple[datetime, AgentMetrics]]]:
+        """Agents (or one) hour by hour, oldest first, the last ``count`` hours; the starts of the hours in UTC."""
+        return self._means.meter.hours(count, agent)
+
+    def glance(self) -> Glance:
+        """Is it safe, and why not. Alerts and breakers are of this moment, health is up to two seconds old."""
+        system, agents = self.fresh_health()
+        return glance(system, agents, self.alarms.alerts(), self.breakers())
+
+    def status(self) -> Status:
+        """Counts for one look, and whether it is safe."""
+        seen = self.glance()
+        return Status(
+            safe=seen.safe, reasons=tuple(reason.text for reason in seen.reasons), environment=self.settings.environment,
+            runs=self.counts(), waiting_for_people=self.open_questions(), queued=self.queued(),
+            firing=sum(alert.active for alert in self.alarms.alerts()),
+            cut_off=tuple(one.agent for one in self.breakers() if one.state in CUT_OFF), worker=self.has_living_worker(),
+        )  # fmt: skip
+
+    def fresh_health(self) -> tuple[Health, tuple[Health, ...]]:
+        """The system's and the agents' health of the last two seconds: many look, one asks."""
+        with self._looking:
+            if time.monotonic() >= self._looked[0]:
+                health = (self.system_health(), tuple(self.healths(within_s=_SOON_S)))
+                self._looked = (time.monotonic() + _FRESH_S, health)
+            return self._looked[1]
 
     def health(self, agent: str) -> Health:
         """How well an agent is.
@@ -410,15 +500,12 @@ class Service:
         Raises:
             NotFoundError: when there is no such agent.
         """
-        if agent not in self.catalogue:
-            hint = did_you_mean(agent, self.catalogue) or "`interlock agents list` shows them"
-            message = f"there is no agent {agent!r}: {hint}"
-            raise NotFoundError(message)
+        self.check_agent(agent)
         return next(each for each in self.healths() if each.subject == agent)
 
-    def healths(self) -> list[Health]:
-        """How well all agents of the catalogue are."""
-        return agents_health(self._means, self.alarms)
+    def healths(self, *, within_s: float | None = None) -> list[Health]:
+        """How well all agents of the catalogue are; ``within_s`` as for :meth:`metrics`."""
+        return agents_health(self._means, self.alarms, within_s)
 
     def system_health(self) -> Health:
         """How well Interlock itself is."""
@@ -487,6 +574,16 @@ class Service:
         if sealed.runs and not dry:
             self._means.ledger.anchor(self._means.database.transact(self._means.ledger.checkpoint))
         return sealed
+
+    def backup(self, file: Path, *, actor: str) -> BackedUp:
+        """Write a backup of the store; see :meth:`interlock.engine.backups.Backups.make`."""
+        return self._backups.make(file, actor=actor)
+
+    def restore(
+        self, file: Path, *, actor: str, replace_it: bool = False, resume: bool = False, digest: str = ""
+    ) -> Restored:
+        """Fill the store from a backup; see :meth:`interlock.engine.backups.Backups.restore`."""
+        return self._backups.restore(file, actor=actor, replace_it=replace_it, resume=resume, digest=digest)
 
     def problems(self) -> list[str]:
         """What is wrong with the store; empty when all is well."""

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from interlock.decide.chain import noted_block, should_stop
+from interlock.decide.closer import closer
 from interlock.decide.reach import Reach, reach
 from interlock.decide.taint import after_call
 from interlock.engine.approvals import Question
@@ -29,7 +30,8 @@ from interlock.model.plain import dump
 from interlock.model.plan import Task
 from interlock.model.run import Effect, EffectState, Run, RunState
 from interlock.model.session import Session, SessionVerdict, Spooled
-from interlock.store import rows
+from interlock.store import rows, watching
+from interlock.store.database import micros
 
 _POLL_S = 0.1
 _KINDS = {Verdict.ALLOW: "effect.intended", Verdict.CONFIRM: "call.asked_elsewhere", Verdict.BLOCK: "call.blocked"}
@@ -73,7 +75,7 @@ class Sessions:
         """Judge what a tool says of itself; what is not allowed is recorded. Never raises."""
         action = replace(self._action(session, tool, {"text": text}), kind=Surface.TOOL_DEFINITION)
         try:
-            decision = self._means.gate.judge(action, self._means.scope()).decision
+            decision = self._means.judge(action, run_id=self._run(session)).decision
             if decision.verdict is not Verdict.ALLOW:
                 self.note(session, "tool_definition.judged", facts_of(action, decision))
         except Exception as error:  # noqa: BLE001 - closed on failure
@@ -130,7 +132,9 @@ class Sessions:
     def _judge(self, run_id: str, action: Action) -> Judged:
         with self._means.database.read() as conn:
             history = _history(conn, run_id)
-        return self._means.gate.judge(action, self._means.scope(str(self._means.settings.project)), history=history)
+            why = watching.heightened(conn, action.agent, micros(self._means.clock.now()))
+        judged = self._means.judge(action, str(self._means.settings.project), run_id=run_id, history=history)
+        return replace(judged, decision=closer(judged.decision, why)) if why else judged
 
     def _ask(
         self, run_id: str, session: Session, action: Action, judged: Judged, until: float
@@ -145,7 +149,7 @@ class Sessions:
             return refused(judged, f"a person must agree first: {how}"), False, approval.id
         if state is not ApprovalState.APPROVED:
             return refused(judged, f"{ASKED}{state}"), False, ""
-        again = self._judge(run_id, action)
+        again = replace(self._judge(run_id, action), trial=judged.trial)
         if again.decision.verdict is Verdict.BLOCK:
             return again, False, ""
         if not self._use(run_id, action):
@@ -184,7 +188,9 @@ class Sessions:
                 rows.save_history(conn, run_id, rows.text_of(history))
                 if why := should_stop(history):
                     self._means.ledger.append(conn, run_id, "agent.to_be_stopped", {"why": why}, actor="interlock")
-            self._record(conn, run_id, action.agent, decision.verdict, facts_of(action, decision))
+            facts = facts_of(action, decision, judged.trial)
+            self._record(conn, run_id, action.agent, decision.verdict, facts)
+            self._means.rollouts.policies.count(conn, run_id, action, judged.trial, summary_of(action))
 
     def _intend(self, conn: sa.Connection, run_id: str, tool: str, summary: str, digest: str, *, outside: bool) -> None:
         effect = Effect(
@@ -209,7 +215,8 @@ class Sessions:
     def _settle(self, run_id: str, action: Action, *, ok: bool | None, output: str) -> Decision:
         scope = self._means.scope(str(self._means.settings.project))
         reading = self._means.gate.judge(action, scope).reading
-        decision, labels = self._means.gate.judge_result(action, reading, scope, output)
+        course = self._means.rollouts.policies.course(run_id)
+        decision, labels = self._means.gate.judge_result(action, reading, scope, output, course=course)
         with self._means.database.write() as conn:
             history = after_call(_history(conn, run_id), action, reading, output, labels)
             rows.save_history(conn, run_id, rows.text_of(history))

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import sqlalchemy as sa
 
 from interlock.decide.verdicts import strictest
+from interlock.engine.judging import Judged
 from interlock.engine.means import Means
 from interlock.errors import PlanError
 from interlock.model.action import Action, Surface
 from interlock.model.decision import Decision, Verdict
 from interlock.model.plain import dump
 from interlock.model.plan import Assignment, Plan
-from interlock.model.risk import RiskAssessment, RiskLevel
+from interlock.model.risk import RiskAssessment
 from interlock.model.run import OutcomeKind, Run
 from interlock.store import rows
 
@@ -42,7 +43,7 @@ class Study:
     plan: Plan | None = None
     ends: Ended | None = None
     """Why the run goes no further."""
-    judged: list[tuple[str, Action, Decision]] = field(default_factory=list)
+    judged: list[tuple[str, Action, Judged]] = field(default_factory=list)
     """Every judgement: the kind of its record, what was judged, and the verdict."""
 
 
@@ -55,10 +56,9 @@ def study(means: Means, run: Run) -> Study:
     action = Action(
         kind=Surface.TASK, args={"text": run.task.text}, actor=run.task.submitter, environment=run.environment
     )
-    decision = means.gate.judge(action, means.scope(), floor=risk.level).decision
-    found = Study(
-        risk=risk, decision=_confirmed_from(means, risk, decision), judged=[("task.judged", action, decision)]
-    )
+    judged = means.judge(action, run_id=run.id, floor=risk.level)
+    decision = judged.decision
+    found = Study(risk=risk, decision=_confirmed_from(means, risk, decision), judged=[("task.judged", action, judged)])
     if decision.verdict is not Verdict.BLOCK:
         try:
             found.plan = run.plan or means.chooser.plan(run.task)
@@ -66,9 +66,9 @@ def study(means: Means, run: Run) -> Study:
             found.ends = Ended(OutcomeKind.FAILED, str(problem))
             return found
         for kind, prompt in _prompts(means, run, found.plan):
-            decision = means.gate.judge(prompt, means.scope(), floor=RiskLevel.LOW).decision
-            found.judged.append((kind, prompt, decision))
-            found.decision = strictest(found.decision, decision)
+            judged = means.judge(prompt, run_id=run.id)
+            found.judged.append((kind, prompt, judged))
+            found.decision = strictest(found.decision, judged.decision)
     if found.decision.verdict is Verdict.BLOCK:
         found.ends = Ended(OutcomeKind.BLOCKED, found.decision.reason)
     return found
@@ -103,11 +103,13 @@ def store(conn: sa.Connection, means: Means, run_id: str, found: Study) -> None:
     if run is not None:
         rows.save_run(conn, replace(run, risk=run.risk or found.risk, plan=run.plan or found.plan))
     means.record(conn, run_id, "task.assessed", dump(found.risk), once="assessed")
-    for number, (kind, action, decision) in enumerate(found.judged):
+    for number, (kind, action, judged) in enumerate(found.judged):
+        decision = judged.decision
         means.record(
             conn, run_id, kind,
             {"verdict": decision.verdict, "risk": decision.risk, "reasons": list(decision.reasons),
-             "warnings": list(decision.warnings), "rules": list(decision.rule_ids), "policy": decision.policy_digest},
+             "warnings": list(decision.warnings), "rules": list(decision.rule_ids), "policy": decision.policy_digest,
+             **({"shadow": judged.trial.said} if judged.trial else {})},
             once=f"{kind}:{action.digest}",
         )  # fmt: skip
         if number == 0 and found.plan is not None:  # the task comes first, then the plan, then what it says

@@ -16,7 +16,6 @@ from interlock.model.agent import Validator
 from interlock.reading.secrets import redact
 from interlock.runners.command import filled
 
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TERM")
 Contain = Callable[[Sequence[str], Path, Path], tuple[Sequence[str], Mapping[str, str]]]
 """Puts the sandbox in front of a program: (argument list, workspace, scratch directory) to (argument list, environment)."""
 
@@ -32,21 +31,17 @@ async def run_command(
     cwd: Path,
     project: Path,
     at_most: timedelta,
-    contain: Contain | None = None,
-    passed: Sequence[str] = (),
+    contain: Contain,
 ) -> tuple[bool, str]:
     """Run a command to its end; (whether it succeeded, the redacted end of its output). Never raises for the command's sake.
 
     ``{python}`` stands for the running interpreter, ``{project}`` for the user's project, ``{workspace}`` for ``cwd``.
-    At the time-out the whole process group is killed. With ``contain`` it runs inside this machine's sandbox.
-    ``passed`` names environment variables that it gets besides the harmless ones.
+    At the time-out the whole process group is killed. ``contain`` puts it inside this machine's sandbox.
     """
     argv: Sequence[str] = filled(command, project=project, workspace=cwd)
-    environment: Mapping[str, str] = {name: os.environ[name] for name in (*_ENVIRONMENT, *passed) if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         try:
-            if contain is not None:
-                argv, environment = contain(argv, cwd, Path(scratch))
+            argv, environment = contain(argv, cwd, Path(scratch))
             process = await asyncio.create_subprocess_exec(
                 *argv, cwd=cwd, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT, start_new_session=True,

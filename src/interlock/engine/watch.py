@@ -86,10 +86,12 @@ class Watch:
             return False
 
     def _take_lease(self) -> bool:
-        now = self._means.clock.now()
-        until = now + timedelta(seconds=max(60, 4 * self._every))
+        lasts = timedelta(seconds=max(60, 4 * self._every))
         with self._means.database.write() as conn:
-            return watching.take_lease(conn, LEASE, self._means.worker_id, now=micros(now), until=micros(until))
+            now = self._means.database.time(conn, self._means.clock.now())
+            return watching.take_lease(
+                conn, LEASE, self._means.worker_id, now=micros(now), until=micros(now + lasts)
+            )  # fmt: skip
 
     def _verify(self) -> None:
         every = self._means.settings.health.verify_every_s

@@ -88,7 +88,7 @@ class Action:
     @property
     def digest(self) -> str:
         """What an approval binds to: any changed byte of tool or arguments is another digest."""
-        plain = {"agent": self.agent, "args": _exact(self.args), "kind": self.kind.value, "tool": self.tool}
+        plain = {"agent": self.agent, "args": _exact(self.args), "kind": str(self.kind), "tool": self.tool}
         try:  # what `_exact` leaves is canonical as it is; anything that is not plain JSON takes the slow way
             written = orjson.dumps(plain, option=_PLAIN_ONLY)
         except TypeError:
@@ -195,12 +195,12 @@ def _exact(value: Any) -> Any:
     kind = type(value)  # exact types first: every decision hashes
     if kind is str or kind is bool or value is None:
         return value
+    if isinstance(value, int):
+        return value if -_BIG < value < _BIG else {"integer": str(value)}
     if isinstance(value, float):
         return {"float": repr(value)}
-    if isinstance(value, int) and kind is not bool:
-        return value if -_BIG < value < _BIG else {"integer": str(value)}
-    if isinstance(value, (dict, Mapping)):
-        pairs = sorted(((str(key), item) for key, item in value.items()), key=itemgetter(0))
+    if kind is dict or isinstance(value, Mapping):
+        pairs = sorted([(str(key), item) for key, item in value.items()], key=itemgetter(0))
         return [[key, item if type(item) is str else _exact(item)] for key, item in pairs]
     if isinstance(value, (list, tuple)):
         return [_exact(item) for item in value]

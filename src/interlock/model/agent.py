@@ -73,6 +73,8 @@ class AgentSpec:
     """Agents that must not run at the same time as this one."""
     tags: tuple[str, ...] = ()
     """Scarce things that it uses; each may have a limit over all agents."""
+    credentials: tuple[str, ...] = ()
+    """Names of the operator's secrets that are used for it; it never sees them."""
     priority: Priority = Priority.MEDIUM
     max_concurrent: int | None = None
     """None: the system's default per agent. 0: never."""
@@ -99,6 +101,7 @@ class AgentSpec:
                 "instructions": self.instructions,
                 "tools": self.tools,
                 "model": self.model,
+                **({"credentials": self.credentials} if self.credentials else {}),
                 "runner": runner.kind,
                 "options": json.dumps(runner.options, sort_keys=True, default=str),
                 "validators": [[check.name, check.command, check.on_failure] for check in self.validators],

@@ -70,7 +70,7 @@ class Lesson:
     """One labelled example: a commit or a person's correction."""
 
     ref: str
-    """The commit's id, or ``correction:`` and a digest."""
+    """The commit's id, the run's id, or ``correction:`` and a digest."""
     agents: tuple[str, ...]
     subject: str = ""
     """The words that it taught, as stems."""
@@ -86,10 +86,10 @@ class Memory:
     """For each agent, how many lessons there were."""
     total: int = 0
     """Lessons in all: one may teach about several agents."""
-    pairs: Mapping[str, int] = field(default_factory=dict)
-    """How often two agents shared a lesson, by their sorted names joined with ``+``."""
     recent: tuple[Lesson, ...] = ()
-    """The last lessons, newest first: the past tasks that explain a choice."""
+    """The last commits, newest first: the past tasks that explain a choice."""
+    outcomes: tuple[Lesson, ...] = ()
+    """What runs that succeeded taught, newest first; each run teaches once."""
     corrections: tuple[Lesson, ...] = ()
     head: str = ""
     """The commit up to which history has been read."""
@@ -104,8 +104,13 @@ class AgentFacts:
     name: str
     tools: tuple[str, ...] = ()
     owns: tuple[str, ...] = ()
-    failure_permille: int | None = None
-    """Recent failures in a thousand attempts; None when it never ran."""
+    attempts: int = 0
+    """Recent attempts that succeeded or failed."""
+    failures: int = 0
+    calls: int = 0
+    """Recent calls that the gate judged."""
+    blocked: int = 0
+    """Those of them that it stopped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +125,29 @@ class RiskFacts:
     """Files the task is known to touch, besides those it names."""
     protected: tuple[str, ...] = ()
     """Globs of files that only people change."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """The names in a change, as far as they are recognised."""
+
+    touched: tuple[str, ...] = ()
+    """``path::name`` of what the changed lines belong to."""
+    defined: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Defined before and no longer, as far as the change shows."""
+    used: tuple[str, ...] = ()
+    """Words of the lines that were added, in order; without those that the change itself defines."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What one agent changed."""
+
+    paths: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
+    saw: tuple[str, ...] = ()
+    """Agents whose changes were there when it began."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,6 +56,8 @@ class Assignment:
     agent: str
     prompt: str
     """The enriched prompt: its part of the task, what others do and provide, constraints."""
+    part: str = ""
+    """Its part of the task in one line, for whoever looks at the plan."""
     needs: tuple[str, ...] = ()
     """Agents of earlier phases whose results it gets."""
     fallbacks: tuple[str, ...] = ()

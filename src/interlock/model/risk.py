@@ -21,7 +21,7 @@ class Factor:
     """One reason for a risk level, with what raised it."""
 
     name: str
-    """A short stable word such as ``database`` or ``agent.may_run_shell``."""
+    """A short stable word such as ``database`` or ``agent.powers``."""
     level: RiskLevel
     """The level that this factor alone would justify."""
     evidence: str

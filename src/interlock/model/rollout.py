@@ -1,10 +1,15 @@
-"""New versions of agents, tried on a share of the executions first."""
+"""New versions of agents, and of the policies, tried on a share of the work first."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from interlock.model.decision import Policy, Verdict
+
+POLICIES = "policies"
+"""Whose rollout a rollout of policies is: where one of an agent names the agent."""
 
 
 class RolloutState(StrEnum):
@@ -21,7 +26,7 @@ class RolloutState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """One new version of one agent on its way to everyone."""
+    """One new version of one agent, or of the policies, on its way to everyone."""
 
     id: str
     agent: str
@@ -33,7 +38,7 @@ class Rollout:
     """What the new version was when the rollout began: whoever changes it later begins another one."""
     stable_digest: str = ""
     steps: tuple[int, ...]
-    """Percentages on the way, rising."""
+    """Percentages on the way, rising. 0, the first one of policies: the new set judges beside the present one, and nobody obeys it."""
     step: int = 0
     state: RolloutState = RolloutState.RUNNING
     reason: str = ""
@@ -67,6 +72,32 @@ class Outing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """How the executions of one of the two versions have ended."""
+
+    runs: int
+    failed: int
+    blocked: int
+    """Executions of which any call was blocked."""
+    median_ms: int | None = None
+    """Of those that succeeded; None while none did."""
+    mean_cost_micros: int | None = None
+    """Of those that succeeded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A change of a rollout's share."""
+
+    at: datetime
+    kind: str
+    """The record's kind, such as ``rollout.advanced``."""
+    percent: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """What one comparison says so far. Both are e-values: under the opposite hypothesis, reaching 20 has a chance below 5 %."""
 
@@ -86,3 +117,67 @@ class Comparison:
     canary_runs: int
     stable_runs: int
     evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One call on which two sets of policies disagree."""
+
+    run: str
+    agent: str
+    tool: str
+    call: str
+    """One redacted line."""
+    old: Verdict
+    """What the present set says."""
+    new: Verdict
+    tighter: bool
+    why: str
+    """The reason of the stricter one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgements:
+    """What two sets of policies have said of the same calls, in all runs since the rollout began."""
+
+    runs: int = 0
+    canary_runs: int = 0
+    calls: int = 0
+    canary_calls: int = 0
+    """Calls that the new set has judged for real."""
+    tighter: int = 0
+    looser: int = 0
+    errors: int = 0
+    """Calls that the new set could not judge, though the present one could."""
+    left_out: int = 0
+    """Calls that were judged by one set only, because the other one took too long."""
+    more_blocked: int = 0
+    """Runs in which the new set blocks something and the present one nothing."""
+    fewer_blocked: int = 0
+    """Runs in which the present set blocks something and the new one nothing."""
+    more_asked: int = 0
+    """The same of questions to people."""
+    fewer_asked: int = 0
+    examples: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyText:
+    """A set of policies as it is kept in the store: every worker judges by the same rules, whatever its files say."""
+
+    policies: tuple[Policy, ...]
+    no_accept_in: tuple[str, ...] = ()
+    """Environments in which no rule accepts a danger."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """What one more call adds to the sums: how it was judged by the present set and by the new one."""
+
+    old_blocked: bool = False
+    new_blocked: bool = False
+    old_asked: bool = False
+    new_asked: bool = False
+    error: bool = False
+    left_out: bool = False
+    difference: Difference | None = None

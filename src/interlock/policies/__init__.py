@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.config import PolicySettings, read_yaml
 from interlock.decide.policy_load import PolicyFile, examine
-from interlock.errors import ConfigError, did_you_mean
+from interlock.errors import ConfigError, InterlockError, did_you_mean
 
 if TYPE_CHECKING:
+    from interlock.config import Settings
     from interlock.decide.policy import PolicySet
     from interlock.model.decision import Enforcement
 
@@ -51,6 +53,22 @@ def load_policies(
     return compiled.with_enforcement(overrides) if overrides else compiled
 
 
+def policies_of(settings: Settings, version: str = "") -> PolicySet:
+    """The policies of a project as its files are now; of one of its ``policies.versions`` when that is named.
+
+    Raises:
+        ConfigError: as :func:`load_policies`.
+    """
+    said = settings.policies
+    packs, files, enforcement = said.packs, said.files, said.enforcement
+    if version:
+        new = said.versions[version]
+        packs = (*packs, *new.packs)
+        files = files if new.files is None else new.files
+        enforcement = enforcement if new.enforcement is None else new.enforcement
+    return load_policies(packs, [Path(settings.project, file) for file in files], enforcement)
+
+
 def pack_text(name: str) -> str:
     """The YAML text of a pack.
 
@@ -69,7 +87,7 @@ def read_pack(name: str) -> PolicyFile:
     Raises:
         ConfigError: when there is no such pack.
     """
-    return _sound(examine_text(pack_text(name), f"{name}.yaml"))
+    return _sound(examine_text(pack_text(name), f"{name}.yaml", shipped=True))
 
 
 def read_file(path: Path) -> PolicyFile:
@@ -91,8 +109,8 @@ def examine_file(path: Path) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
     return examine_text(text, str(path))
 
 
-def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
-    """What could be read of a policy file's text, and everything that is wrong in it."""
+def examine_text(text: str, file: str, *, shipped: bool = False) -> tuple[PolicyFile, tuple[ConfigError, ...]]:
+    """What could be read of a policy file's text, and everything that is wrong in it (see :func:`examine`)."""
     try:
         tree = read_yaml(text, file=file)
     except ConfigError as problem:
@@ -100,8 +118,39 @@ def examine_text(text: str, file: str) -> tuple[PolicyFile, tuple[ConfigError, .
     twice = tuple(
         ConfigError(f"the key {path[-1]!r} is there twice", file=file, line=line) for path, line in tree.duplicates
     )
-    found, complaints = examine(tree.value, file=file, marks=tree.lines)
+    found, complaints = examine(tree.value, file=file, marks=tree.lines, shipped=shipped)
     return found, (*twice, *complaints)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lint:
+    """What is wrong with policy files, and how much is in them."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    policies: int
+    rules: int
+
+
+def lint(files: Iterable[tuple[PolicyFile, tuple[ConfigError, ...]]]) -> Lint:
+    """Everything that is wrong with what :func:`examine_file` has read, together: also rules that can change nothing."""
+    from interlock.decide.policy import PolicySet, complaints  # noqa: PLC0415 - help needs none
+
+    files = tuple(files)
+    errors = [str(problem) for _, wrong in files for problem in wrong]
+    policies = [policy for found, _ in files for policy in found.policies]
+    places = {rule: f"{found.file}:{line}: " for found, _ in files for rule, line in found.lines.items()}
+    warnings: list[str] = []
+    try:
+        PolicySet.compile(policies)
+    except InterlockError as problem:
+        errors.append(str(problem))
+    else:
+        warnings += [f"{places.get(it.rule_id, '')}{it.rule_id}: {it.message}" for it in complaints(policies)]
+    return Lint(
+        errors=tuple(errors), warnings=tuple(warnings), policies=len(policies),
+        rules=sum(len(policy.rules) for policy in policies),
+    )  # fmt: skip
 
 
 def _sound(read: tuple[PolicyFile, tuple[ConfigError, ...]]) -> PolicyFile:

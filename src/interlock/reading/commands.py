@@ -16,9 +16,12 @@ _SHELL_NAMES = COMMAND_NAMES | frozenset({"chars", "code", "input", "keys", "key
 """Names that mean a command in a shell tool."""
 _PROGRAM_NAMES = ("command", "cmd", "program", "executable", "file")
 _ARGUMENT_NAMES = ("args", "arguments", "params", "parameters", "argv")
+_ARGUMENTS = frozenset(_ARGUMENT_NAMES)
 _TELLING = COMMAND_NAMES | frozenset(_PROGRAM_NAMES)
 _LONGEST_NAME = 64
 _PLACE_NAMES = frozenset({"cwd", "dir", "directory", "workdir", "workingdir", "workingdirectory"})
+_SETTING_NAMES = frozenset({"env", "environment"})
+_AROUND = _PLACE_NAMES | _SETTING_NAMES
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _INTERPRETERS = {
@@ -52,22 +55,23 @@ def command_lines(args: Mapping[str, Any], *, is_shell: bool) -> tuple[list[str]
     Raises:
         ValueError: when a shell's command is neither text nor a list of words.
     """
-    if not is_shell and _TELLING.isdisjoint([plain_name(str(name)) for name in args]):
+    plain = {name: plain_name(str(name)) for name in args}
+    if not is_shell and _TELLING.isdisjoint(plain.values()):
         return [], frozenset()
     names = _SHELL_NAMES if is_shell else COMMAND_NAMES
     found: dict[str, str] = {}
     for name, value in args.items():
-        if plain_name(str(name)) not in names:
+        if plain[name] not in names:
             continue
         line = value if isinstance(value, str) else joined(value)
         if line is not None:
             found[name] = line
         elif is_shell:
             raise ValueError("the command of a shell is neither text nor a list of words")
-    whole, used = _program(args)
+    whole, used = ([], []) if _ARGUMENTS.isdisjoint(args) else _program(args)
     if is_shell and not found and not whole:
         found = {name: value for name, value in args.items() if isinstance(value, str)}
-    before = _before(args)
+    before = "" if _AROUND.isdisjoint(plain.values()) else _before(args)
     lines = [f"{before}{line}" for line in (*whole, *found.values())]
     return lines, frozenset({*found, *used})
 
@@ -111,7 +115,7 @@ def _before(args: Mapping[str, Any]) -> str:
         plain = plain_name(str(name))
         if plain in _PLACE_NAMES and isinstance(value, str) and value:
             lines.append(f"cd {shlex.quote(value)}")
-        if plain in {"env", "environment"} and isinstance(value, Mapping):
+        if plain in _SETTING_NAMES and isinstance(value, Mapping):
             pairs = [(str(key), str(item)) for key, item in value.items()]
             lines += [f"export {key}={shlex.quote(item)}" for key, item in pairs if _VARIABLE.fullmatch(key)]
     return "".join(f"{line}\n" for line in lines)

@@ -25,6 +25,11 @@ _REASONS = {
     "reads_secret_files": "the description wants files with secrets read",
     "smuggles_data": "the description wants data smuggled into a parameter",
     "trust": "the description says that checks do not apply",
+    "unasked": "the description wants people not to be asked",
+    "runs": "the description wants more done than the tool is called for",
+    "obeys": "the description makes the tool's results orders",
+    "asks_for_secrets": "the description wants data that the tool does not need",
+    "other_language": "the description wants files with secrets read",
 }
 
 

@@ -26,6 +26,10 @@ _COMMENT = re2.compile(r"(?s)<!--(.+?)-->|\[//\]:\s*#\s*[(\"'](.+?)[)\"']|/\*(.+
 _UNSEEN = re2.compile(
     r"(?is)<(?:span|div|p|font|td|a|b|i|h\d|section|pre|code|label)\b[^>]{0,300}(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*[01](?:px|pt|em|rem|%)?\s*[;\"']|opacity\s*:\s*0(?:\.0+)?\s*[;\"']|color\s*:\s*(?:white|#fff(?:fff)?|transparent)|left\s*:\s*-\d{3,}|\bhidden\b|aria-hidden\s*=\s*[\"']true)[^>]{0,300}>([^<]{8,})"
 )
+# Attributes that a browser shows to nobody, or only on a hover, and what only a reader without scripts gets.
+_ATTRIBUTE = re2.compile(
+    r"""(?is)<[a-z][a-z0-9]{0,15}\b[^>]{0,400}?\s(?:alt|title|aria-label|aria-description|value|content|placeholder|data-[a-z-]{1,30})\s*=\s*(?:"([^"]{12,})"|'([^']{12,})')|<noscript>(.{12,400}?)</noscript>"""
+)
 _MOST_UNSEEN = 200
 _LONG_VALUE = 24
 _DENSE = 3.6  # bits a character: encoded data; words have less at this length
@@ -69,7 +73,7 @@ def unseen(text: str) -> Iterator[tuple[str, str, int, int]]:
     After the first ``_MOST_UNSEEN`` of a kind the rest comes as one: thousands of them are not a page, but an attack.
     """
     if "<" in text or "/*" in text or "]:" in text:
-        for kind, pattern in (("comment", _COMMENT), ("style", _UNSEEN)):
+        for kind, pattern in (("comment", _COMMENT), ("style", _UNSEEN), ("attribute", _ATTRIBUTE)):
             for count, match in enumerate(pattern.finditer(text)):
                 if count == _MOST_UNSEEN:
                     yield kind, text[match.start() :], match.start(), len(text)

@@ -6,11 +6,10 @@ they could be. A reader that raises, an input that is too long or too deep, a ti
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from itertools import chain
 from typing import Any, TypeVar
 
 import re2
@@ -28,6 +27,9 @@ from interlock.reading.text import read_text
 from interlock.reading.tools import Kind, looks_like_path, looks_like_sql, looks_like_url, tool_kind, writes
 
 R = TypeVar("R")
+T = TypeVar("T")
+Values = list[tuple[str, Any]]
+"""Single values, each with the nearest key above it."""
 
 MAX_CHARACTERS = 256 * 1024
 """Longest input, in characters over all arguments: nothing longer can be read within a gate's time."""
@@ -132,14 +134,26 @@ def _located(reading: Reading, workspace: str) -> Reading:
     if not reading.paths:
         return reading
     root = workspace.rstrip("/") + "/" if workspace else ""
-    paths = (path.removeprefix(root) if root else path for path in reading.paths)
-    return replace(reading, paths=tuple(dict.fromkeys(path for path in paths if path != _UNNAMED)))
+    paths = tuple(dict.fromkeys([path.removeprefix(root) for path in reading.paths if path != _UNNAMED]))
+    return reading if paths == reading.paths else replace(reading, paths=paths)
 
 
 def together(readings: Sequence[Reading]) -> Reading:
     """All readings as one."""
-    told = [it for it in readings if it is not _NOTHING and it != _NOTHING]
-    return reduce(operator.add, told) if told else _NOTHING
+    told = [it for it in readings if it is not _NOTHING]
+    if len(told) < 2:  # noqa: PLR2004 - nothing to join
+        return told[0] if told else _NOTHING
+    return Reading(
+        findings=_union(it.findings for it in told),
+        programs=_union(it.programs for it in told),
+        statements=_union(it.statements for it in told),
+        paths=_union(it.paths for it in told),
+        destinations=_union(it.destinations for it in told),
+    )
+
+
+def _union(parts: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(parts)))
 
 
 class _Dispatch:
@@ -150,18 +164,18 @@ class _Dispatch:
         self.expired = expired
 
     def read(self, action: Action) -> Reading:
-        values = _values(action.args)
+        values, inner = _values(action.args)
         if action.kind is Surface.FILE_CHANGE:
             return self._file_change(action)
         if action.kind is not Surface.TOOL_CALL:
             return self._texts(action, values)
-        return self._tool_call(action, values)
+        return self._tool_call(action, values, inner)
 
-    def _texts(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
+    def _texts(self, action: Action, values: Values) -> Reading:
         texts = [value for _, value in values if isinstance(value, str)]
         return together([self._run(read_text, text, action.kind) for text in texts])
 
-    def _tool_call(self, action: Action, values: list[tuple[str, Any]]) -> Reading:
+    def _tool_call(self, action: Action, values: Values, inner: list[Mapping[str, Any]]) -> Reading:
         kind = tool_kind(action.tool) or (None if action.tool else _nameless(action.text))
         parts: list[Reading] = []
         done: frozenset[str] = frozenset()
@@ -176,13 +190,12 @@ class _Dispatch:
             code, names = code_line(action.tool, action.args)
             parts = [self._command(line) for line in (*lines, *code)]
             done |= names
-        for inner in _inner(action.args) if kind is not Kind.EDIT else ():
-            parts += [self._command(line) for line in command_lines(inner, is_shell=False)[0]]
-        write = writes(action.tool, kind)
-        read_already = done and {(name, id(leaf)) for key in done for name, leaf in _leaves(action.args.get(key), key)}
+        for mapping in inner if kind is not Kind.EDIT else ():
+            parts += [self._command(line) for line in command_lines(mapping, is_shell=False)[0]]
+        read_already = _places(action.args, done) if done else ()
         for name, value in values:
             if isinstance(value, str) and not _is_bare(name, value) and (name, id(value)) not in read_already:
-                parts.append(self._unknown(name, value, write=write))
+                parts.append(self._unknown(name, value, write=writes(action.tool, kind)))
         parts.append(self._secrets(values))
         return together(parts)
 
@@ -203,7 +216,7 @@ class _Dispatch:
             parts.append(self._run(read_text, added, Surface.FILE_CHANGE))
         return together(parts)
 
-    def _sql_tool(self, values: list[tuple[str, Any]]) -> tuple[list[Reading], frozenset[str]]:
+    def _sql_tool(self, values: Values) -> tuple[list[Reading], frozenset[str]]:
         found = {
             name: value
             for name, value in values
@@ -224,7 +237,7 @@ class _Dispatch:
             return self._command(value)
         return self._run(read_text, value, Surface.TOOL_CALL)
 
-    def _secrets(self, values: list[tuple[str, Any]]) -> Reading:
+    def _secrets(self, values: Values) -> Reading:
         texts = [value if "\n" in value else f"{name}: {value}" for name, value in values if isinstance(value, str)]
         found = self._run(find_secrets, "\n".join(texts)) if texts else ()
         return Reading(findings=found) if found else _NOTHING
@@ -261,45 +274,45 @@ def _changes(args: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, boo
             yield new, new, True
 
 
-def _values(args: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Every single value with the nearest key above it; refuses what is too much before anything is parsed."""
-    found: list[tuple[str, Any]] = []
+def _values(args: Mapping[str, Any]) -> tuple[Values, list[Mapping[str, Any]]]:
+    """Every single value with the nearest key above it, and the mappings inside; refuses what is too much to be parsed."""
+    values: Values = []
+    inner: list[Mapping[str, Any]] = []
+    _gather(args, "", 0, values, inner)
     characters = 0
-    for name, value in _leaves(args, ""):
-        found.append((name, value))
+    for name, value in values:
         characters += len(name) + (len(value) if isinstance(value, str) else 0)
-        if characters > MAX_CHARACTERS:
-            raise _TooMuchError(f"it is longer than {MAX_CHARACTERS:,} characters")
-        if len(found) > MAX_VALUES:
-            raise _TooMuchError(f"it has more than {MAX_VALUES:,} values")
-    return found
+    if characters > MAX_CHARACTERS:
+        raise _TooMuchError(f"it is longer than {MAX_CHARACTERS:,} characters")
+    return values, inner[1:]
 
 
-def _leaves(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _gather(value: Any, name: str, depth: int, values: Values, inner: list[Mapping[str, Any]]) -> None:
     if depth > MAX_DEPTH:
         raise _TooMuchError(f"its arguments are nested deeper than {MAX_DEPTH}")
-    if isinstance(value, (dict, Mapping)):
-        for key, item in value.items():
-            if type(item) is str:  # without another generator: most values are texts at the top
-                yield str(key), item
-            else:
-                yield from _leaves(item, str(key), depth + 1)
-    elif isinstance(value, (list, tuple)):
+    if not isinstance(value, (dict, Mapping, list, tuple)):
+        values.append((name, value))
+        return
+    if len(values) + len(value) > MAX_VALUES:
+        raise _TooMuchError(f"it has more than {MAX_VALUES:,} values")
+    if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _leaves(item, name, depth + 1)
-    else:
-        yield name, value
-
-
-def _inner(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The mappings inside the arguments, at any depth."""
-    for item in value.values() if isinstance(value, (dict, Mapping)) else value:
+            _gather(item, name, depth + 1, values, inner)
+        return
+    inner.append(value)
+    for key, item in value.items():
         if type(item) in _SINGLE:
-            continue
-        if isinstance(item, (dict, Mapping)):
-            yield item
-        if isinstance(item, (dict, Mapping, list, tuple)):
-            yield from _inner(item)
+            values.append((str(key), item))
+        else:
+            _gather(item, str(key), depth + 1, values, inner)
+
+
+def _places(args: Mapping[str, Any], names: Iterable[str]) -> set[tuple[str, int]]:
+    """Which values stand under these arguments."""
+    values: Values = []
+    for name in names:
+        _gather(args.get(name), name, 0, values, [])
+    return {(name, id(value)) for name, value in values}
 
 
 def _first(args: Mapping[str, Any], names: tuple[str, ...]) -> str:

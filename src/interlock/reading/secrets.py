@@ -2,7 +2,8 @@
 
 A rule runs only when one of its words is in the text (one RE2 set of literals), so that text without any costs little.
 The set holds plain literals: its automaton has a few hundred states and stays far below the memory bound at which
-RE2 sets silently stop matching (google/re2#136); the patterns themselves are single expressions, which do not.
+RE2 sets silently stop matching (google/re2#136); the patterns themselves are single expressions, which do not. A word
+that is a shape (``re:…``) is searched by itself: counting in the set would make new states for every text.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 
 from interlock.model.action import Finding, Span, SpanKind
 from interlock.model.risk import RiskLevel
+from interlock.reading.linear import Linear
 from interlock.reading.normal import encodable, normalise, normalise_with_offsets
 
 _DEFAULT_ENTROPY = 2.8
@@ -87,6 +89,9 @@ class _Hit:
 
 def find_secrets(text: str) -> tuple[Finding, ...]:
     """Every secret in ``text``: critical when it looks real, medium when it is weak. No finding holds the secret."""
+    hits = _hits(encodable(text))
+    if not hits:
+        return ()
     return tuple(
         Finding(
             detector="secrets",
@@ -96,7 +101,7 @@ def find_secrets(text: str) -> tuple[Finding, ...]:
             reason=f"the text holds what looks like a secret ({hit.kind.replace('_', ' ')})",
             span=Span(start=hit.start, end=hit.end, of=hit.of),
         )
-        for hit in _hits(encodable(text))
+        for hit in hits
     )
 
 
@@ -127,10 +132,10 @@ def _without(text: str, hits: list[_Hit]) -> str:
 
 def _hits(text: str) -> list[_Hit]:
     """Hits in the order of the text, overlapping ones joined into the strongest."""
-    hits = list(_scan(text))
+    hits = _scan(text)
     if not text.isascii():
         plain = normalise(text)
-        seen = list(_scan(plain)) if plain != text else []
+        seen = _scan(plain) if plain != text else []
         if seen:
             _, offsets = normalise_with_offsets(text)
             hits += [
@@ -151,22 +156,24 @@ def _hits(text: str) -> list[_Hit]:
     return joined
 
 
-def _scan(text: str) -> Iterator[_Hit]:
-    rules, by_word, words = _rules()
-    seen = words.Match(text)
-    if not seen:
-        return
-    for number in sorted({rule for word in seen for rule in by_word[word]}):
-        rule = rules[number]
-        for count, match in enumerate(rule.pattern.finditer(text)):
-            if count >= _MOST_A_RULE:
-                yield _Hit(match.start(), len(text), rule.kind, RiskLevel.CRITICAL, SpanKind.RAW)
-                break
-            group = next((place for place in range(match.re.groups, 0, -1) if match[place] is not None), 0)
-            severity = _judge(rule, match[group], match)
-            if severity is not None:
-                start, end = match.span(group)
-                yield _Hit(start, end, rule.kind, severity, SpanKind.RAW)
+def _scan(text: str) -> list[_Hit]:
+    """The hits of every rule that a word or a shape in ``text`` wakes."""
+    rules, by_word, words, by_shape = _rules()
+    woken = {number for word in words.Match(text) or () for number in by_word[word]}
+    woken.update([number for shape, number in by_shape if shape.search(text)])
+    return [hit for number in sorted(woken) for hit in _found(rules[number], text)] if woken else []
+
+
+def _found(rule: _Rule, text: str) -> Iterator[_Hit]:
+    for count, match in enumerate(rule.pattern.finditer(text)):
+        if count >= _MOST_A_RULE:
+            yield _Hit(match.start(), len(text), rule.kind, RiskLevel.CRITICAL, SpanKind.RAW)
+            break
+        group = next((place for place in range(match.re.groups, 0, -1) if match[place] is not None), 0)
+        severity = _judge(rule, match[group], match)
+        if severity is not None:
+            start, end = match.span(group)
+            yield _Hit(start, end, rule.kind, severity, SpanKind.RAW)
 
 
 def _judge(rule: _Rule, secret: str, match: Any) -> RiskLevel | None:
@@ -323,8 +330,8 @@ _CHECKS = {
 
 
 @cache
-def _rules() -> tuple[tuple[_Rule, ...], tuple[tuple[int, ...], ...], Any]:
-    """The rules, for each word the rules that it wakes, and the set of the words."""
+def _rules() -> tuple[tuple[_Rule, ...], tuple[tuple[int, ...], ...], Any, tuple[tuple[Linear, int], ...]]:
+    """The rules, for each word the rules that it wakes, the set of the words, and shapes that wake a rule like words."""
     listed = yaml.load(resources.files(__package__).joinpath("rules/secrets.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
     rules = tuple(
         _Rule(
@@ -337,13 +344,19 @@ def _rules() -> tuple[tuple[_Rule, ...], tuple[tuple[int, ...], ...], Any]:
         )
         for row in listed
     )
-    words = sorted({word for rule in rules for word in rule.words})
+    words = sorted({word for rule in rules for word in rule.words if not word.startswith("re:")})
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False
     literals = re2.Set.SearchSet(options)
     for word in words:
-        literals.Add(word.removeprefix("re:") if word.startswith("re:") else re2.escape(word))
+        literals.Add(re2.escape(word))
     literals.Compile()
     waking = tuple(tuple(number for number, rule in enumerate(rules) if word in rule.words) for word in words)
-    return rules, waking, literals
+    shapes = tuple(
+        (Linear(word.removeprefix("re:"), "i"), number)
+        for number, rule in enumerate(rules)
+        for word in rule.words
+        if word.startswith("re:")
+    )
+    return rules, waking, literals, shapes

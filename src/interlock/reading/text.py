@@ -20,6 +20,7 @@ from interlock.reading.hidden import hidden_characters
 from interlock.reading.injection import ENOUGH, Signal, signals, strongest
 from interlock.reading.links import unseen, ways_out
 from interlock.reading.normal import encodable, normalise, strip_invisible
+from interlock.reading.orders import adds_up, orders
 from interlock.reading.secrets import find_secrets, redact
 
 __all__ = ["LONGEST", "normalise", "read_text"]
@@ -51,6 +52,7 @@ _ROLE = re2.compile(
 )
 _ROLE_BOUND = 6
 _ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
+_POSES = frozenset({"role", "addressed", "reader", "override", "new_task", "from_user", "unseen", "decode"})
 _SHORT = 2_000  # characters; weak signs next to each other weigh in a message, not in a source file
 _PLAIN = 6
 _CODE_DANGER = re2.compile(
@@ -106,6 +108,11 @@ def read_text(text: str, surface: Surface) -> Reading:
     findings += ways_out(plain)
     if surface is Surface.TOOL_DEFINITION or (surface is Surface.TOOL_RESULT and is_listed(plain)):
         findings += poisoned(plain, of)
+        findings += [
+            replace(finding, span=None)
+            for _, decoded in _decoded(plain, raw)
+            for finding in poisoned(normalise(decoded), of)
+        ]
     if surface is Surface.TOOL_DEFINITION:
         findings = [
             replace(finding, severity=RiskLevel.HIGH) if finding.kind == "text.hidden.zero_width" else finding
@@ -126,14 +133,15 @@ def _secrets(raw: str, surface: Surface) -> list[Finding]:
 def _orders(raw: str, plain: str, surface: Surface, of: SpanKind) -> list[Finding]:
     """Injected instructions in the text, in its unseen parts, and in what it decodes to."""
     at = _AT[surface]
-    found = _with_structure(plain, at)
-    findings = _judged(found, plain, surface, of, "text.injection")
+    found, told = _with_structure(plain, at), orders(plain, at, strip_invisible(raw))
+    findings = _judged(found, told, plain, surface, of, "text.injection")
     wants_decoding = any(signal.name == "decode" for signal in found)
     for kind, inner, start, end in unseen(plain) if surface in _DATA else ():
         findings += [
             replace(finding, span=Span(start=start, end=end, of=of))
             for finding in _judged(
                 [*_with_structure(inner, at), Signal("unseen", 4, "it stands where nobody sees it", 0, 0)],
+                orders(inner, at, inner),
                 inner,
                 surface,
                 of,
@@ -147,7 +155,14 @@ def _orders(raw: str, plain: str, surface: Surface, of: SpanKind) -> list[Findin
         findings += [
             replace(finding, span=None)
             for finding in [
-                *_judged([*_with_structure(inner, at), *extra], inner, surface, of, f"text.encoded.{how}"),
+                *_judged(
+                    [*_with_structure(inner, at), *extra],
+                    orders(inner, at, decoded),
+                    inner,
+                    surface,
+                    of,
+                    f"text.encoded.{how}",
+                ),
                 *ways_out(inner),
             ]
             if finding.severity > RiskLevel.MEDIUM
@@ -231,13 +246,13 @@ def _role(match: re2._Match) -> Signal:
     return Signal("role", weight, "it poses as another role", *match.span())
 
 
-def _judged(found: list[Signal], text: str, surface: Surface, of: SpanKind, kind: str) -> list[Finding]:
-    score, near = strongest(found)
-    names = {signal.name for signal in near}
-    telling = [signal for signal in near if signal.name not in _ORDERS]
-    if score < _NOTED or not telling or ("unseen" in names and names <= _ORDERS | {"marker", "unseen"}):
-        return []  # an order alone is what mails, manuals and to-do lists are full of
-    if len(text) > _SHORT and all(signal.weight < _PLAIN for signal in telling):
+def _judged(
+    found: list[Signal], told: list[Signal], text: str, surface: Surface, of: SpanKind, kind: str
+) -> list[Finding]:
+    """One finding of what the grammar or the orders to machines add up to; the two tell the same acts, and are not added."""
+    near = max((_by_grammar(found, text), _by_orders(found, told, text)), key=_score)
+    score = _score(near)
+    if score < _NOTED:
         return []
     heaviest = max(near, key=lambda signal: signal.weight)
     start, end = min(signal.start for signal in near), max(signal.end for signal in near)
@@ -253,6 +268,39 @@ def _judged(found: list[Signal], text: str, surface: Surface, of: SpanKind, kind
             span=Span(start=start, end=end, of=of),
         )
     ]
+
+
+def _score(near: list[Signal]) -> int:
+    return sum(signal.weight for signal in near)
+
+
+def _by_grammar(found: list[Signal], text: str) -> list[Signal]:
+    """The strongest signals of the grammar near each other; none when they are what ordinary text is full of."""
+    near = strongest(found)[1]
+    names = {signal.name for signal in near}
+    telling = [signal for signal in near if signal.name not in _ORDERS]
+    if not telling or ("unseen" in names and names <= _ORDERS | {"marker", "unseen"}):
+        return []  # an order alone is what mails, manuals and to-do lists are full of
+    if len(text) > _SHORT and all(signal.weight < _PLAIN for signal in telling):
+        return []
+    return near
+
+
+def _by_orders(found: list[Signal], told: list[Signal], text: str) -> list[Signal]:
+    """The strongest signals of an order to a machine, with what the grammar knows of who poses as whom."""
+    if not told:
+        return []
+    near = adds_up(
+        strongest([*told, *(signal for signal in found if signal.name in _POSES and not _is_mild(signal))])[1]
+    )
+    if len(text) > _SHORT and all(signal.weight < _PLAIN for signal in near):
+        return []
+    return near
+
+
+def _is_mild(signal: Signal) -> bool:
+    """A word before a colon, as in any list of facts or transcript."""
+    return signal.name == "role" and signal.weight < _ROLE_BOUND
 
 
 def _shown(text: str, start: int, end: int) -> str:

@@ -1,8 +1,8 @@
 """Claude Code as an agent, through claude-agent-sdk: its hooks and permission questions end in the gate, sub-agents' too.
 
-Needs the extra ``claude`` (400 MB: it brings Claude Code itself). The program gets its workspace, a HOME of its own, an
-environment by allow-list without the API key (:mod:`interlock.runners.relay`) and no settings of the user's; what it
-leaves running is killed. Its own hooks count a failure as a yes, so here nothing fails: every hook catches everything and answers no.
+Needs the extra ``claude`` (400 MB: it brings Claude Code itself). The whole program runs inside the sandbox: its workspace, a HOME
+of its own, an environment by allow-list, and of its model's API a relay that keeps the key (:mod:`interlock.runners.relay`). It
+gets no settings of the user's; what it leaves running is killed. Its own hooks count a failure as a yes, so here nothing fails: every hook catches everything and answers no.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,16 +30,20 @@ from interlock.model.decision import Verdict
 from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.runners import dialects
-from interlock.runners.handover import result_of
+from interlock.runners.credentials import none_known
+from interlock.runners.handover import result_of, tell
 from interlock.runners.llm import prompt_of
-from interlock.runners.relay import Relay
+from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
+from interlock.runners.relay import Relay, Upstream
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ResultMessage
 
 _KEY = "ANTHROPIC_API_KEY"
 _HOME = "https://api.anthropic.com"
-_PASSED_ON = ("PATH", "LANG", "TZ", "TERM", "SHELL", "USER")
+_ADDRESS = "ANTHROPIC_BASE_URL"
+_NO_KEY = "the-key-is-not-here"  # Claude Code wants one and sends it to the relay, which throws it away
+_PASSED_ON = ("SHELL", "USER")
 _QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
@@ -74,6 +78,8 @@ class ClaudeOptions(BaseModel):
     """Where the API is; empty: Anthropic's."""
     api_key_env: str = _KEY
     """The environment variable of Interlock's that holds the key."""
+    credential: str = ""
+    """The name of the credential (``credentials:`` of the configuration) that is the key, instead of a variable."""
     max_turns: int = Field(default=100, ge=1, le=10_000, strict=True)
     max_budget_usd: float | None = Field(default=None, gt=0)
     """Most that one attempt may cost, in USD, as Claude Code counts it."""
@@ -133,7 +139,16 @@ class ClaudeRunner:
         MissingExtraError: when the extra ``claude`` is not installed.
     """
 
-    def __init__(self, spec: AgentSpec, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        spec: AgentSpec,
+        options: Mapping[str, Any],
+        *,
+        wrap: Wrap,
+        doors: Doors = no_doors,
+        secret_of: Callable[[str], str] = none_known,
+    ) -> None:
+        self._wrap, self._doors, self._secret_of = wrap, doors, secret_of
         try:
             self._options = ClaudeOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -154,44 +169,69 @@ class ClaudeRunner:
             RunnerError: ``transient`` for what the provider may get over; ``unknown_effect`` when a call that must not be
                 repeated has no known outcome.
         """
-        scratch = job.workspace.parent / f"{job.workspace.name}.private"
-        shutil.rmtree(scratch, ignore_errors=True)  # of the same attempt, before a crash
-        for name in ("home", "tmp"):
-            (scratch / name).mkdir(mode=0o700, parents=True)
-        talk = _Talk(gate=gate)
+        key, program = await asyncio.to_thread(self._key), _program()
+        places, talk = make_places(job), _Talk(gate=gate)
+        url = self._options.base_url or _HOME
+        model = Upstream(url=url, header="x-api-key", value=key, secret=key, below="/v1/")
         try:
-            with Relay(self._options.base_url or _HOME, self._key()) as relay:
-                ended = await self._session(job, scratch, talk, relay)
+            async with self._doors(gate, places) as opened:
+                with Relay(places.sockets / "model", model) as relay:
+                    inside = replace(
+                        opened, relays={**opened.relays, _ADDRESS: relay.path},
+                        variables={**opened.variables, _ADDRESS: relay.prefix, _KEY: _NO_KEY, **_QUIET},
+                    )  # fmt: skip
+                    ended = await self._session(job, talk, self._started(program, inside), key)
         finally:
-            await asyncio.shield(asyncio.to_thread(_end_all, scratch))
-            shutil.rmtree(scratch, ignore_errors=True)
-        return self._result(ended, talk)
+            await asyncio.shield(asyncio.to_thread(_end_all, places.job))
+            places.remove()
+        return self._result(ended, talk, key)
 
-    async def _session(self, job: Job, scratch: Path, talk: _Talk, relay: Relay) -> ResultMessage:
-        from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ResultMessage  # noqa: PLC0415 - an extra
+    def _started(self, program: Path, places: Places) -> tuple[Path, Mapping[str, str]]:
+        """(a script that starts Claude Code inside the sandbox, its environment).
+
+        The SDK adds to our environment and cannot take away; so the script takes away, by name.
+        """
+        ours = places.environment(_PASSED_ON) | {"INTERLOCK_JOB": str(places.job)}
+        argv, env = self._wrap([str(program)], ours, places)
+        gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
+        script = places.sockets / "claude"
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *argv])} "$@"\n', encoding="utf-8")
+        script.chmod(0o700)
+        return script, env
+
+    async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]], key: str) -> ResultMessage:
+        from claude_agent_sdk import (  # noqa: PLC0415 - an extra
+            AssistantMessage,
+            ClaudeSDKClient,
+            ClaudeSDKError,
+            ResultMessage,
+            TextBlock,
+        )
 
         ended: ResultMessage | None = None
         try:
-            async with ClaudeSDKClient(self._sdk_options(job, scratch, talk, relay)) as client:
+            async with ClaudeSDKClient(self._sdk_options(job, talk, start)) as client:
                 await client.query(prompt_of(job))
                 async for message in client.receive_response():
                     if isinstance(message, ResultMessage):
                         ended = message
+                    elif isinstance(message, AssistantMessage):
+                        words = (block.text for block in message.content if isinstance(block, TextBlock))
+                        await tell(talk.gate, " ".join(words).replace(key, "***"))
         except ClaudeSDKError as error:
-            raise RunnerError(f"Claude Code failed: {self._clean(str(error))}") from None
+            raise RunnerError(f"Claude Code failed: {_clean(str(error), key)}") from None
         if ended is None:
             raise RunnerError("Claude Code ended without a result")
         return ended
 
-    def _sdk_options(self, job: Job, scratch: Path, talk: _Talk, relay: Relay) -> ClaudeAgentOptions:
+    def _sdk_options(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]]) -> ClaudeAgentOptions:
         from claude_agent_sdk import ClaudeAgentOptions, HookMatcher  # noqa: PLC0415 - an extra
 
         hooks: dict[Any, Any] = {
             event: [HookMatcher(hooks=[talk.hook], timeout=_HOOK_TIMEOUT_S, on_failure="block")] for event in _HOOKED
         }
-        env = _environment(scratch, relay)
         return ClaudeAgentOptions(
-            cwd=job.workspace, cli_path=_scrubbing(scratch, env), env=env, hooks=hooks, can_use_tool=talk.permission,
+            cwd=job.workspace, cli_path=start[0], env=dict(start[1]), hooks=hooks, can_use_tool=talk.permission,
             setting_sources=[], strict_mcp_config=True, permission_mode="default", tools=list(job.agent.tools) or None,
             model=self._options.model or job.agent.model or None, max_turns=self._options.max_turns,
             max_budget_usd=self._options.max_budget_usd, stderr=lambda line: _log.debug("claude: %s", redact(line)),
@@ -199,22 +239,21 @@ class ClaudeRunner:
         )  # fmt: skip
 
     def _key(self) -> str:
+        if self._options.credential:
+            return self._secret_of(self._options.credential)
         name = self._options.api_key_env
         if not os.environ.get(name):
             raise RunnerError(f"Claude Code needs its API key: set the environment variable {name}", kind="unknown")
         return os.environ[name]
 
-    def _clean(self, text: str) -> str:
-        key = os.environ.get(self._options.api_key_env, "")
-        return redact(text.replace(key, "***") if key else text)[:_SPENT]
-
-    def _result(self, ended: ResultMessage, talk: _Talk) -> AgentResult:
+    @staticmethod
+    def _result(ended: ResultMessage, talk: _Talk, key: str) -> AgentResult:
         unknown = [effect for effect, harmless in talk.open.values() if not harmless]
         if unknown:
             message = f"Claude Code ended without telling how {', '.join(unknown)} came out"
             raise RunnerError(message, kind="unknown_effect")
         if ended.is_error or ended.subtype != "success":
-            raise _failure(ended, self._clean(ended.result or "; ".join(ended.errors or []) or ended.subtype))
+            raise _failure(ended, _clean(ended.result or "; ".join(ended.errors or []) or ended.subtype, key))
         used = ended.usage or {}
         read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         usage = Usage(
@@ -226,11 +265,8 @@ class ClaudeRunner:
             "tool_calls": usage.tool_calls}})  # fmt: skip
 
 
-def _environment(scratch: Path, relay: Relay) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")}
-    model = {"ANTHROPIC_BASE_URL": relay.url, _KEY: relay.token}
-    places = {"HOME": scratch / "home", "TMPDIR": scratch / "tmp", "INTERLOCK_JOB": scratch / "job"}
-    return kept | _QUIET | model | {name: str(path) for name, path in places.items()}
+def _clean(text: str, key: str) -> str:
+    return redact(text.replace(key, "***"))[:_SPENT]
 
 
 def _failure(ended: ResultMessage, text: str) -> RunnerError:
@@ -257,24 +293,20 @@ def _handed_over(text: str) -> dict[str, Any]:
     return {"summary": text[:_SPENT]}
 
 
-def _scrubbing(scratch: Path, env: Mapping[str, str]) -> Path:
-    """A program that starts Claude Code without our environment: the SDK adds to it and cannot take away. Names only."""
+def _program() -> Path:
+    """Claude Code as the SDK brings it, else as it is installed; links followed, for a sandbox that grants its directory."""
     import claude_agent_sdk  # noqa: PLC0415 - an extra
 
     bundled = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
     program = str(bundled) if bundled.exists() else shutil.which("claude")
     if program is None:
         raise RunnerError("Claude Code is not installed", kind="unknown")
-    gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
-    script = scratch / "claude"
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, program])} "$@"\n', encoding="utf-8")
-    script.chmod(0o700)
-    return script
+    return Path(program).resolve()
 
 
-def _end_all(scratch: Path) -> None:
+def _end_all(job: Path) -> None:
     """Kill what carries this attempt's mark in its environment."""
-    mark = str(scratch / "job")
+    mark = str(job)
     for _ in range(100):
         left = []
         for process in psutil.process_iter():

@@ -6,11 +6,9 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,55 +20,18 @@ from interlock.model.agent import AgentResult
 from interlock.ports import Gate, Job
 from interlock.runners import keeper
 from interlock.runners.handover import Captured, declared_error, job_file, read_result, result_of
+from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.wire import GateServer
 
 KEEP_OUTPUT = 1_000_000
 """Bytes kept of each of the two output streams, half of it the beginning, half of it the end."""
-_PASSED_ON = ("PATH", "LANG", "TZ", "TERM")
 _OPTIONS = ("command", "env", "writes", "grace_s")
 _CHUNK = 1 << 16
 _KEEPER_PATIENCE_S = 25.0
 _LAST_LINES = 15
 _PLACE = re.compile(r"\{(?:python|project|workspace)\}")
-_MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
-    """Where one attempt may be: what a sandbox has to let through."""
-
-    workspace: Path
-    """To be written to; the program starts there."""
-    project: Path
-    """To be read."""
-    writes: tuple[Path, ...]
-    """To be written to as well: what the configuration grants of the project, such as its live database's directory."""
-    scratch: Path
-    """To be written to: holds ``home`` and ``tmp``, the job and the hand-over. Private, thrown away at the end."""
-    gate: Path
-    """A unix socket to be connected to."""
-    proxy: Path | None = None
-    """The unix socket of an HTTP proxy, for programs that have no network of their own."""
-
-    @property
-    def job(self) -> Path:
-        """The job as JSON."""
-        return self.scratch / "job.json"
-
-    @property
-    def result(self) -> Path:
-        """Where the hand-over is expected."""
-        return self.scratch / "out" / "result.json"
-
-
-Wrap = Callable[[Sequence[str], Mapping[str, str], Places], tuple[Sequence[str], Mapping[str, str]]]
-"""Puts something (a sandbox) in front of a program: its argument list and whole environment, changed."""
-
-
-Proxy = Callable[[Gate, Path], AbstractAsyncContextManager[object]]
-"""A proxy to the granted hosts, served on a unix socket for as long as it is entered."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -99,7 +60,7 @@ class CommandRunner:
         ConfigError: when the options make no sense.
     """
 
-    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None, proxy: Proxy | None = None) -> None:
+    def __init__(self, options: Mapping[str, Any], *, wrap: Wrap | None = None, doors: Doors = no_doors) -> None:
         for name in options:
             if name not in _OPTIONS:
                 raise ConfigError(
@@ -120,7 +81,7 @@ class CommandRunner:
             )
         self._grace = float(grace)
         self._wrap = wrap
-        self._proxy = proxy
+        self._doors = doors
 
     async def run(self, job: Job, gate: Gate) -> AgentResult:
         """Run the program to its end.
@@ -129,15 +90,14 @@ class CommandRunner:
             RunnerError: with the kind that the program declared in its hand-over, else ``crashed``; ``unknown_effect``
                 when it ended without telling how a call came out that must not be repeated.
         """
-        places = self._make_places(job)
+        places = self._places(job)
         try:
             places.job.write_bytes(job_file(job))
-            proxy = self._proxy(gate, places.proxy) if self._proxy and places.proxy else nullcontext()
-            async with GateServer(gate, places.gate) as server, proxy:
-                code, printed = await self._to_the_end(job, places)
+            async with GateServer(gate, places.sockets / "gate") as server, self._doors(gate, places) as open_places:
+                code, printed = await self._to_the_end(job, open_places)
             return _concluded(code, printed, places, server)
         finally:
-            _remove(places)
+            places.remove()
 
     async def _to_the_end(self, job: Job, places: Places) -> tuple[int, _Printed]:
         argv: Sequence[str] = filled(self._command, project=job.project, workspace=job.workspace)
@@ -192,41 +152,19 @@ class CommandRunner:
         else:
             _log.error("processes of an agent could not be ended: %s", [one.pid for one in left])
 
-    def _make_places(self, job: Job) -> Places:
-        if not job.workspace.is_dir():
-            raise RunnerError(f"the workspace {job.workspace} does not exist")
-        scratch = job.workspace.parent / f"{job.workspace.name}.private"
-        shutil.rmtree(scratch, ignore_errors=True)  # of the same attempt, before a crash
-        scratch.mkdir(mode=0o700)
-        for name in ("home", "tmp", "out"):
-            (scratch / name).mkdir(mode=0o700)
-        folder = tempfile.mkdtemp(prefix="il-")
-        if len(folder) > _MAX_SOCKET_PATH - len("/gate"):
-            Path(folder).rmdir()
-            folder = tempfile.mkdtemp(prefix="il-", dir="/tmp")  # a new private directory with a short name
-        return Places(
-            workspace=job.workspace,
-            project=job.project,
-            writes=tuple(job.project / name for name in self._writes),
-            scratch=scratch,
-            gate=Path(folder) / "gate",
-            proxy=Path(folder) / "proxy" if self._proxy else None,
-        )
+    def _places(self, job: Job) -> Places:
+        places = make_places(job)
+        writes = tuple(job.project / name for name in self._writes)
+        return replace(places, writes=writes, gate=places.sockets / "gate")
 
     def _environment(self, places: Places) -> dict[str, str]:
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _PASSED_ON or name.startswith("LC_") or name in self._env
-        }
+        env = places.environment(self._env)
         if "{python}" in self._command:
             env["PYTHONDONTWRITEBYTECODE"] = "1"  # byte code is no change to review
             root = str(Path(keeper.__file__).parents[2])
             if not root.startswith(sys.prefix):  # run from a source tree: the agent finds the same interlock
                 env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
         return env | {
-            "HOME": str(places.scratch / "home"),
-            "TMPDIR": str(places.scratch / "tmp"),
             "INTERLOCK_WORKSPACE": str(places.workspace),
             "INTERLOCK_PROJECT": str(places.project),
             "INTERLOCK_JOB": str(places.job),
@@ -245,11 +183,6 @@ def _words(value: Any, name: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
         raise ConfigError(f"{name} of the command runner is a list of texts")
     return tuple(value)
-
-
-def _remove(places: Places) -> None:
-    shutil.rmtree(places.scratch, ignore_errors=True)
-    shutil.rmtree(places.gate.parent, ignore_errors=True)
 
 
 async def _pump(stream: asyncio.StreamReader | None, into: Captured) -> None:

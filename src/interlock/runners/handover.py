@@ -15,10 +15,12 @@ from interlock.errors import RunnerError, did_you_mean
 from interlock.model.agent import AgentResult, Usage
 from interlock.model.plain import dump
 from interlock.model.run import ErrorKind
-from interlock.ports import Job
+from interlock.ports import Gate, Job, Notes
+from interlock.reading.secrets import redact
 
 MAX_RESULT = 1_000_000
 _MAX_SUMMARY = 500
+_MAX_SAID = 500
 _MAX_MESSAGE = 4000
 _FIELDS = tuple(field.name for field in fields(AgentResult))
 _TEXTS = ("deliverables", "next_steps", "blockers", "recommendations", "artefacts")
@@ -137,6 +139,13 @@ def _usage(value: Any) -> Usage:
         if type(count) is not int or not 0 <= count <= _MAX_COUNT:
             raise RunnerError(f"the hand-over's usage.{name} must be a whole number, 0 or more")
     return Usage(**value)
+
+
+async def tell(gate: Gate, text: str) -> None:
+    """What a model says while it works, for whoever watches the run: a line in the ledger, without secrets."""
+    text = redact(" ".join(text.split()))
+    if text and isinstance(gate, Notes):
+        await gate.note("agent.said", {"text": text if len(text) <= _MAX_SAID else f"{text[:_MAX_SAID]}…"})
 
 
 class Captured:

@@ -6,6 +6,7 @@ from the variable that ``api_key_env`` names, and goes nowhere but into the requ
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,11 +21,14 @@ from interlock.model.agent import AgentResult, AgentSpec, Usage
 from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.reading.tools import Kind, tool_kind
-from interlock.runners.handover import result_of
+from interlock.runners.credentials import none_known
+from interlock.runners.handover import result_of, tell
+from interlock.runners.llm_mcp import Hidden, McpServer, OutcomeUnknown, Servers, all_hidden
 from interlock.runners.llm_tools import ToolError, Tools
+from interlock.runners.places import Doors, Wrap, make_places, no_doors
 
 if TYPE_CHECKING:
-    from pydantic_ai import Agent
+    from pydantic_ai import Agent, Tool
     from pydantic_ai.models import Model
     from pydantic_ai.usage import RunUsage
 
@@ -59,6 +63,10 @@ class LlmOptions(BaseModel):
     """Where the API is; empty: the provider's own."""
     api_key_env: str = ""
     """The environment variable that holds the key; empty: the provider's usual one."""
+    credential: str = ""
+    """The name of the credential (``credentials:`` of the configuration) that is the key, instead of a variable."""
+    mcp: Mapping[str, McpServer] = Field(default_factory=dict)
+    """MCP servers whose tools the model gets, by name."""
     max_tokens: int = Field(default=4096, ge=1, strict=True)
     """Most tokens of one answer."""
     max_steps: int = Field(default=50, ge=1, le=1000, strict=True)
@@ -90,7 +98,17 @@ class LlmRunner:
         MissingExtraError: when the extra ``llm`` is not installed.
     """
 
-    def __init__(self, spec: AgentSpec, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        spec: AgentSpec,
+        options: Mapping[str, Any],
+        *,
+        wrap: Wrap,
+        doors: Doors = no_doors,
+        secret_of: Callable[[str], str] = none_known,
+        hidden: Hidden = all_hidden,
+    ) -> None:
+        self._wrap, self._doors, self._secret_of = wrap, doors, secret_of
         try:
             self._options = LlmOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -98,6 +116,7 @@ class LlmRunner:
         self._model_name = self._options.model or spec.model
         if not self._model_name:
             raise ConfigError(f"{spec.name} names no model", suggestion="runner: {kind: llm, model: …}")
+        self._servers = Servers(servers=self._options.mcp, hidden=hidden, secret_of=secret_of)
         if find_spec("pydantic_ai") is None:  # not imported yet: that takes seconds
             raise MissingExtraError("an agent with runner: llm", "llm")
 
@@ -110,24 +129,31 @@ class LlmRunner:
         from pydantic_ai import UsageLimits  # noqa: PLC0415 - an extra
         from pydantic_ai.usage import RunUsage  # noqa: PLC0415 - the same
 
-        tools = Tools(job=job, gate=gate, scratch=job.workspace.parent / f"{job.workspace.name}.private")
-        key = self._key(job.agent.name)
-        used = RunUsage()
+        key = await asyncio.to_thread(self._key, job.agent.name)
+        places, used, calls = make_places(job), RunUsage(), 0
         limits = UsageLimits(
             request_limit=self._options.max_steps, per_request_input_tokens_limit=job.agent.context_tokens
         )
         try:
-            async with _model(self._options, self._model_name, key) as model:
-                agent = _agent(model, job, tools, self._options)
-                said = (await agent.run(prompt_of(job), usage=used, usage_limits=limits)).output
+            async with self._doors(gate, places) as inside, _model(self._options, self._model_name, key) as model:
+                tools = Tools(job=job, gate=gate, places=inside, wrap=self._wrap)
+                async with self._servers.open(tools) as others:
+                    agent = _agent(model, job, tools, others, self._options)
+                    async with agent.iter(prompt_of(job), usage=used, usage_limits=limits) as steps:
+                        async for step in steps:
+                            calls = tools.calls
+                            await tell(gate, _without(key, _spoken(step)))
+                        said = steps.result.output if steps.result else ""
         except Exception as error:  # noqa: BLE001 - whatever it was, what goes on has no key in it
             raise _failure(error, key) from _Cause(type(error).__name__)
         finally:
-            tools.remove()
+            places.remove()
         result = result_of(said.model_dump()) if isinstance(said, HandOver) else AgentResult(summary=str(said)[:_SPENT])
-        return replace(result, usage=self._usage(used, tools.calls))
+        return replace(result, usage=self._usage(used, calls))
 
     def _key(self, agent: str) -> str:
+        if self._options.credential:
+            return self._secret_of(self._options.credential)
         name = self._options.api_key_env or _KEY_OF[self._options.provider]
         key = os.environ.get(name, "")
         if not key and not self._options.base_url:
@@ -153,7 +179,9 @@ def prompt_of(job: Job) -> str:
     return "\n\n".join(parts)
 
 
-def _agent(model: Model, job: Job, tools: Tools, options: LlmOptions) -> Agent[object, HandOver | str]:
+def _agent(
+    model: Model, job: Job, tools: Tools, others: Sequence[Tool[object]], options: LlmOptions
+) -> Agent[object, HandOver | str]:
     from pydantic_ai import Agent, Tool, ToolOutput  # noqa: PLC0415 - an extra
     from pydantic_ai.settings import ModelSettings  # noqa: PLC0415 - the same
 
@@ -167,10 +195,20 @@ def _agent(model: Model, job: Job, tools: Tools, options: LlmOptions) -> Agent[o
         tools=[
             Tool(_speaking(getattr(tools, name)), name=name, sequential=True, docstring_format="google", max_retries=3)
             for name in offered(job.agent.tools)
-        ],
+        ]
+        + list(others),
         model_settings=settings,
         retries=2,
     )
+
+
+def _spoken(step: object) -> str:
+    """What the model has said in words, besides calling tools."""
+    from pydantic_ai.messages import ModelResponse, TextPart  # noqa: PLC0415 - an extra
+
+    response = getattr(step, "model_response", None)
+    parts = response.parts if isinstance(response, ModelResponse) else ()
+    return " ".join(part.content for part in parts if isinstance(part, TextPart))
 
 
 def offered(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -231,14 +269,19 @@ class _Cause(Exception):  # noqa: N818 - stands for an error whose own text coul
     """The name of the error that was the cause, without what it says."""
 
 
+def _without(key: str, text: str) -> str:
+    return text if key in {"", _NO_KEY} else text.replace(key, "***")
+
+
 def _failure(error: Exception, key: str) -> RunnerError:
     """The error in our words: classified, without the key."""
     from pydantic_ai import exceptions as theirs  # noqa: PLC0415 - an extra
 
     if isinstance(error, RunnerError):
         return error
-    text = str(error) if key in {"", _NO_KEY} else str(error).replace(key, "***")
-    text = redact(text)[:_SPENT]
+    if isinstance(error, OutcomeUnknown):
+        return RunnerError(f"nobody knows what an MCP server did: {error}", kind="unknown_effect")
+    text = redact(_without(key, str(error)))[:_SPENT]
     if isinstance(error, (theirs.ModelTimeoutError, theirs.ModelRequestTimeout)):
         return RunnerError(f"the model did not answer in time: {text}", kind="timeout")
     if isinstance(error, theirs.ModelHTTPError):

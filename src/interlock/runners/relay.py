@@ -1,61 +1,145 @@
-"""A model's API on loopback for one attempt: the agent gets a token that works nowhere else, the key stays with us.
+"""Somebody's HTTP API on a unix socket for one attempt: the agent uses it, the credential for it stays with us.
 
-A program that has the key in its environment hands it to every command that it runs. Behind a relay there is none to hand
-on: the token is made for the attempt, is good for this address only, and is worth nothing when the attempt has ended.
+A program that has a key in its environment hands it to every command that it runs. Behind a relay there is none to hand
+on: requests come in without it, and go on with it, to this one address only. The path of the agent's URL begins with a word
+that is made for the attempt and is worth nothing when it has ended. An answer that repeats the credential has it blacked out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import secrets
+import socket
+import socketserver
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
+from urllib.parse import unquote
+
+from interlock.model.decision import Verdict
+from interlock.ports import NETWORK_TOOL, Gate
 
 MAX_REQUEST = 64 << 20
 """Bytes of one request."""
 _OURS = frozenset(
-    {"host", "connection", "content-length", "transfer-encoding", "x-api-key", "authorization", "keep-alive"}
-)
+    {"host", "connection", "content-length", "transfer-encoding", "x-api-key", "authorization", "keep-alive", "accept-encoding"}
+)  # fmt: skip
 _CHUNK = 1 << 16
+_BLACK = b"***"
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upstream:
+    """Where requests go on to, and with what."""
+
+    url: str
+    header: str
+    """The header that carries the credential."""
+    value: str
+    """All of the header's value."""
+    secret: str
+    """The part of it that nobody else may see."""
+    below: str = "/"
+    """The only paths that are served."""
 
 
 class Relay:
-    """``with Relay(base_url, key) as relay``: serves ``relay.url`` for whoever knows ``relay.token``."""
+    """``with Relay(path, upstream) as relay``: serves a unix socket for whoever knows ``relay.word``.
 
-    def __init__(self, base_url: str, key: str, *, timeout_s: float = 600) -> None:
-        self.base = base_url.rstrip("/")
-        self.key = key
+    With a ``gate`` every request is a call that it judges and the ledger holds; without one none is (a model's own API).
+    """
+
+    def __init__(self, path: Path, upstream: Upstream, *, gate: Gate | None = None, timeout_s: float = 600) -> None:
+        self.path = path
+        self.upstream = upstream
         self.timeout_s = timeout_s
-        self.token = f"sk-ant-attempt-{secrets.token_urlsafe(24)}"
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"relay": self}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+        self.word = secrets.token_urlsafe(24)
+        self._gate = gate
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: set[Future[Any]] = set()
+        self._server = _Server(path, type("Handler", (_Handler,), {"relay": self}))
+        path.chmod(0o600)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
-    def url(self) -> str:
-        """Where the agent finds the API."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def prefix(self) -> str:
+        """What the path of the agent's URL begins with."""
+        return f"/{self.word}"
 
-    def knows(self, token: str) -> bool:
-        """Whether that is this attempt's token."""
-        return hmac.compare_digest(token.encode(), self.token.encode())
+    def admit(self, method: str, path: str) -> tuple[str, str]:
+        """(the effect, why not). Called from the threads that serve, while the attempt's loop runs."""
+        if self._gate is None:
+            return "", ""
+        args = {"method": method, "url": self.upstream.url.rstrip("/") + path}
+        verdict = self._told(self._gate.before(NETWORK_TOOL, args))
+        if verdict.decision.verdict is not Verdict.ALLOW or not verdict.effect_id:
+            return "", verdict.decision.reason or "not allowed"
+        return verdict.effect_id, ""
+
+    def settle(self, effect: str, *, ok: bool, output: str) -> None:
+        """How the request came out."""
+        if self._gate is not None and effect:
+            self._told(self._gate.after(effect, ok=ok, output=output))
+
+    def _told(self, asked: Any) -> Any:
+        assert self._loop is not None  # noqa: S101 - served only while entered
+        future = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        self._asking.add(future)
+        try:
+            return future.result()
+        finally:
+            self._asking.discard(future)
 
     def __enter__(self) -> Self:
         """Serve."""
+        if self._gate is not None:
+            self._loop = asyncio.get_running_loop()
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop: the token is worth nothing any more."""
+        """Stop: the word is worth nothing any more, and questions that nobody waits for are dropped."""
         self._server.shutdown()
         self._server.server_close()
+        for future in list(self._asking):
+            future.cancel()
+        self.path.unlink(missing_ok=True)
+
+
+class _Server(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+    daemon_threads = True
+
+    def __init__(self, path: Path, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Of a unix socket the address is a path, which the library's types do not know."""
+        super().__init__(str(path), handler)  # type: ignore[arg-type]
+
+    def server_bind(self) -> None:
+        """Without the look for a host's name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "relay", 0
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """An answer that sends the client elsewhere goes to the client: the credential is for this address only."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,47 +149,84 @@ class _Handler(BaseHTTPRequestHandler):
     relay: ClassVar[Relay]
 
     def do_POST(self) -> None:
-        size = int(self.headers.get("Content-Length") or 0)
+        try:
+            size = int(self.headers.get("Content-Length") or 0)
+        except ValueError:
+            size = -1
+        if self.headers.get("Transfer-Encoding"):
+            size = -1
         if not 0 <= size <= MAX_REQUEST:
-            self._refuse(413, "the request is too long")
+            self._refuse(413, "the request is too long, or does not say how long it is")
+            self.close_connection = True
             return
         self._relay(self.rfile.read(size))
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def do_PATCH(self) -> None:
+        self.do_POST()
+
     def do_GET(self) -> None:
+        self._relay(None)
+
+    def do_DELETE(self) -> None:
         self._relay(None)
 
     def do_HEAD(self) -> None:
         self._refuse(200, "")
 
     def _relay(self, body: bytes | None) -> None:
-        shown = self.headers.get("x-api-key") or (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if not self.relay.knows(shown):
-            self._refuse(401, "this is not the token of this attempt")
+        upstream = self.relay.upstream
+        _, word, path = [*self.path.split("/", 2), "", ""][:3]
+        if not hmac.compare_digest(word.encode(), self.relay.word.encode()):
+            self._refuse(401, "this is not the address of this attempt")
             return
-        if not self.path.startswith("/v1/"):
-            self._refuse(404, "only the model's API is here")
+        path = f"/{path}"
+        if not path.startswith(upstream.below) or ".." in unquote(path).split("?")[0].replace("\\", "/").split("/"):
+            self._refuse(404, f"only what is below {upstream.below} is here")
             return
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _OURS}
-        headers["x-api-key"] = self.relay.key
-        request = urllib.request.Request(self.relay.base + self.path, body, headers, method=self.command)  # noqa: S310 - from the configuration
+        effect, why = self.relay.admit(self.command, path)
+        if why:
+            self._refuse(403, f"Interlock: {why}")
+            return
+        ok, said = False, "nobody knows"
         try:
-            with urllib.request.urlopen(request, timeout=self.relay.timeout_s) as answer:  # noqa: S310 - the same
+            ok, said = self._sent(upstream, path, body)
+        finally:
+            self.relay.settle(effect, ok=ok, output=said)
+
+    def _sent(self, upstream: Upstream, path: str, body: bytes | None) -> tuple[bool, str]:
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _OURS}
+        headers = {name: value for name, value in headers.items() if name.lower() != upstream.header.lower()}
+        headers |= {upstream.header: upstream.value, "Accept-Encoding": "identity"}
+        request = urllib.request.Request(upstream.url.rstrip("/") + path, body, headers, method=self.command)  # noqa: S310 - from the configuration
+        try:
+            with _opener.open(request, timeout=self.relay.timeout_s) as answer:
                 self._pass_on(answer.status, answer)
+                return True, f"status {answer.status}"
         except urllib.error.HTTPError as error:
             with error:
                 self._pass_on(error.code, error)
+            return False, f"status {error.code}"
         except OSError as error:
-            self._refuse(502, f"the model's provider cannot be reached: {error}".replace(self.relay.key, "***"))
+            why = f"{upstream.url} cannot be reached: {error}".replace(upstream.secret, "***")
+            self._refuse(502, why)
+            return False, why
 
     def _pass_on(self, status: int, answer: Any) -> None:
         """The answer as it comes, piece by piece."""
+        secret = self.relay.upstream.secret
         self.send_response(status)
         for name, value in answer.headers.items():
             if name.lower() not in _OURS:
-                self.send_header(name, value)
+                self.send_header(name, value.replace(secret, "***"))
+        if status in _WITHOUT_BODY:
+            self.end_headers()
+            return
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        while piece := answer.read1(_CHUNK):
+        for piece in blacked_out(iter(lambda: answer.read1(_CHUNK), b""), secret.encode()):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 
@@ -122,8 +243,26 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except OSError:
-            self.close_connection = True  # the agent has gone
+        except (OSError, CancelledError):
+            self.close_connection = True  # the agent has gone, or its attempt has ended
 
     def log_message(self, *_: object) -> None:
         """Say nothing: what an agent asks its model is not for our logs."""
+
+
+def blacked_out(pieces: Iterator[bytes], secret: bytes) -> Iterator[bytes]:
+    """The pieces without the secret, also where it lies across their borders.
+
+    Only what may be the secret's beginning is held back, so that an answer that comes slowly is seen as it comes.
+    """
+    held = b""
+    for piece in pieces:
+        held = (held + piece).replace(secret, _BLACK)
+        keep = next(
+            (size for size in range(min(len(secret) - 1, len(held)), 0, -1) if secret.startswith(held[-size:])), 0
+        )
+        if ready := held[: len(held) - keep]:
+            yield ready
+        held = held[len(held) - keep :]
+    if held:
+        yield held

@@ -23,10 +23,12 @@ def wrapped(
     read: Sequence[Path],
     write: Sequence[Path],
     sockets: Sequence[Path],
+    keep: Sequence[Path],
+    lasting: bool,
     network: bool,
     start: Path,
 ) -> list[str]:
-    """``argv`` inside bubblewrap. Later mounts cover earlier ones: what may be written comes last."""
+    """``argv`` inside bubblewrap. Later mounts cover earlier ones: what may be written comes late, what of it is kept last."""
     command = [
         program,
         "--unshare-all",
@@ -59,6 +61,10 @@ def wrapped(
         command += ["--ro-bind", str(path), str(path)]
     for path in write:
         command += ["--bind", str(path), str(path)]
+    for path in keep:
+        command += ["--ro-bind", str(path), str(path)]
+    for place in ("/", *(["/tmp"] if lasting else [])):  # noqa: S108 - the one inside
+        command += ["--remount-ro", place]  # else what is written beside the grants would seem to be kept, and be gone
     return [*command, "--chdir", str(start), "--", *argv]
 
 

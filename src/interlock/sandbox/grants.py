@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +33,21 @@ def readable_paths(*, network: bool) -> list[Path]:
     settings = [Path("/etc", name) for name in (*SETTINGS, *(NETWORK_SETTINGS if network else ()))]
     python = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent, LAUNCHER, FORWARDER]
     return [path for path in (*map(Path, SYSTEM), *settings, *python) if path.exists()]
+
+
+def program_paths(program: str) -> list[Path]:
+    """What a program needs to be read besides the system's: itself, and the environment that it is installed in (Python's, npm's)."""
+    found = shutil.which(program)
+    if found is None:
+        return []
+    paths = [Path(found).absolute().parent, Path(found).resolve().parent]
+    for folder in list(paths):
+        settings = folder.parent / "pyvenv.cfg"
+        if settings.is_file():
+            home = re.search(r"^home\s*=\s*(.+)$", settings.read_text(encoding="utf-8"), re.MULTILINE)
+            paths += [folder.parent, *([Path(home[1].strip()).resolve().parent] if home else [])]
+        paths += [parent for parent in folder.parents if parent.name == "node_modules"]
+    return [path for path in dict.fromkeys(paths) if path.parent != path and path != Path.home()]
 
 
 def environment(scratch: Path, added: Mapping[str, str]) -> dict[str, str]:

@@ -42,6 +42,7 @@ print(json.dumps({
     "reached the gate": tried(lambda: through(socket.AF_UNIX, gate)),
 }))
 """
+_PROXY_VARIABLES = [each for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for each in (name, name.lower())]
 _MUST = frozenset({"wrote inside", "reached the gate"})
 _SECONDS = 30
 
@@ -68,6 +69,9 @@ class Ladder:
         sockets: Sequence[Path] = (),
         network: bool = False,
         proxy: Path | None = None,
+        relays: Mapping[str, Path] | None = None,
+        keep: Sequence[Path] = (),
+        lasting: bool = False,
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> SandboxedCommand:
@@ -78,20 +82,20 @@ class Ladder:
         if not argv or "\0" in "".join(argv):
             raise SandboxError("there is no program to run, or its arguments hold a NUL")
         env_inside = environment(writable[1], env or {})
+        doors = self._doors(proxy, relays or {}, network=network)
+        if doors:
+            named_doors = [f"{names}={path}" for names, path in doors.items()]
+            argv = [sys.executable, "-I", "-S", str(FORWARDER), *named_doors, "--", *argv]
         if self._level is SandboxLevel.NONE:
             return SandboxedCommand(argv=tuple(argv), env=env_inside, level=self._level)
         granted = [*readable_paths(network=network), *(_usable(path) for path in read)]
-        named = [_usable(path) for path in sockets]
+        named = [_usable(path) for path in (*sockets, *doors.values())]
         landlock = self._level is SandboxLevel.LANDLOCK
-        proxied = proxy is not None and not network and self._level is SandboxLevel.BUBBLEWRAP
-        if proxy is not None and proxied:
-            named.append(_usable(proxy))
-            argv = [sys.executable, "-I", "-S", str(FORWARDER), str(proxy), *argv]
         spec = {
             "rlimits": _rlimits(limits or Limits()),
             "landlock": _landlock_grants(granted, writable, named, network=network) if landlock else None,
             "seccomp": {
-                "inet": network or proxied,  # of a network of its own, which has nothing in it but the forwarder
+                "inet": network or bool(doors),  # of a network of its own, which has nothing in it but the forwarder
                 "unix": bool(named) or network,
                 "required": self._level > SandboxLevel.RLIMITS,
             },
@@ -101,9 +105,25 @@ class Ladder:
         if self._level is SandboxLevel.BUBBLEWRAP:
             program = shutil.which("bwrap") or "bwrap"
             inner = bubblewrap.wrapped(
-                program, inner, read=granted, write=writable, sockets=named, network=network, start=writable[0]
+                program, inner, read=granted, write=writable, sockets=named,
+                keep=[path for path in keep if path.exists()], lasting=lasting, network=network, start=writable[0],
             )  # fmt: skip
         return SandboxedCommand(argv=tuple(inner), env=env_inside, level=self._level)
+
+    def _doors(self, proxy: Path | None, relays: Mapping[str, Path], *, network: bool) -> dict[str, Path]:
+        """The unix sockets to which ports on loopback lead, by the variables that tell a program of them.
+
+        Raises:
+            SandboxError: for a relay on a rung without a network that has no loopback of its own.
+        """
+        own_loopback = self._level is SandboxLevel.BUBBLEWRAP
+        if relays and not network and not own_loopback and self._level is not SandboxLevel.NONE:
+            raise SandboxError(
+                f"this agent reaches its model, or what it has credentials for, through a port on loopback; without a network only bubblewrap can "
+                f"give it one, and this machine has {self._level}: install bubblewrap, or say sandbox.network: true"
+            )
+        proxied = {} if proxy is None or network or not own_loopback else {",".join(_PROXY_VARIABLES): proxy}
+        return proxied | dict(relays)
 
 
 def open_sandbox(minimum: SandboxLevel = SandboxLevel.NONE) -> Ladder:

@@ -10,19 +10,17 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Self
 from urllib.parse import urlsplit
 
 from interlock.model.decision import Verdict
-from interlock.ports import Gate
+from interlock.ports import NETWORK_TOOL, Gate, Notes
 from interlock.reading.http import listed
 
-TOOL = "network"
-"""How the gate and policies call a connection; ``tools: {network: {undo: nothing}}`` says that people do not mind them."""
 _LONGEST_HEAD = 64 << 10
 _HEAD_S = 30.0
 _CONNECT_S = 30.0
@@ -30,15 +28,6 @@ _CHUNK = 1 << 16
 _MOST = 128
 _HOP = frozenset({b"proxy-authorization", b"proxy-connection", b"connection", b"keep-alive", b"host", b"upgrade"})
 _log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Notes(Protocol):
-    """A gate that also writes down what needs no judgement."""
-
-    async def note(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Write it down."""
-        ...
 
 
 class _RefusedError(Exception):
@@ -97,7 +86,7 @@ class HostProxy:
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             _log.debug("a connection ended early")  # cancelled only by our own end, which waits for it
-        except Exception:  # noqa: BLE001 - closed on failure: the connection is cut
+        except Exception:  # noqa: BLE001 - closed on failure: a defect of ours cuts the connection
             _log.exception("the proxy failed")
         finally:
             self._busy.discard(task)
@@ -112,24 +101,26 @@ class HostProxy:
             raise _RefusedError(
                 "403 Forbidden", f"Interlock: {wanted.host} is not among the granted hosts (scope.hosts)"
             )
-        verdict = await self._gate.before(TOOL, {"method": wanted.method, "url": wanted.url})
+        verdict = await self._gate.before(NETWORK_TOOL, {"method": wanted.method, "url": wanted.url})
         if verdict.decision.verdict is not Verdict.ALLOW:
             raise _RefusedError("403 Forbidden", f"Interlock: {verdict.decision.reason}")
-        sent = received = 0
         try:
             there, back = await self._reached(wanted)
-            try:
-                if wanted.head:
-                    back.write(wanted.head)
-                else:
-                    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                sent, received = await asyncio.gather(_pump(reader, back), _pump(there, writer))
-            finally:
-                back.close()
-        except BaseException:
-            await asyncio.shield(self._gate.after(verdict.effect_id, ok=False))
+        except BaseException:  # refused or cancelled: nothing was sent
+            await asyncio.shield(self._gate.after(verdict.effect_id, ok=False, output="not connected"))
             raise
-        await self._gate.after(verdict.effect_id, ok=True, output=f"{sent} bytes sent, {received} received")
+        flow = _Flow()
+        try:
+            if wanted.head:
+                back.write(wanted.head)
+                flow.sent += len(wanted.head)
+            else:
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await asyncio.gather(flow.out(reader, back), flow.back(there, writer))
+        finally:  # what has flowed has flowed, also when the end of the attempt cuts it: that is no failure of the call
+            back.close()
+            said = f"{flow.sent} bytes sent, {flow.received} received"
+            await asyncio.shield(self._gate.after(verdict.effect_id, ok=True, output=said))
 
     async def _noted(self, wanted: _Wanted) -> None:
         """What is not granted is written down; nobody is asked about it, so that the agent has its answer at once."""
@@ -151,7 +142,7 @@ class HostProxy:
             if not addresses:
                 raise _RefusedError("403 Forbidden", f"Interlock: the name {wanted.host} leads to this machine")
             return await asyncio.wait_for(asyncio.open_connection(addresses[0], wanted.port), _CONNECT_S)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # a name that no name can be is one of the last
             raise _RefusedError("502 Bad Gateway", f"{wanted.host}:{wanted.port} cannot be reached: {error}") from error
 
 
@@ -195,17 +186,33 @@ def _is_local(host: str) -> bool:
     return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-    """Pass everything on until the end, and the end too; how many bytes it was."""
-    count = 0
-    with suppress(ConnectionError):
+@dataclass(kw_only=True, slots=True)
+class _Flow:
+    """How many bytes have gone which way so far."""
+
+    sent: int = 0
+    received: int = 0
+
+    async def out(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What the agent sends."""
+        async for size in _pumped(reader, writer):
+            self.sent += size
+
+    async def back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What it gets."""
+        async for size in _pumped(reader, writer):
+            self.received += size
+
+
+async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> AsyncIterator[int]:
+    """Pass everything on until the end, and the end too; a side that breaks off ends its direction only."""
+    with suppress(OSError):
         while chunk := await reader.read(_CHUNK):
-            count += len(chunk)
             writer.write(chunk)
+            yield len(chunk)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
-    return count
 
 
 def _answer(status: str, why: str) -> bytes:

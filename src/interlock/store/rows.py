@@ -288,6 +288,12 @@ def effects_of(
     return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
 
 
+def intended(conn: sa.Connection) -> list[Effect]:
+    """Effects of all runs that were begun and of which no outcome is known."""
+    query = sa.select(t.effects.c.effect).where(t.effects.c.state == EffectState.INTENDED).order_by(t.effects.c.id)
+    return [noun_of(Effect, row) for row in conn.execute(query).scalars()]
+
+
 def recorded_actions(conn: sa.Connection, *, run_id: str = "") -> list[str]:
     """The redacted actions of all effects, or of one run's, as JSON texts, oldest first."""
     query = sa.select(t.effects.c.action).where(t.effects.c.action != "").order_by(t.effects.c.id)
@@ -336,10 +342,16 @@ def find_approval(conn: sa.Connection, approval_id: str) -> Approval | None:
 
 
 def list_approvals(
-    conn: sa.Connection, *, run_id: str = "", digest: str = "", states: Sequence[ApprovalState] = ()
+    conn: sa.Connection,
+    *,
+    run_id: str = "",
+    digest: str = "",
+    states: Sequence[ApprovalState] = (),
+    after: str = "",
+    limit: int | None = None,
 ) -> list[Approval]:
-    """Questions, oldest first."""
-    query = sa.select(t.approvals.c.approval).order_by(t.approvals.c.id)
+    """Questions, oldest first, with ids after that one."""
+    query = sa.select(t.approvals.c.approval).where(t.approvals.c.id > after).order_by(t.approvals.c.id).limit(limit)
     if run_id:
         query = query.where(t.approvals.c.run_id == run_id)
     if digest:
@@ -347,6 +359,11 @@ def list_approvals(
     if states:
         query = query.where(t.approvals.c.state.in_(states))
     return [noun_of(Approval, row) for row in conn.execute(query).scalars()]
+
+
+def count_approvals(conn: sa.Connection, state: ApprovalState) -> int:
+    """How many questions there are in that state."""
+    return conn.execute(sa.select(sa.func.count()).where(t.approvals.c.state == state)).scalar() or 0
 
 
 def recent_durations(conn: sa.Connection, limit: int = 50) -> dict[str, list[int]]:

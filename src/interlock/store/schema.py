@@ -263,3 +263,30 @@ trials = sa.Table(
     sa.Column("number", sa.Integer, nullable=False, comment="the order in which the rollout's attempts ended"),
     sa.Column("trial", sa.Text, nullable=False),
 )
+
+policy_sets = sa.Table(
+    "il_policy_set",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column(
+        "policies", sa.Text, nullable=False, comment="the rules themselves: every worker judges by the same ones"
+    ),
+)
+
+judged = sa.Table(
+    "il_judged",
+    metadata,
+    sa.Column("rollout_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("canary", sa.Boolean, nullable=False, comment="which set judges the run, for good"),
+    sa.Column("calls", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("tighter", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("looser", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("errors", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("left_out", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("old_blocked", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("new_blocked", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("old_asked", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("new_asked", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("examples", sa.Text, nullable=False, server_default="[]"),
+)

@@ -17,6 +17,8 @@ from interlock.store.rows import noun_of, text_of
 
 Stretch = tuple[int, int, str]
 """(length in seconds, start in seconds since 1970, agent)."""
+Stretched = tuple[int, str, Tally]
+"""(start in seconds since 1970, agent, what was counted)."""
 
 
 def save_row(conn: sa.Connection, table: sa.Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
@@ -45,15 +47,24 @@ def save_tally(conn: sa.Connection, stretch: Stretch, tally: Tally) -> None:
     save_row(conn, t.metrics, key, {"tally": text_of(tally)})
 
 
-def tallies(conn: sa.Connection, size_s: int, since: int = 0) -> Iterator[tuple[str, Tally]]:
-    """(agent, tally) of all stretches of that length from ``since`` on, oldest first."""
-    query = (
-        sa.select(t.metrics.c.agent, t.metrics.c.tally)
-        .where(t.metrics.c.size_s == size_s, t.metrics.c.start >= since)
-        .order_by(t.metrics.c.start)
-    )
+def tallies(conn: sa.Connection, size_s: int) -> Iterator[tuple[str, Tally]]:
+    """(agent, tally) of all stretches of that length, oldest first."""
+    for _, agent, tally in tallies_at(conn, size_s, 0):
+        yield agent, tally
+
+
+def tallies_at(
+    conn: sa.Connection, size_s: int, since: int, until: int | None = None, *, agent: str | None = None
+) -> Iterator[Stretched]:
+    """(start, agent, tally) of stretches of that length from ``since`` to before ``until``, oldest first; of one agent."""
+    m = t.metrics.c
+    query = sa.select(m.start, m.agent, m.tally).where(m.size_s == size_s, m.start >= since).order_by(m.start)
+    if until is not None:
+        query = query.where(m.start < until)
+    if agent is not None:
+        query = query.where(m.agent == agent)
     for row in conn.execute(query):
-        yield row.agent, noun_of(Tally, row.tally)
+        yield row.start, row.agent, noun_of(Tally, row.tally)
 
 
 def forget_tallies(conn: sa.Connection, size_s: int, before: int) -> None:
@@ -90,9 +101,12 @@ def ledger_head(conn: sa.Connection) -> int:
 
 
 def take_lease(conn: sa.Connection, name: str, holder: str, *, now: int, until: int) -> bool:
-    """Take or prolong the lease; False while another one holds it. Times in microseconds."""
+    """Take or prolong the lease; False while another one holds it. Times in microseconds.
+
+    One that would last twice as long as a new one was written by a clock that has jumped back since, and counts no more.
+    """
     row = conn.execute(sa.select(t.leases.c.holder, t.leases.c.until).where(t.leases.c.name == name)).first()
-    if row is not None and row.holder != holder and row.until > now:
+    if row is not None and row.holder != holder and now < row.until <= now + 2 * (until - now):
         return False
     save_row(conn, t.leases, {"name": name}, {"holder": holder, "until": until})
     return True
@@ -125,12 +139,19 @@ def find_alert(conn: sa.Connection, alert_id: str) -> Alert | None:
 def list_alerts(conn: sa.Connection, *, resolved: int = 0) -> list[Alert]:
     """All alerts that are not over, and the last ``resolved`` that are; oldest first."""
     a = t.alerts.c
-    standing = sa.select(a.id, a.alert).where(a.state != AlertState.RESOLVED)
-    found = list(conn.execute(standing))
-    if resolved:
-        over = sa.select(a.id, a.alert).where(a.state == AlertState.RESOLVED).order_by(a.id.desc()).limit(resolved)
-        found += conn.execute(over)
-    return [noun_of(Alert, row.alert) for row in sorted(found, key=lambda row: row.id)]
+    query = sa.select(a.alert).where(a.state != AlertState.RESOLVED)
+    standing = [noun_of(Alert, text) for text in conn.execute(query).scalars()]
+    over = resolved_alerts(conn, limit=resolved) if resolved else []
+    return sorted([*standing, *over], key=lambda alert: alert.id)
+
+
+def resolved_alerts(conn: sa.Connection, *, before: str = "", limit: int) -> list[Alert]:
+    """Alerts that are over, newest first, with ids before that one."""
+    a = t.alerts.c
+    query = sa.select(a.alert).where(a.state == AlertState.RESOLVED).order_by(a.id.desc()).limit(limit)
+    if before:
+        query = query.where(a.id < before)
+    return [noun_of(Alert, text) for text in conn.execute(query).scalars()]
 
 
 def save_silence(conn: sa.Connection, silence: Silence) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from interlock.decide.alerts import by_urgency
 from interlock.errors import MissingExtraError
 from interlock.model.agent import Priority
 from interlock.model.approval import ApprovalState
@@ -25,6 +26,7 @@ ABOUT = (
 _LONGEST_WAIT_S = 60.0
 _POLL_S = 0.2
 _DIFF = 50_000
+_SOON_S = 1.0
 
 
 def make_mcp(service: Service, *, caller: str) -> FastMCP:
@@ -112,12 +114,19 @@ def _add_looks(server: FastMCP, service: Service) -> None:
 
     @server.tool(annotations=_LOOKS)
     def system_status() -> dict[str, Any]:
-        """Say what runs, what waits, and which agents are cut off."""
-        cut_off = [one.agent for one in service.breakers() if one.state in {"open", "forced_open"}]
-        return {
-            "runs": service.counts(), "waiting_for_people": len(service.approvals()), "queued": len(service.queue()),
-            "cut_off": cut_off, "worker": service.has_living_worker(),
-        }  # fmt: skip
+        """Say whether it is safe and why not, what runs, what waits, what fires, and which agents are cut off."""
+        said: dict[str, Any] = dump(service.status())
+        return said
+
+    @server.tool(annotations=_LOOKS)
+    def health() -> list[dict[str, Any]]:
+        """Say how well Interlock itself (first) and all agents are, and what to do about it."""
+        return [dump(one) for one in (service.system_health(), *service.healths(within_s=_SOON_S))]
+
+    @server.tool(annotations=_LOOKS)
+    def list_alerts() -> list[dict[str, Any]]:
+        """List the alerts that are not over, the most urgent first. People acknowledge them elsewhere."""
+        return [dump(one) for one in by_urgency(service.alarms.alerts())]
 
 
 def _brief(service: Service, run_id: str) -> dict[str, Any]:

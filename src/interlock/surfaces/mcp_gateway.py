@@ -1,7 +1,7 @@
 """``interlock mcp-gateway``: an MCP server in front of another one, with the gate between them.
 
 Every call is judged before the server sees it and every answer before the model does; what tools say of themselves is
-judged and pinned (:mod:`interlock.surfaces.mcp_pins`). The server gets no way back to the model or the person (no sampling,
+judged and pinned (:mod:`interlock.engine.pins`). The server gets no way back to the model or the person (no sampling,
 no elicitation): such a channel would not pass the gate. All is in the ledger, under one session per gateway.
 """
 
@@ -12,18 +12,21 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interlock.app import beside
+from interlock.engine.pins import Definitions, Pins, digest_of, full_name, strings_of
 from interlock.errors import ConfigError, InterlockError, MissingExtraError
 from interlock.model.decision import Verdict
 from interlock.model.ids import new_id
 from interlock.model.session import Session
 from interlock.reading.secrets import redact
-from interlock.surfaces.mcp_pins import Pins, Standing, digest_of
+from interlock.sandbox.grants import program_paths
 
 try:
     import mcp_types
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from fastmcp.server.middleware import CallNext, MiddlewareContext
     from fastmcp.tools.base import Tool, ToolResult
 
+    from interlock.config import Settings
     from interlock.engine.service import Service
 
 _START_S = 60.0
@@ -67,7 +71,11 @@ class Upstream:
     name: str = ""
     """How its tools are called: ``mcp__NAME__TOOL``; empty: after the program or the host."""
     pass_env: tuple[str, ...] = ()
-    """Environment variables that the program gets besides PATH, HOME and the like."""
+    """Environment variables that the program gets besides PATH and the like."""
+    write: tuple[Path, ...] = ()
+    """What the program may write to besides the project."""
+    read: tuple[Path, ...] = ()
+    """What it may read besides the project, itself and the system."""
     bearer_env: str = ""
     """The environment variable that holds the bearer token for the URL."""
 
@@ -88,11 +96,12 @@ class Patience:
     """For the server's answer to one call."""
 
 
-def transport_to(upstream: Upstream) -> ClientTransport:
-    """The connection to the server.
+def transport_to(upstream: Upstream, settings: Settings) -> ClientTransport:
+    """The connection to the server; a program is started inside the sandbox, in the project.
 
     Raises:
         ConfigError: when there is none, or an environment variable that it needs is missing.
+        SandboxError: when this machine's sandbox is not good enough, or a granted path is not there.
     """
     if bool(upstream.command) == bool(upstream.url):
         raise ConfigError("say which server: interlock mcp-gateway -- PROGRAM …, or --url URL")
@@ -104,7 +113,11 @@ def transport_to(upstream: Upstream) -> ClientTransport:
         headers = {"Authorization": f"Bearer {os.environ[upstream.bearer_env]}"} if upstream.bearer_env else {}
         return StreamableHttpTransport(upstream.url, headers=headers)
     passed = {name: os.environ[name] for name in upstream.pass_env}
-    return StdioTransport(upstream.command[0], list(upstream.command[1:]), env=passed or None)
+    read = [*program_paths(upstream.command[0]), *upstream.read]
+    contain = beside(settings, passed, write=[path.resolve() for path in upstream.write], read=read)
+    own = settings.state_dir / "mcp" / upstream.called  # kept: what it has fetched once it need not fetch again
+    argv, env = contain(upstream.command, settings.project, own)
+    return StdioTransport(argv[0], list(argv[1:]), env=dict(env), cwd=str(settings.project))
 
 
 class Gateway(Middleware):
@@ -114,11 +127,12 @@ class Gateway(Middleware):
         self._service = service
         self._patience = patience or Patience()
         self._name = upstream.called
-        self._pins = Pins(service.settings)
         self._session = Session(agent=f"mcp:{self._name}", id=new_id("mcp"), person=person)
-        self._judged: dict[str, tuple[Verdict, str]] = {}
+        self._definitions = Definitions(
+            Pins(service.settings), lambda tool, text: service.judge_definition(self._session, tool, text)
+        )
         self._told: set[str] = set()
-        self._client = Client(transport_to(upstream), mode="legacy")
+        self._client = Client(transport_to(upstream, service.settings), mode="legacy")
         self._provider = ProxyProvider(lambda: self._client, cache_ttl=_SEEN_FOR_S)
         self.server: FastMCP[Any] = FastMCP(f"interlock/{self._name}")
         self.server.add_provider(self._provider)
@@ -145,7 +159,8 @@ class Gateway(Middleware):
             await asyncio.wait_for(self._client.__aenter__(), _START_S)  # type: ignore[no-untyped-call]
         except Exception as error:
             why = redact(str(error)) or type(error).__name__
-            raise GatewayError(f"{self._name} cannot be reached: {why}") from error
+            hint = "it runs inside the sandbox, --read and --write and --pass grant it more"
+            raise GatewayError(f"{self._name} cannot be reached: {why}; {hint}") from error
 
     async def _looked(self) -> dict[str, tuple[Tool, str]]:
         """Every tool of the server, with the reason why it is hidden, empty when it is not.
@@ -163,37 +178,17 @@ class Gateway(Middleware):
         return {name: (tool, reasons[name]) for name, tool in tools.items()}
 
     def _reasons(self, definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-        digests = {tool: digest_of(definition) for tool, definition in definitions.items()}
-        verdicts = {tool: self._verdict(tool, definitions[tool], digests[tool]) for tool in definitions}
-        trusted = [tool for tool, (verdict, _) in verdicts.items() if verdict is Verdict.ALLOW]
-        standings = self._pins.look(self._name, definitions, trusted=trusted)
-        reasons = {tool: self._reason(standings[tool], *verdicts[tool]) for tool in definitions}
+        reasons = self._definitions.reasons(self._name, definitions)
         for tool, why in reasons.items():
-            if why and digests[tool] not in self._told:
-                self._told.add(digests[tool])
-                facts = {"server": self._name, "tool": tool, "definition": digests[tool], "why": why}
+            digest = digest_of(definitions[tool])
+            if why and digest not in self._told:
+                self._told.add(digest)
+                facts = {"server": self._name, "tool": tool, "definition": digest, "why": why}
                 self._service.note(self._session, "tool.hidden", facts)
         return reasons
 
-    def _verdict(self, tool: str, definition: Mapping[str, Any], digest: str) -> tuple[Verdict, str]:
-        """What the gate says of a definition; the policies are those that the gateway started with."""
-        if digest not in self._judged:
-            text = f"{tool}: " + "\n".join(_strings(definition))
-            decision = self._service.judge_definition(self._session, self._tool(tool), text)
-            self._judged[digest] = decision.verdict, decision.reason
-        return self._judged[digest]
-
-    def _reason(self, standing: Standing, verdict: Verdict, reason: str) -> str:
-        if verdict is Verdict.BLOCK:
-            return f"its definition is dangerous: {reason}"
-        if standing is Standing.PINNED:
-            return ""
-        what = "has changed" if standing is Standing.CHANGED else "is new"
-        odd = f" and is suspicious ({reason})" if verdict is Verdict.CONFIRM else ""
-        return f"its definition {what}{odd}; a person must accept it first: see `interlock mcp-gateway pins diff {self._name}`"
-
     def _tool(self, name: str) -> str:
-        return f"mcp__{self._name}__{name}"
+        return full_name(self._name, name)
 
     # What FastMCP calls
 
@@ -237,7 +232,7 @@ class Gateway(Middleware):
     async def _harmless(self, items: Sequence[Any]) -> list[Any]:
         texts = [{"name": item.name, "title": item.title or "", "text": item.description or ""} for item in items]
         verdicts = await asyncio.to_thread(
-            lambda: [self._verdict(text["name"], text, digest_of(text))[0] for text in texts]
+            lambda: [self._definitions.verdict(self._name, text["name"], text)[0] for text in texts]
         )  # fmt: skip
         return [item for item, verdict in zip(items, verdicts, strict=True) if verdict is Verdict.ALLOW]
 
@@ -366,18 +361,6 @@ def _named_after(command: Sequence[str], url: str) -> str:
     return next((name for name in names if name and name not in _RUNNERS), names[0] if names else "")
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield str(key)
-            yield from _strings(item)
-    elif isinstance(value, Sequence):
-        for item in value:
-            yield from _strings(item)
-
-
 def _texts_of(result: ToolResult) -> str:
     """All text of an answer; pictures and sounds are not read."""
     texts = []
@@ -385,15 +368,15 @@ def _texts_of(result: ToolResult) -> str:
         if isinstance(block, mcp_types.TextContent):
             texts.append(block.text)
         elif not isinstance(block, (mcp_types.ImageContent, mcp_types.AudioContent)):
-            texts.extend(_strings(block.model_dump(mode="json")))
+            texts.extend(strings_of(block.model_dump(mode="json")))
     spoken = "\n".join(texts)
-    structured = [text for text in _strings(result.structured_content) if text not in spoken]
+    structured = [text for text in strings_of(result.structured_content) if text not in spoken]
     return "\n".join([spoken, *structured])
 
 
 def _plain_texts(result: Any) -> str:
     found = getattr(result, "contents", None) or getattr(result, "messages", None) or []
-    return "\n".join(text for item in found for text in _strings(_dumped(item)))
+    return "\n".join(text for item in found for text in strings_of(_dumped(item)))
 
 
 def _dumped(item: Any) -> Any:

@@ -25,11 +25,10 @@ except ImportError as missing:
 
 EntriesOf = Callable[[str], Iterable[LedgerEntry]]
 
-_WORKFLOW_S = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 _AGENT_S = tuple(0.1 * 2**n for n in range(13))
 _TOOL_S = tuple(0.01 * 2**n for n in range(14))
 _TOKENS = tuple(4**n for n in range(14))
-_CALLS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+_CALLS = tuple(2**n for n in range(8))
 _SCOPE = InstrumentationScope("interlock")
 
 
@@ -54,9 +53,10 @@ class OpenTelemetry:
         def histogram(name: str, unit: str, text: str, bounds: Iterable[float]) -> Histogram:
             return meter.create_histogram(name, unit, text, explicit_bucket_boundaries_advisory=[*map(float, bounds)])
 
-        self._workflow = histogram("gen_ai.workflow.duration", "s", "Duration of a run", _WORKFLOW_S)
-        self._agent = histogram("gen_ai.invoke_agent.duration", "s", "Duration of an execution of an agent", _AGENT_S)
-        self._agent_calls = histogram("gen_ai.invoke_agent.tool_calls", "{call}", "Tool calls of an execution", _CALLS)
+        self._agent = histogram(
+            "gen_ai.invoke_agent.duration", "s", "Duration of a run, or of an agent in it", _AGENT_S
+        )
+        self._agent_calls = histogram("gen_ai.invoke_agent.tool_calls", "{tool_call}", "Calls of an execution", _CALLS)
         self._tool = histogram("gen_ai.execute_tool.duration", "s", "Duration of a tool call", _TOOL_S)
         self._tokens = histogram("gen_ai.client.token.usage", "{token}", "Tokens of an execution", _TOKENS)
         self._judged = meter.create_counter("interlock.calls.judged", "{call}", "Tool calls judged, by verdict")
@@ -96,7 +96,7 @@ class OpenTelemetry:
             failed = {"error.type": span.error} if span.error else {}
             match span.attributes.get("gen_ai.operation.name"):
                 case "invoke_workflow":
-                    self._workflow.record(took, {"gen_ai.workflow.name": "interlock", **failed})
+                    self._agent.record(took, {**_names(span), **failed})
                     self._runs.add(1, {"interlock.outcome": str(span.attributes.get("interlock.outcome", ""))})
                 case "invoke_agent":
                     self._measure_agent(span, took, failed, sum(other.parent == span.key for other in spans))
@@ -105,14 +105,17 @@ class OpenTelemetry:
                     self._judged.add(1, {"interlock.verdict": str(span.attributes.get("interlock.verdict", ""))})
 
     def _measure_agent(self, span: Span, took: float, failed: dict[str, str], calls: int) -> None:
-        name = {"gen_ai.agent.name": str(span.attributes["gen_ai.agent.name"])}
+        name = _names(span)
         self._agent.record(took, {**name, **failed})
         self._agent_calls.record(calls, name)
         for way in ("input", "output"):
             tokens = span.attributes.get(f"gen_ai.usage.{way}_tokens")
             if isinstance(tokens, int):
-                facts = {**name, "gen_ai.operation.name": "invoke_agent", "gen_ai.token.type": way}
-                self._tokens.record(tokens, facts)
+                self._tokens.record(tokens, {**name, "gen_ai.token.type": way})
+
+
+def _names(span: Span) -> dict[str, str]:
+    return {name: str(span.attributes[name]) for name in ("gen_ai.operation.name", "gen_ai.agent.name")}
 
 
 def _context(trace: int, span: int) -> SpanContext:

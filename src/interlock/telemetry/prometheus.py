@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from interlock.errors import MissingExtraError
 from interlock.model.breaker import BreakerState
 from interlock.model.metrics import AgentMetrics, Metrics, Spread, SystemMetrics
+from interlock.model.run import OutcomeKind
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -128,8 +129,8 @@ def _of_system(system: SystemMetrics) -> Iterator[Any]:
     yield GaugeMetricFamily("interlock_queue_oldest_seconds", "How long the oldest queued attempt has waited.", oldest)
     yield CounterMetricFamily("interlock_runs_submitted", "Runs submitted.", value=system.submitted)
     ended = CounterMetricFamily("interlock_runs_ended", "Runs ended, by outcome.", labels=["outcome"])
-    for outcome, number in system.ended.items():
-        ended.add_metric([outcome], number)
+    for outcome in OutcomeKind:  # all of them from the start: Prometheus sees no increase in what begins at 1
+        ended.add_metric([outcome], system.ended.get(outcome, 0))
     yield ended
     yield CounterMetricFamily("interlock_blocked", "Runs and calls that the gate has blocked.", value=system.blocked)
     answers = CounterMetricFamily("interlock_answers", "Questions answered by people, or by nobody.", labels=["answer"])

@@ -1,7 +1,7 @@
 """A run as spans, from its ledger records: one trace a run, down to each tool call. Pure.
 
-Names are those of OpenTelemetry's GenAI conventions (semantic-conventions-genai, status Development, as of 2026-11);
-what they lack is under ``interlock.``. Ids follow from the run's, so exporting a run twice gives the same spans.
+Names are those of OpenTelemetry's GenAI conventions (semantic-conventions-genai v0.1.0, status Development: a workflow is
+an agent whose operation is ``invoke_workflow``); what they lack is under ``interlock.``. Ids follow from the run's, so exporting a run twice gives the same spans.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Story:
         text = str(entry.data.get("task") or "") if self._contents else ""
         self._root = self._open(
             Span(key="run", parent="", name="invoke_workflow interlock", start=entry.at),
-            {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "interlock",
+            {"gen_ai.operation.name": "invoke_workflow", "gen_ai.agent.name": "interlock",
              "gen_ai.conversation.id": entry.run_id, "interlock.run.id": entry.run_id, "interlock.task": text,
              "interlock.environment": str(entry.data.get("environment") or "")},
         )  # fmt: skip

@@ -84,9 +84,8 @@ class Anthropic:
 
     def whole(self, reply: Reply) -> Plain:
         """See :class:`Dialect`."""
-        content: list[Plain] = [
-            {"type": "tool_use", "id": call.id, "name": call.tool, "input": call.args} for call in reply.calls
-        ] or [{"type": "text", "text": reply.text}]
+        content: list[Plain] = [{"type": "text", "text": reply.text}] if reply.text or not reply.calls else []
+        content += [{"type": "tool_use", "id": call.id, "name": call.tool, "input": call.args} for call in reply.calls]
         return {
             "id": f"msg_{reply.number}", "type": "message", "role": "assistant", "model": reply.model, "content": content,
             "stop_reason": "tool_use" if reply.calls else "end_turn", "stop_sequence": None,
@@ -131,7 +130,7 @@ class Chat:
              "function": {"name": call.tool, "arguments": json.dumps(call.args)}}
             for index, call in enumerate(reply.calls)
         ]  # fmt: skip
-        return {"role": "assistant", "content": None, "tool_calls": calls}
+        return {"role": "assistant", "content": reply.text or None, "tool_calls": calls}
 
     def _usage(self, reply: Reply) -> Plain:
         total = reply.input_tokens + reply.output_tokens

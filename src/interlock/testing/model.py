@@ -5,7 +5,7 @@
 agents may talk to it at once and a client that asks again gets the same answer.
 
 A script is a list of steps: ``{"tool": NAME, "args": {…}}`` (a list of those: calls side by side), ``{"text": …}`` (the
-end), ``{"error": STATUS}`` (with ``"times": N`` the first N times, then the next step), ``{"hang": SECONDS}``. Behind the
+end; beside a tool: said before it is called), ``{"error": STATUS}`` (with ``"times": N`` the first N times, then the next step), ``{"hang": SECONDS}``. Behind the
 last step comes the text "done". The file may also hold ``{"steps": […], "when": {WORDS: […]}}``: a conversation that
 opens with those words has a script of its own (sub-agents do).
 """
@@ -117,7 +117,7 @@ def _reply(step: Step, number: int, model: str, *, offered: bool, size: int) -> 
     ]
     if calls and not offered:  # a question on the side, such as for the conversation's title
         calls = []
-    text = "" if calls else str(wanted[0].get("text", "ok"))
+    text = str(wanted[0].get("text", "" if calls else "ok"))
     said = json.dumps([call.args for call in calls]) + text
     return Reply(
         number=number, model=model, calls=calls, text=text,

@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 
 from interlock.model.action import Scope
 from interlock.model.risk import RiskLevel
+from interlock.reading.linear import Linear
 from interlock.reading.shell import holes
+from interlock.reading.shell.databases import judge_sql
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_delete, judge_read, judge_write
 from interlock.reading.shell.registry import handles
@@ -143,10 +145,19 @@ def judge_code(machine: Machine, call: Call, text: str) -> None:
     _by_pattern(machine, call, text)
 
 
+# A program and its arguments as a list of texts: system("rm", "-rf", x), spawn('rm', ['-rf', x]).
+_LISTED = Linear(
+    r"""\b(?:system|exec|execFile|execFileSync|execvp?|popen|spawn|spawnSync|Popen|run)\s*\(?\s*\[?\s*((?:"[^"]*"|'[^']*')\s*,\s*\[?\s*(?:"[^"]*"|'[^']*')[^()\n]{0,400})"""
+)
+_WORDS = re.compile(r"""\"([^\"]*)\"|'([^']*)'""")
+
+
 def _by_pattern(machine: Machine, call: Call, text: str) -> None:
     patterns = machine.rules.patterns
     for match in patterns["code_commands"].finditer(text):
         _command(machine, call, next((group for group in match.groups() if group), ""))
+    for match in _LISTED.finditer(text):
+        machine.execute([first or second for first, second in _WORDS.findall(match[1])], None)
     rest = patterns["code_commands"].without(text)
     for name, kind, reason in (
         ("code_delete", "shell.code.delete", "The code would delete files."),
@@ -281,6 +292,10 @@ def _python_call(machine: Machine, call: Call, node: ast.Call, names: dict[str, 
             else RiskLevel.MEDIUM
         )
         machine.report("shell.code.network", level, call.text, "The code would talk to another machine.")
+    elif name.endswith((".execute", ".executescript", ".executemany")):
+        statement = _literal(node.args[0]) if node.args else None
+        if statement is not None:
+            judge_sql(machine, call, statement, "")
     elif _DYNAMIC.match(name):
         _python_dynamic(machine, call, node, name)
     elif name in {"open", "io.open", "codecs.open"} or name.endswith((".write_text", ".write_bytes")):

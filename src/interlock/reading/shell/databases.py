@@ -37,6 +37,7 @@ _CLIENTS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "mycli": ("mysql", ("-e", "--execute"), -1),
     "litecli": ("sqlite", ("-e", "--execute"), -1),
     "turso": ("sqlite", (), 3),
+    "wrangler": ("sqlite", ("--command",), -1),
 }
 _FILES = ("-f", "--file", "-i", "-init", "--init-file", "--queries-file")
 _DANGEROUS = re.compile(

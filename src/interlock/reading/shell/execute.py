@@ -8,10 +8,15 @@ from functools import lru_cache
 
 from interlock.model.risk import RiskLevel
 from interlock.reading.linear import Linear
-from interlock.reading.shell import holes, network, programs
+from interlock.reading.normal import normalise
+from interlock.reading.shell import code, databases, elsewhere, filing, holes, network, texts, wrappers
+from interlock.reading.shell.control import call_function
+from interlock.reading.shell.indirect import hidden_command
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, traverses
+from interlock.reading.shell.registry import HANDLERS
 from interlock.reading.shell.rules import load
+from interlock.reading.shell.shells import SHELLS, run_script
 from interlock.reading.shell.state import Call
 
 _VERSIONED = re.compile(
@@ -33,6 +38,7 @@ _DRY = frozenset({"--dry-run", "--dryrun", "--what-if", "--check", "--simulate",
 _SWITCHES = frozenset(
     {"--yes", "--force", "--quiet", "--verbose", "--json", "--all", "--recursive", "--now", "--debug"}
 )
+_ = (code, databases, elsewhere, filing, texts)  # imported for the programs that they register
 
 
 def canonical(word: str, machine: Machine) -> str:
@@ -40,8 +46,7 @@ def canonical(word: str, machine: Machine) -> str:
     name = word.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
     if name.lower().endswith((".exe", ".cmd")):
         name = name[:-4].lower()
-    versioned = _VERSIONED.match(name)
-    if versioned is not None:
+    if not name.isalpha() and (versioned := _VERSIONED.match(name)) is not None:
         name = versioned[1]
     return machine.rules.tables["same"].get(name, name)
 
@@ -55,9 +60,9 @@ def execute(machine: Machine, argv: list[str], stdin: str | None) -> str:
     word = argv[0]
     if holes.open_in(word):
         return _unresolved(machine, argv, stdin)
-    if word in machine.functions and not (programs.bypasses_functions(machine)):
+    if word in machine.functions:
         machine.seen.programs[word] = None
-        return machine.call_function(word, argv, stdin)
+        return call_function(machine, word, argv, stdin)
     if word in machine.aliases:
         text = machine.aliases.pop(word)
         try:
@@ -75,17 +80,17 @@ def known(machine: Machine, argv: list[str], stdin: str | None) -> str:
     _suspicious_words(machine, call)
     if _asks_for_help(call, machine):
         return holes.OUTPUT
-    handler = programs.HANDLERS.get(name)
+    handler = HANDLERS.get(name)
     printed: str | None = None
     if call.options.wrapper:
-        programs.wrapper(machine, call)
+        wrappers.wrapper(machine, call)
         judge(machine, call)
         prints_environment = name == "env" and not call.form.words
         return holes.SECRET if prints_environment else holes.worst_of(stdin, *argv)
     if handler is not None:
         printed = handler(machine, call)
     elif (content := machine.written(argv[0])) is not None:
-        programs.run_script(machine, call, content, argv)
+        run_script(machine, call, content, argv)
     if name not in machine.rules.sets["mention"]:
         judge(machine, call)
     return printed if printed is not None else holes.worst_of(stdin, *argv)
@@ -122,7 +127,7 @@ def judge(machine: Machine, call: Call) -> None:
         for rule in rules.applying(call.form, call.options):
             machine.report(rule.kind, rule.level, call.text, rule.why)
     _verbs(machine, call)
-    told = rules is not None or call.options.wrapper or call.name in programs.HANDLERS
+    told = rules is not None or call.options.wrapper or call.name in HANDLERS
     if not told and call.name not in machine.rules.sets["known"]:
         _unknown(machine, call)
     elif call.name in machine.rules.sets["runners"]:
@@ -136,12 +141,12 @@ def _verbs(machine: Machine, call: Call) -> None:
     """Tools that speak in verbs: ``tool noun delete``, ``tool delete-noun``, ``--delete``."""
     sets = machine.rules.sets
     verbless = call.name in sets["known"] and call.name not in sets["verbs_apply"]
-    if verbless or call.name in sets["no_verbs"] or call.name in programs.HANDLERS:
+    if verbless or call.name in sets["no_verbs"] or call.name in HANDLERS:
         return
     if _DRY & call.form.excuses:
         return
     for word in _spoken(call):
-        if _is_verb(word):
+        if "/" not in word and _is_verb(word) and not _only_looks(word, call):
             special = call.name in sets["verbs_apply"]
             kind = "shell.remote.destructive" if special else "shell.program.destructive"
             machine.report(kind, RiskLevel.HIGH, call.text, f"The program is told to {holes.shown(word, 40)}.")
@@ -150,6 +155,17 @@ def _verbs(machine: Machine, call: Call) -> None:
         machine.report(
             "shell.program.destructive", RiskLevel.HIGH, call.text, "The program is told to remove something."
         )
+
+
+def _only_looks(word: str, call: Call) -> bool:
+    """A noun that is also a verb, with a verb behind it that only reads: ``gh release view``."""
+    words = call.form.words
+    place = words.index(word) + 1 if word in words else 0
+    return word not in _CLEAR_VERBS and 0 < place < len(words) and words[place] in _LOOKS
+
+
+_LOOKS = frozenset({"view", "list", "ls", "show", "get", "status", "describe", "info", "download"})
+_CLEAR_VERBS = frozenset({"delete", "remove", "rm", "destroy", "purge", "drop", "wipe", "kill", "stop", "terminate"})
 
 
 @lru_cache(maxsize=4096)
@@ -173,6 +189,9 @@ def _spoken(call: Call) -> list[str]:
 
 def _unknown(machine: Machine, call: Call) -> None:
     """A program that nobody told us about: noted, and its arguments are tried as commands."""
+    if not call.name.isascii() and normalise(call.name).isascii():
+        reason = "The program's name is written in letters that pass for others."
+        machine.report("shell.unresolved.name", RiskLevel.HIGH, call.text, reason)
     machine.report(
         "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
     )
@@ -196,7 +215,7 @@ def _inner_commands(machine: Machine, call: Call) -> None:
                 machine.run_inside(arg)
             name = canonical(arg, machine)
             options = rules.options.get(name)
-            runs = name in rules.programs or name in programs.SHELLS or name in programs.HANDLERS
+            runs = name in rules.programs or name in SHELLS or name in HANDLERS
             if runs or (options is not None and options.wrapper):
                 known(machine, call.argv[place:], call.stdin)
                 break
@@ -292,9 +311,9 @@ def _option_paths(call: Call) -> list[str]:
 
 def _carried(machine: Machine, call: Call) -> None:
     """Options and arguments of a program that hold a command of their own."""
-    carried = machine.rules.carried.get(call.name) if call.form.flags else None
-    heads = tuple(option.partition("=")[0] for option in carried or ())
-    for option in carried or () if any(flag.startswith(heads) for flag in call.form.flags) else ():
+    carried = machine.rules.carried.get(call.name, ()) if call.form.flags else ()
+    heads = tuple([option.partition("=")[0] for option in carried])
+    for option in carried if heads and any(flag.startswith(heads) for flag in call.form.flags) else ():
         value = _carried_value(call, option)
         if value and value not in {
             "less",
@@ -310,13 +329,13 @@ def _carried(machine: Machine, call: Call) -> None:
             "pbzip2",
             "lz4",
         }:
-            programs.hidden_command(machine, call, value)
+            hidden_command(machine, call, value)
     escape = machine.rules.escapes.get(call.name)
     if escape is None:
         return
     for text in (*call.args, call.stdin or ""):
         for match in escape.finditer(text):
-            programs.hidden_command(machine, call, next((group for group in match.groups() if group), "sh"))
+            hidden_command(machine, call, next((group for group in match.groups() if group), "sh"))
 
 
 def _carried_value(call: Call, option: str) -> str:

@@ -24,12 +24,12 @@ _HOLES = re.compile(r"[\x00-\x03]")
 
 def open_in(text: str) -> bool:
     """Whether ``text`` has a hole: its value is not wholly known."""
-    return _HOLES.search(text) is not None
+    return not text.isprintable() and _HOLES.search(text) is not None
 
 
 def worst_of(*texts: str | None) -> str:
     """The most telling hole in ``texts`` (secret before download before output), :data:`OUTPUT` when there is none."""
-    joined = "".join(text for text in texts if text)
+    joined = "".join(filter(None, texts))
     for hole in (SECRET, DOWNLOAD):
         if hole in joined:
             return hole
@@ -38,7 +38,7 @@ def worst_of(*texts: str | None) -> str:
 
 def shown(text: str, limit: int = 120) -> str:
     """``text`` as evidence: holes as an ellipsis, white space folded, cut to ``limit`` characters."""
-    plain = " ".join(_HOLES.sub("…", CONTROL.sub("…", text)).split())
+    plain = " ".join((text if text.isprintable() else CONTROL.sub("…", text)).split())
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 

@@ -154,10 +154,16 @@ def _http(machine: Machine, call: Call) -> None:
     for url in urls:
         _sent(machine, call, url)
     for value in _values(call, "-H", "--header", "-A", "--user-agent", "-e", "--referer"):
-        if holes.OUTPUT in value and not re.match(r"(?i)authorization|private-token|x-\S*token", value):
+        if (holes.OUTPUT in value or holes.SECRET in value) and not _SIGNS_IN.match(value):
             _sent(machine, call, value)
     if call.stdin is not None and call.name in {"http", "https", "xh", "httpie"}:
         _sent(machine, call, call.stdin)
+
+
+_SIGNS_IN = re.compile(
+    r"(?i)(?:proxy-)?authorization|(?:private|job|deploy)-token|api-?key|cookie|x-\S*(?:token|key|auth|secret)\S*:"
+)
+"""Headers that are there to carry a credential to whom it belongs."""
 
 
 def _changes(machine: Machine, call: Call, method: str, urls: list[str]) -> None:
@@ -204,6 +210,8 @@ def _data(machine: Machine, call: Call, value: str) -> None:
 
 
 def _upload(machine: Machine, call: Call, path: str, reason: str) -> None:
+    if path == "/dev/null":
+        return
     if path in {"-", ".", "/dev/stdin"}:
         _sent(machine, call, call.stdin or "", reason=reason)
         return
@@ -211,7 +219,17 @@ def _upload(machine: Machine, call: Call, path: str, reason: str) -> None:
     if holes.SECRET in content or secret_file(machine, path):
         machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
     else:
-        machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
+        level = RiskLevel.MEDIUM if _stays_here(call) else RiskLevel.HIGH
+        machine.report("shell.exfiltration.file", level, call.text, reason)
+
+
+def _stays_here(call: Call) -> bool:
+    """Whether a request goes to this machine only, as tests of one's own server do."""
+    urls = _urls(call)
+    return bool(urls) and all(_LOOPBACK.match(url) for url in urls)
+
+
+_LOOPBACK = re.compile(r"(?i)^(?:https?://)?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?(?:[/?#]|$)")
 
 
 def _sent(
@@ -232,17 +250,14 @@ def _copies(machine: Machine, call: Call) -> None:
     words = _transferred(call)
     if len(words) < 2:  # noqa: PLR2004 - source and target
         return
+    if any(_REMOTE_SECRET.search(path) for path in words[:-1]):
+        reason = "A credential of another machine would be fetched."
+        machine.report("shell.credentials.fetch", RiskLevel.HIGH, call.text, reason)
     remote = _REMOTE_PATH.match(words[-1]) or _URL.match(words[-1])
     if remote is None:
         return
     for path in words[:-1]:
-        if secret_file(machine, path):
-            machine.report(
-                "shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away."
-            )
-        elif path.startswith(("/etc", "/root", "~", "/home", "/var", "..")):
-            reason = "Files from outside the workspace would be sent away."
-            machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
+        _leaves(machine, call, path)
     folder = remote[3] if remote.re is _REMOTE_PATH else "x"
     if _REMOTE_SYSTEM.match(folder):
         level = RiskLevel.HIGH if folder != "/" else RiskLevel.CRITICAL
@@ -250,6 +265,22 @@ def _copies(machine: Machine, call: Call) -> None:
         machine.report("shell.remote.system", level, call.text, reason)
 
 
+def _leaves(machine: Machine, call: Call, path: str) -> None:
+    """What it means that this file or folder goes to another machine."""
+    if path in _EVERYTHING:
+        reason = "The whole workspace would be sent away."
+        machine.report("shell.exfiltration.workspace", RiskLevel.HIGH, call.text, reason)
+    elif secret_file(machine, path):
+        machine.report("shell.exfiltration.secret", RiskLevel.CRITICAL, call.text, "A credential would be sent away.")
+    elif path.startswith(("/etc", "/root", "~", "/home", "/var", "..")):
+        reason = "Files from outside the workspace would be sent away."
+        machine.report("shell.exfiltration.file", RiskLevel.HIGH, call.text, reason)
+
+
+_EVERYTHING = frozenset({".", "./", "/", "~", "$HOME", "*", "./*"})
+_REMOTE_SECRET = re.compile(
+    r"^[\w.@-]+:(?:/etc/(?:g?shadow|sudoers)|.*(?:\.ssh/|id_(?:rsa|ed25519)|\.aws/|\.kube/|\.env$))"
+)
 _TRANSFERS = frozenset(["cp", "copy", "sync", "mv", "put", "upload", "move", "rsync", "moveto", "copyto", "mirror"])
 _REMOTE_SYSTEM = re.compile(r"/(?:etc|usr|bin|sbin|lib\w*|boot|root|dev|sys|opt|var/(?!tmp|www))|~?/?\.ssh|/$")
 

@@ -216,6 +216,8 @@ def judge_read(machine: Machine, path: str, evidence: str) -> str:
     """Report what reading this path means; returns what is known of its content."""
     if path in {"-", ""}:
         return holes.OUTPUT
+    if path == "/dev/null":
+        return ""
     if path.startswith(("/dev/tcp/", "/dev/udp/")):
         _socket(machine, path, evidence, holes.OUTPUT)
         return holes.DOWNLOAD
@@ -225,7 +227,11 @@ def judge_read(machine: Machine, path: str, evidence: str) -> str:
     result = written if written is not None else holes.OUTPUT
     for found in dict.fromkeys(everywhere(machine, path)):
         machine.seen.paths[holes.shown(found)] = None
-        if secret_file(machine, found) or secret_file(machine, path) or _globbed_secret(machine, found):
+        if (
+            secret_file(machine, found)
+            or (found != path and secret_file(machine, path))
+            or _globbed_secret(machine, found)
+        ):
             machine.report("shell.credentials.read", RiskLevel.HIGH, evidence, "A credential would be read.")
             result = holes.SECRET
         elif machine.rules.patterns["accounts"].search(found):

@@ -34,7 +34,7 @@ def read_shell(text: str, scope: Scope, *, sql: Callable[[str, str], Reading] | 
     """
     if len(text) > MAX_BYTES:
         return _refused("shell.unresolved.length", text[:80], "The command is longer than 64 kB and was not read.")
-    if _STRANGE.search(text) is not None:
+    if not text.isprintable() and _STRANGE.search(text) is not None:
         return _refused("shell.unresolved.control", text[:80], "The command holds control characters.")
     machine = Machine(scope, sql, depth, execute)
     try:
@@ -56,7 +56,9 @@ def _read(machine: Machine, text: str) -> None:
         return
     windows.judge(machine, text)
     machine.run(text)
-    if _CONTINUED.search(text) is not None:  # the parser splits a word there, bash joins it: both are read
+    if (
+        "\\\n" in text and _CONTINUED.search(text) is not None
+    ):  # the parser splits a word there, bash joins it: both are read
         machine.run(text.replace("\\\n", ""))
 
 

@@ -20,3 +20,18 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
         return handler
 
     return register
+
+
+Wrapper = Callable[[Machine, Call], None]
+"""Runs the command inside a call."""
+WRAPPERS: dict[str, Wrapper] = {}
+
+
+def wraps(*names: str) -> Callable[[Wrapper], Wrapper]:
+    """Register how these wrappers find the command inside them; others run what follows their options."""
+
+    def register(wrapper: Wrapper) -> Wrapper:
+        WRAPPERS.update(dict.fromkeys(names, wrapper))
+        return wrapper
+
+    return register

@@ -15,12 +15,13 @@ from interlock.reading.shell import holes
 from interlock.reading.shell.rules import NO_OPTIONS, Options, Rules, Shape, load, shape
 
 MAX_BYTES = 64 * 1024
+MAX_WORLDS = 16
 _MAX_VALUES = 8
 _TEMPORARY = "/tmp"  # noqa: S108 - a reading, not a use
 _WELL_KNOWN = {
     "HOME": "~", "TMPDIR": _TEMPORARY, "TMP": _TEMPORARY, "TEMP": _TEMPORARY, "USER": "user", "LOGNAME": "user", "UID": "1000",
     "EUID": "1000", "RANDOM": "1", "SECONDS": "1", "LINENO": "1", "PPID": "1", "$": "1", "?": "0", "!": "1", "#": "1",
-    "-": "", "_": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
+    "-": "", "SHELL": "/bin/bash", "HOSTNAME": "host", "OSTYPE": "linux-gnu", "BASH": "/bin/bash",
     "BASH_VERSION": "5", "0": "bash", "EPOCHSECONDS": "1", "GITHUB_WORKSPACE": ".",
     "VIRTUAL_ENV": "/opt/venv", "JAVA_HOME": "/usr/lib/jvm/java", "GOPATH": "~/go", "CARGO_HOME": "~/.cargo",
     "NVM_DIR": "~/.nvm", "XDG_CONFIG_HOME": "~/.config", "XDG_CACHE_HOME": "~/.cache", "XDG_RUNTIME_DIR": "/run/user/1000",
@@ -28,6 +29,8 @@ _WELL_KNOWN = {
 _SECRET_NAME = re.compile(r"(?i)(?:secret|token|passw(?:or)?d|api_?key|access_?key|private_?key|credential)")
 
 SqlReader = Callable[[str, str], Reading]
+Out = str
+"""What something would print, as far as known."""
 
 
 class TooMuchError(Exception):
@@ -41,20 +44,36 @@ class Call:
     name: str
     """The program, canonical: ``python`` for ``/usr/bin/python3.11``."""
     argv: list[str]
+    args: list[str]
+    """``argv`` without the program."""
     stdin: str | None
     """What would be on standard input; None when it is the terminal."""
     form: Shape
     options: Options
 
     @property
-    def args(self) -> list[str]:
-        """The arguments, without the program."""
-        return self.argv[1:]
-
-    @property
     def text(self) -> str:
-        """The command as evidence."""
-        return holes.shown(" ".join(self.argv))
+        """The command as one line, holes and all; a report shows it as evidence."""
+        return " ".join(self.argv)
+
+    def past_options(self) -> list[str]:
+        """The arguments after the wrapper's own options."""
+        args = self.args
+        place = 0
+        while place < len(args):
+            arg = args[place]
+            if arg == "--":
+                return args[place + 1 :]
+            if not arg.startswith("-") or arg == "-":
+                break
+            short = len(arg) > 2 and arg[1] != "-" and "-" + arg[-1] in self.options.valued  # noqa: PLR2004 - a cluster
+            place += (
+                2
+                if arg in self.options.valued
+                or (short and not any("-" + letter in self.options.valued for letter in arg[1:-1]))
+                else 1
+            )
+        return args[place:]
 
 
 @dataclass(slots=True)
@@ -94,15 +113,19 @@ class State:
         self.ifs = " \t\n"
         self.last_captured: str | None = None
         """The source of the substitution that was expanded last."""
-        self._source = b""
-        self._world: dict[str, str] = {}
-        self._branch = 0
-        self._span: Span | None = None
+        self.raw = b""
+        """The text that is being run; the places of nodes count in it."""
+        self.world: dict[str, str] = {}
+        """The value of each variable of which several are possible, in the command that is being run."""
+        self.branch = 0
+        self.span: tuple[int, int] | None = None
+        """Where the outermost command that is being run stands in the text."""
 
     def report(self, kind: str, level: RiskLevel, evidence: str, reason: str) -> None:
         """Note a finding."""
+        span = Span(start=self.span[0], end=self.span[1]) if self.span else None
         finding = Finding(
-            detector="shell", kind=kind, severity=level, evidence=holes.shown(evidence), reason=reason, span=self._span
+            detector="shell", kind=kind, severity=level, evidence=holes.shown(evidence), reason=reason, span=span
         )
         self.seen.findings[finding] = None
 
@@ -137,16 +160,16 @@ class State:
 
     def source(self, node: Node) -> str:
         """The text of a node."""
-        return self._source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+        return self.raw[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
     def slice(self, start: int, end: int) -> str:
         """The text between two byte offsets."""
-        return self._source[start:end].decode("utf-8", "replace")
+        return self.raw[start:end].decode("utf-8", "replace")
 
     def lookup(self, name: str) -> str:
         """A variable's value in the present world."""
-        if name in self._world:
-            return self._world[name]
+        if name in self.world:
+            return self.world[name]
         values = self.variables.get(name)
         if values is not None:
             return values[0] if len(values) == 1 else holes.VARIABLE
@@ -169,33 +192,34 @@ class State:
             self.report("shell.unresolved.code", RiskLevel.CRITICAL, text, "A value would be expanded as commands.")
 
     @contextmanager
-    def _apart(self) -> Iterator[None]:
+    def apart(self) -> Iterator[None]:
         """A subshell: what it assigns is only a possibility outside, and its directory is its own."""
         here = self.variables.get("PWD")
-        self._branch += 1
+        self.branch += 1
         try:
             yield
         finally:
-            self._branch -= 1
+            self.branch -= 1
             if here is None:
                 self.variables.pop("PWD", None)
             else:
                 self.variables["PWD"] = here
 
     @contextmanager
-    def _maybe(self) -> Iterator[None]:
-        self._branch += 1
+    def maybe(self) -> Iterator[None]:
+        """What may or may not be run: what it assigns is only a possibility."""
+        self.branch += 1
         try:
             yield
         finally:
-            self._branch -= 1
+            self.branch -= 1
 
     def assign(self, name: str, value: str) -> None:
         """Set a variable; in a branch the old value stays possible."""
         if name == "IFS":
             self.ifs = value if not holes.open_in(value) else " \t\n"
         old = self.variables.get(name, (self.lookup(name),) if name == "PWD" else ())
-        if not self._branch and not self._world:
+        if not self.branch and not self.world:
             old = ()
         values = tuple(dict.fromkeys((*old, value)))
         self.variables[name] = values if len(values) <= _MAX_VALUES else (holes.VARIABLE,)
@@ -207,18 +231,19 @@ class State:
 
     def move(self, places: list[str]) -> None:
         """Change directory; in a branch the old one stays possible."""
-        old = self.directories() if self._branch or self._world else ()
+        old = self.directories() if self.branch or self.world else ()
         self.variables["PWD"] = tuple(dict.fromkeys((*old, *places)))[:_MAX_VALUES]
 
     def call(self, name: str, argv: list[str], stdin: str | None) -> Call:
         """A command with its arguments told apart."""
         options = self.rules.options.get(name, NO_OPTIONS)
-        return Call(name, argv, stdin, shape(argv[1:], options), options)
+        args = argv[1:]
+        return Call(name, argv, args, stdin, shape(args, options), options)
 
     def remember(self, path: str, content: str, *, append: bool = False) -> None:
         """Remember what the text wrote into a file; in a branch both contents are possible."""
         path = path.removeprefix("./")
-        old = self.files.get(path, "") if append or self._branch else ""
+        old = self.files.get(path, "") if append or self.branch else ""
         self.files[path] = (old + ("\n" if old and not old.endswith("\n") else "") + content)[:MAX_BYTES]
 
     def written(self, path: str) -> str | None:

@@ -97,8 +97,9 @@ class Values(Protocol):
 
 def fields(node: Node, values: Values, *rest: Node) -> list[str]:
     """The arguments that one word of the source becomes; ``rest`` are pieces of it that the parser split off."""
-    if node.type in {"word", "number"} and not rest:
-        text = values.source(node)
+    only = node.children[0] if node.type == "command_name" and node.child_count == 1 else node
+    if only.type in {"word", "number"} and not rest:
+        text = values.source(only)
         if _PLAIN.fullmatch(text):
             return [text]
     parts: list[tuple[Part, str | list[str]]] = []

@@ -123,8 +123,8 @@ def _asked(lead: str, tokens: Words, notes: Notes) -> None:
             notes.target(token.text)
     if lead == "GRANT" and "ALL" in texts[:3]:
         kind = "sql.grant.all"
-    if lead == "COPY" and not _copies_a_server_file(tokens):
-        notes.add("sql.copy", MEDIUM, "moves data between a table and a client or a store")
+    if lead == "COPY" and (_copies_out(tokens) or not _copies_a_server_file(tokens)):
+        _copied(tokens, notes)
         return
     notes.add(kind, HIGH, reason)
 
@@ -143,6 +143,23 @@ def _copy(tokens: Words, notes: Notes) -> None:
     for place, token in enumerate(tokens):
         if token.text == "PROGRAM" and token.sort is Sort.WORD and text_at(tokens, place - 1) in {"TO", "FROM"}:
             notes.add("sql.copy_program", CRITICAL, "runs a program on the database's machine")
+
+
+def _copied(tokens: Words, notes: Notes) -> None:
+    if _copies_out(tokens):
+        notes.add("sql.exfiltration", HIGH, "writes what the database holds to another place")
+    else:
+        notes.add("sql.copy", MEDIUM, "moves data between a table and a client or a store")
+
+
+def _copies_out(tokens: Words) -> bool:
+    """``COPY INTO 's3://…' FROM t``, ``COPY t TO 's3://…'``: rows leave for an address."""
+    return any(
+        token.sort is Sort.STRING
+        and "://" in token.text
+        and (text_at(tokens, place - 1) == "TO" or (place == 2 and text_at(tokens, 1) == "INTO"))  # noqa: PLR2004 - COPY INTO place
+        for place, token in enumerate(tokens)
+    )
 
 
 def _copies_a_server_file(tokens: Words) -> bool:
@@ -186,8 +203,11 @@ _CREATED_ASKED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("USER", "ROLE", "LOGIN", "GROUP", "CREDENTIAL"), ("sql.auth_table", "makes somebody who may log in")
     ),
-    **dict.fromkeys(("SERVER", "SUBSCRIPTION", "PUBLICATION"), ("sql.network", "connects the database with another")),
+    **dict.fromkeys(
+        ("SERVER", "SUBSCRIPTION", "PUBLICATION", "LINK"), ("sql.network", "connects the database with another")
+    ),
     **dict.fromkeys(("ASSEMBLY", "LIBRARY", "LANGUAGE", "ALIAS"), ("sql.exec", "loads code into the database")),
+    "DIRECTORY": ("sql.file", "opens a directory of the machine to the database"),
     **dict.fromkeys(("RULE", "EVENT", "JOB"), ("sql.exec", "runs later, or instead of other statements")),
 }
 
@@ -196,6 +216,8 @@ def _create(texts: list[str], notes: Notes) -> None:
     line = " ".join(texts[:12])
     match = _CREATED.match(line)
     what = match[1] if match else ""
+    if what == "DATABASE" and "LINK" in texts[:5]:
+        what = "LINK"
     notes.statements.append(f"create_{what.lower()}" if what else "create")
     everything = set(texts)
     if what == "ALIAS" or (what in {"FUNCTION", "PROCEDURE"} and everything & _UNTRUSTED_LANGUAGES):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from functools import cache, lru_cache
+from typing import Any
 
 from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
@@ -277,11 +279,23 @@ def _dialect(name: str) -> Dialect:
     return Dialect.get_or_raise(name)
 
 
+def _tokens(text: str, dialect: str) -> list[Any]:
+    """The parser's tokens. A tokenizer forgets its last text; making one costs as much as its work on a short text."""
+    own: dict[str, Any] = _OWN.__dict__
+    if dialect not in own:
+        own[dialect] = _dialect(dialect).tokenizer()
+    tokens: list[Any] = own[dialect].tokenize(text)
+    return tokens
+
+
+_OWN = threading.local()
+"""This thread's tokenizers, by dialect."""
+
+
 def _parse_as(text: str, dialect: str) -> list[exp.Expr] | None:
     try:
-        return [
-            tree for tree in _dialect(dialect).parse(text) if tree is not None and not isinstance(tree, exp.Semicolon)
-        ]
+        trees = _dialect(dialect).parser().parse(_tokens(text, dialect), text)
+        return [tree for tree in trees if tree is not None and not isinstance(tree, exp.Semicolon)]
     except (SqlglotError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         return None  # not this dialect; whatever no dialect reads is judged by its words
 

@@ -24,6 +24,9 @@ _UNMISTAKABLE: Final = frozenset({"SHUTDOWN", "INTO", "SONAME"})
 """Words whose form is judged wherever they stand."""
 
 
+_NAMING: Final = frozenset({Sort.WORD, Sort.QUOTED})
+_TELLING_NAMES: Final = frozenset({*known.FUNCTIONS, *known.PACKAGES, *known.FILE_READERS})
+
 BEFORE_NAMES: Final = frozenset(words("SELECT DISTINCT BY AND OR NOT WHERE ON , ( = < > + - * /"))
 AFTER_NAMES: Final = frozenset(words("FROM AND OR IS IN AS ASC DESC , ) = < > + - * /")) | {""}
 
@@ -56,11 +59,11 @@ def scan(tokens: Words, notes: Notes, *, anywhere: bool) -> None:
 def scan_calls(tokens: Words, notes: Notes) -> None:
     """Note every call of a function that leaves the database, by name."""
     for place, token in enumerate(tokens):
-        if token.sort not in {Sort.WORD, Sort.QUOTED}:
-            if token.sort is Sort.STRING and token.text.lower() == "xp_cmdshell":
+        name = token.text.upper()
+        if name not in _TELLING_NAMES or token.sort not in _NAMING:
+            if token.sort is Sort.STRING and name == "XP_CMDSHELL":
                 _note_call(known.FUNCTIONS["XP_CMDSHELL"], token, notes)
             continue
-        name = token.text.upper()
         follows = text_at(tokens, place + 1)
         seen = known.FUNCTIONS.get(name)
         if seen is not None and (follows == "(" or name.startswith(("XP_", "SP_"))):

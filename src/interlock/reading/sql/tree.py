@@ -32,6 +32,12 @@ def _select(node: Any, notes: Notes) -> None:
     into = node.args.get("into")
     if into is not None:
         notes.add("sql.create", MEDIUM, "writes the result into a new table or variable")
+    source = node.args.get("from_") or node.args.get("from")
+    table = source.this if source is not None else None
+    if isinstance(table, exp.Table) and table.name.upper() in known.PASSWORD_TABLES.get(table.db.upper(), ()):
+        named = {column.name.upper() for column in node.expressions}
+        if node.is_star or named & known.PASSWORD_COLUMNS:
+            notes.add("sql.credentials", HIGH, "reads the passwords of the database's own users")
 
 
 def _describe(node: Any, notes: Notes) -> None:
@@ -117,8 +123,12 @@ def _insert(node: Any, notes: Notes) -> None:
     if isinstance(node.this, exp.Directory):
         notes.add("sql.file", HIGH, "writes files")
     _catalogue(node, notes)
+    if isinstance(node.this, (exp.Anonymous, exp.Func)) or (
+        isinstance(node.this, exp.Table) and isinstance(node.this.this, exp.Func)
+    ):
+        notes.add("sql.exfiltration", HIGH, "writes rows to another place than a table")
     if node.args.get("overwrite"):
-        notes.add("sql.insert.overwrite", MEDIUM, "replaces the rows of a table or partition")
+        notes.add("sql.insert.overwrite", HIGH, "replaces the rows of a table or partition")
         return
     notes.add("sql.insert", MEDIUM, "adds rows")
     columns = {column.name.upper() for column in node.this.expressions} if isinstance(node.this, exp.Schema) else set()
@@ -133,7 +143,13 @@ def _merge(node: Any, notes: Notes) -> None:
         isinstance(when.args.get("then"), exp.Var) and when.args["then"].name.upper() == "DELETE"
         for when in node.find_all(exp.When)
     )
-    if not removes:
+    if (
+        not removes
+        and always(node.args.get("on"))
+        and any("UPDATE" in when.sql().upper() for when in node.find_all(exp.When))
+    ):
+        notes.add("sql.update.tautology", CRITICAL, "updates every row: the condition of its MERGE is always true")
+    elif not removes:
         notes.add("sql.merge", MEDIUM, "adds and changes rows")
     elif always(node.args.get("on")):
         notes.add("sql.delete.tautology", CRITICAL, "deletes every row: the condition of its MERGE is always true")
@@ -152,8 +168,8 @@ def _create(node: Any, notes: Notes) -> None:
             notes.add("sql.exec.program", CRITICAL, "puts native or untrusted code into the database")
         for literal in node.find_all(exp.Literal, exp.Heredoc, exp.RawString):
             _deeper(literal.name, notes)
-    if node.args.get("replace") and what == "TABLE":
-        notes.add("sql.create.replace", MEDIUM, "replaces a table when it exists")
+    if node.args.get("replace") and what in {"TABLE", "DATABASE", "SCHEMA"}:
+        notes.add("sql.create.replace", HIGH, "replaces a table, and what it holds, when it exists")
     else:
         notes.add("sql.create", MEDIUM, f"makes a new {what.lower() or 'object'}")
 

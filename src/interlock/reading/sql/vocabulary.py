@@ -41,7 +41,7 @@ FUNCTIONS: dict[str, tuple[str, RiskLevel, str]] = {
         words(
             "PG_READ_FILE PG_READ_BINARY_FILE PG_LS_DIR PG_STAT_FILE PG_LS_LOGDIR PG_LS_WALDIR LO_IMPORT LOAD_FILE READFILE "
             "WRITEFILE BFILENAME XP_DIRTREE XP_FILEEXIST XP_SUBDIRS XP_REGREAD PG_FILE_WRITE PG_FILE_UNLINK PG_FILE_RENAME "
-            "FILE_WRITE CSVWRITE OPENROWSET LO_UNLINK LO_PUT LO_FROM_BYTEA"
+            "FN_XE_FILE_TARGET_READ_FILE FN_GET_AUDIT_FILE FILE_WRITE CSVWRITE OPENROWSET LO_UNLINK LO_PUT LO_FROM_BYTEA"
         ),
         ("sql.file", HIGH, "reads or writes files of the database's machine"),
     ),
@@ -89,6 +89,8 @@ PACKAGES: dict[str, tuple[str, RiskLevel, str]] = {
     "DBMS_JAVA": ("sql.exec.program", CRITICAL, "runs Java with the database's rights"),
     "DBMS_PIPE": ("sql.injection.time", HIGH, "makes the database wait"),
     "DBMS_LOCK": ("sql.injection.time", HIGH, "makes the database wait"),
+    "DBMS_XMLQUERY": ("sql.exec", HIGH, "runs a statement given as text"),
+    "DBMS_JOB": ("sql.exec", HIGH, "schedules statements"),
     "DBMS_XMLGEN": ("sql.exec", HIGH, "runs a statement given as text"),
 }
 """Oracle's packages, as the word before the dot."""
@@ -104,6 +106,16 @@ CATALOGUES = words(
     "PG_DATABASE PG_AUTH_MEMBERS PG_LARGEOBJECT PG_TRIGGER PG_CONSTRAINT PG_NAMESPACE"
 )
 CATALOGUE_SCHEMAS = words("PG_CATALOG INFORMATION_SCHEMA MYSQL PERFORMANCE_SCHEMA SYS SYSIBM SYSCAT")
+
+PASSWORD_TABLES = {
+    "MYSQL": words("USER GLOBAL_PRIV"),
+    "SYS": words("USER$ SQL_LOGINS SYSLOGINS"),
+    "PG_CATALOG": words("PG_SHADOW PG_AUTHID"),
+    "": words("PG_SHADOW PG_AUTHID SYSLOGINS DBA_USERS"),
+}
+"""Where the servers keep their users' passwords, by schema."""
+
+PASSWORD_COLUMNS = words("PASSWORD PASSWD ROLPASSWORD AUTHENTICATION_STRING PASSWORD_HASH SPARE4")
 
 AUTH_TABLES = words(
     "ROLES ROLE PERMISSIONS PERMISSION USER_ROLES USER_ROLE ROLE_PERMISSIONS USER_PERMISSIONS PRIVILEGES GRANTS ACL "

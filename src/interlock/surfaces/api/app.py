@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from interlock import __version__
 from interlock.engine.service import Service
-from interlock.surfaces.api import judging, operate, people, problems, runs
+from interlock.surfaces.api import judging, operate, people, problems, runs, steering, watching
 from interlock.surfaces.api.door import Door
 from interlock.surfaces.api.guard import Guard
 from interlock.surfaces.api.hub import Hub
@@ -43,7 +43,8 @@ def make_app(service: Service, *, secure: bool = False, dashboard: bool = True) 
     app.state.door = Door(service, secure=secure)
     problems.install(app)
     for group in (
-        runs.routes, people.approvals, judging.routes, operate.routes, people.tokens, operate.health,
+        runs.routes, people.approvals, judging.routes, operate.routes, watching.routes, watching.scraped, steering.routes,
+        people.tokens, operate.health,
     ):  # fmt: skip
         app.include_router(group)
     if dashboard:

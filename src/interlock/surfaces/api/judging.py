@@ -72,6 +72,7 @@ def planned(service: Service, task: Task) -> Planned:
         scores={match.agent: match.score for match in selection.matches},
         abstained=selection.abstained, emergency=selection.emergency, reason=selection.reason,
         digest=made.digest if made else "",
+        evidence={match.agent: list(match.evidence) for match in selection.matches},
     )  # fmt: skip
 
 

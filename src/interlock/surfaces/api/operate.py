@@ -1,8 +1,7 @@
-"""What operators look at and steer: queue, agents, breakers, policies, settings, the ledger, health."""
+"""What operators look at: queue, agents, breakers, policies, settings, the ledger, whether this process serves."""
 
 from __future__ import annotations
 
-import importlib
 import threading
 from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,13 +12,14 @@ from interlock.config import effective
 from interlock.decide.breaker import Force
 from interlock.engine.ledger import Verification
 from interlock.engine.service import Service
-from interlock.errors import MissingExtraError, StoreError
-from interlock.model.breaker import Breaker, BreakerState
+from interlock.errors import StoreError
+from interlock.model.breaker import Breaker
+from interlock.model.glance import Status
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import QueuePlace
 from interlock.reading.secrets import redact
 from interlock.surfaces.api.common import Sees, Steers, TheService, router
-from interlock.surfaces.api.problems import ProblemError, documented
+from interlock.surfaces.api.problems import documented
 from interlock.surfaces.api.views import (
     AgentOut,
     BreakerIn,
@@ -28,10 +28,10 @@ from interlock.surfaces.api.views import (
     PolicyOut,
     Ready,
     Setting,
-    Status,
     plain,
     said,
 )
+from interlock.surfaces.api.watching import one_at_a_time
 
 routes = router("operating")
 health = APIRouter(tags=["health"])
@@ -39,22 +39,12 @@ health = APIRouter(tags=["health"])
 _verifying = threading.Lock()
 _MASK = "(hidden)"
 _SECRET_WORDS = ("secret", "password", "token", "credential", "api_key", "apikey", "private")
-OPEN = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 
 
 @routes.get("/status", response_model=Status)
 def status(service: TheService, _who: Sees) -> Response:
     """One look: what runs, what waits, what is cut off."""
-    return said(status_of(service))
-
-
-def status_of(service: Service) -> Status:
-    """Counts for one look."""
-    return Status(
-        environment=service.settings.environment, runs=service.counts(), waiting_for_people=len(service.approvals()),
-        queued=len(service.queue()), cut_off=[one.agent for one in service.breakers() if one.state in OPEN],
-        worker=service.has_living_worker(),
-    )  # fmt: skip
+    return said(service.status())
 
 
 @routes.get("/queue", response_model=list[QueuePlace])
@@ -68,6 +58,14 @@ def agents(service: TheService, _who: Sees) -> Response:
     """The catalogue."""
     states = {one.agent: one.state for one in service.breakers()}
     return said([AgentOut.of(spec, states[spec.name]) for spec in service.catalogue.values()])
+
+
+@routes.get("/agents/{agent}", response_model=AgentOut, responses=documented(404))
+def agent(agent: Name, service: TheService, _who: Sees) -> Response:
+    """One agent of the catalogue."""
+    spec = service.check_agent(agent)
+    state = next(one.state for one in service.breakers() if one.agent == agent)
+    return said(AgentOut.of(spec, state))
 
 
 @routes.get("/breakers", response_model=list[Breaker])
@@ -155,26 +153,8 @@ def verified(service: Service) -> Verification:
     Raises:
         ProblemError: 503 while another one is under way.
     """
-    if not _verifying.acquire(blocking=False):
-        raise ProblemError(503, "busy", "the ledger is being verified already", {"Retry-After": "2"})
-    try:
+    with one_at_a_time(_verifying, "the ledger is being verified"):
         return service.verify()
-    finally:
-        _verifying.release()
-
-
-@routes.get(
-    "/metrics",
-    response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented(501)},
-)
-def metrics(service: TheService, _who: Sees) -> Response:
-    """Metrics as Prometheus reads them (the scraper needs a viewer's token)."""
-    try:
-        prometheus = importlib.import_module("interlock.telemetry.prometheus")
-    except ModuleNotFoundError as missing:
-        raise MissingExtraError("the Prometheus endpoint", "otel") from missing
-    return Response(prometheus.exposition(service), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @health.get(

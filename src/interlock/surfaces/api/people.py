@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
@@ -14,20 +14,23 @@ from interlock.model.approval import Approval, ApprovalState
 from interlock.model.identity import Token
 from interlock.surfaces.api.common import Administers, Answers, Sees, TheService, router
 from interlock.surfaces.api.problems import documented
-from interlock.surfaces.api.views import AnswerIn, Id, Me, TokenIn, TokenMade, said
+from interlock.surfaces.api.views import AnswerIn, Id, Me, Page, TokenIn, TokenMade, said
 
 approvals = router("approvals")
 tokens = router("tokens")
 
 
-@approvals.get("/approvals", response_model=list[Approval])
+@approvals.get("/approvals", response_model=Page[Approval])
 def list_approvals(
     service: TheService,
     _who: Sees,
     state: Annotated[list[ApprovalState], Query(default_factory=lambda: [ApprovalState.PENDING], max_length=10)],
+    cursor: Annotated[str, Query(pattern=r"^([A-Za-z0-9_]{1,64})?$")] = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """Questions to people, oldest first; the open ones unless said otherwise."""
-    return said(service.approvals(states=state))
+    found = service.approvals(states=state, after=cursor, limit=limit + 1)
+    return said(Page[Any](items=found[:limit], next=found[limit - 1].id if len(found) > limit else None))
 
 
 @approvals.get("/approvals/{approval_id}", response_model=Approval, responses=documented(404))

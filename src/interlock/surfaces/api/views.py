@@ -9,14 +9,18 @@ import orjson
 from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from interlock.decide.alerts import AlertRule
 from interlock.model.action import Surface
 from interlock.model.agent import AgentSpec, Priority
+from interlock.model.alert import AlertAction, Severity
 from interlock.model.breaker import BreakerState
 from interlock.model.decision import RuleAction, Verdict
 from interlock.model.identity import Being, Role, Token
+from interlock.model.metrics import AgentMetrics
 from interlock.model.plain import dump
 from interlock.model.risk import Factor, RiskAssessment, RiskLevel
 from interlock.model.run import Run, RunState
+from interlock.policies import examine_text, lint
 
 T = TypeVar("T")
 
@@ -82,6 +86,73 @@ class CheckIn(Given):
     text: str | None = None
     args: dict[str, Any] | None = None
     agent: str = Field(default="", max_length=200)
+
+
+class NoteIn(Given):
+    """A word about it."""
+
+    note: str = Field(default="", max_length=2000)
+
+
+class ReasonIn(Given):
+    """Why; kept in the ledger."""
+
+    reason: str = Field(default="", max_length=2000)
+
+
+class SilenceIn(Given):
+    """Of what nobody is to be told."""
+
+    lasting_s: int = Field(ge=1, le=30 * 86400, description="How long, in seconds.")
+    rule: str = Field(default="*", min_length=1, max_length=200, description="A rule's name, or a glob.")
+    agent: str = Field(default="*", max_length=200, description="An agent's name, or a glob.")
+    reason: str = Field(default="", max_length=2000)
+
+
+class RolloutIn(Given):
+    """A version to try."""
+
+    agent: str = Field(min_length=1, max_length=100, description="Its name, or `policies`.")
+    version: str = Field(
+        min_length=1,
+        max_length=100,
+        description="Its name under `versions`, or `policies.versions`, in the configuration.",
+    )
+    steps: list[Annotated[int, Field(ge=0, le=99)]] = Field(
+        default_factory=list, max_length=20, description="Percentages on the way, rising; else the configured ones."
+    )
+
+
+class PromoteIn(Given):
+    """How far."""
+
+    fully: bool = Field(default=False, description="To everybody, not only the next step.")
+
+
+class LimitIn(Given):
+    """A limit."""
+
+    most: int | None = Field(ge=0, le=1_000_000, description="0: never; null: as configured.")
+
+
+class CorrectionIn(Given):
+    """Who was right."""
+
+    text: str = Field(min_length=1, max_length=LONGEST_TASK, description="The task in words.")
+    agents: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(min_length=1, max_length=50)
+
+
+class PolicyTextIn(Given):
+    """A policy file."""
+
+    text: str = Field(max_length=500_000, description="YAML, as in a file.")
+
+
+class CollectIn(Given):
+    """What is old enough."""
+
+    days: int | None = Field(default=None, ge=0, le=36_500, description="Instead of `retention_days`.")
+    dry: bool = Field(default=False, description="Only count.")
 
 
 class AnswerIn(Given):
@@ -217,6 +288,7 @@ class Planned(BaseModel):
     emergency: bool
     reason: str
     digest: str
+    evidence: dict[str, list[str]] = Field(description="The words that speak for each agent.")
 
 
 class AgentOut(BaseModel):
@@ -252,6 +324,72 @@ class AgentOut(BaseModel):
         )  # fmt: skip
 
 
+class AgentHour(BaseModel):
+    """An agent in one hour."""
+
+    start: datetime
+    metrics: AgentMetrics
+
+
+class RuleOut(BaseModel):
+    """When an alert fires, and what it does then."""
+
+    name: str
+    condition: str
+    severity: Severity
+    message: str
+    actions: list[AlertAction]
+    window_s: int
+    for_s: int
+    keep_firing_for_s: int
+    at_least: int
+    dry_run: bool
+
+    @classmethod
+    def of(cls, rule: AlertRule) -> RuleOut:
+        """The rule for others to read."""
+        return cls(
+            name=rule.name, condition=rule.condition.source, severity=rule.severity, message=rule.message,
+            actions=list(rule.actions), window_s=int(rule.window.total_seconds()),
+            for_s=int(rule.hold.total_seconds()), keep_firing_for_s=int(rule.keep.total_seconds()),
+            at_least=rule.at_least, dry_run=rule.dry_run,
+        )  # fmt: skip
+
+
+class LimitOut(BaseModel):
+    """A limit and where it comes from."""
+
+    name: str
+    most: int
+    source: str = Field(description="`configured`, or `set by hand`.")
+
+
+class Learned(BaseModel):
+    """What a correction has taught."""
+
+    new: bool = Field(description="False when it was known already.")
+
+
+class Linted(BaseModel):
+    """What is wrong with a policy file."""
+
+    errors: list[str]
+    warnings: list[str]
+    rules: int
+
+    @classmethod
+    def of(cls, text: str) -> Linted:
+        """What is wrong with that text."""
+        found = lint([examine_text(text, "policy")])
+        return cls(errors=list(found.errors), warnings=list(found.warnings), rules=found.rules)
+
+
+class StoreCheck(BaseModel):
+    """What is wrong with the store; empty when all is well."""
+
+    problems: list[str]
+
+
 class PolicyOut(BaseModel):
     """A policy in force."""
 
@@ -280,15 +418,4 @@ class Ready(BaseModel):
 
     status: Literal["ready", "not ready"]
     store: bool
-    worker: bool
-
-
-class Status(BaseModel):
-    """Counts for one look."""
-
-    environment: str
-    runs: dict[str, int]
-    waiting_for_people: int
-    queued: int
-    cut_off: list[str] = Field(description="Agents whose breaker does not let them run.")
     worker: bool

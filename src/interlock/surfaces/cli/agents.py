@@ -14,10 +14,12 @@ import typer
 from interlock.errors import InterlockError, NotFoundError, did_you_mean
 from interlock.model.agent import RunnerSpec, Validator
 from interlock.surfaces.cli import choosing
-from interlock.surfaces.cli.common import ConfigFile, Env, Json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, opened
 
 app = typer.Typer(no_args_is_help=True, help="Look at the agents, and learn who does what from history.")
 
+_RUNS = 1000
+"""How many of the newest runs are looked through for outcomes that have not taught yet."""
 Agents = Annotated[Path | None, typer.Option(help="Another catalogue: a folder or a file of agents.")]
 
 
@@ -73,7 +75,7 @@ def show(
         if value not in ("", [], None, False):
             for line in choosing.wrapped(f"{key:<15}", " " * 15, _said_of(getattr(spec, key))):
                 typer.echo(line)
-    taught = project.memory.lessons.get(name, 0) if project.memory else 0
+    taught = project.chooser.memory.lessons.get(name, 0) if project.chooser.memory else 0
     typer.echo(f"{'learned from':<15}{taught} past tasks")
 
 
@@ -102,30 +104,38 @@ def learn(
     fresh: Annotated[bool, typer.Option("--fresh", help="Read the whole history again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Learn who does what from the git history, through the files that agents own."""
+    """Learn who does what from the git history and from runs that succeeded."""
     from dataclasses import replace  # noqa: PLC0415 - help stays fast
 
     from interlock import history  # noqa: PLC0415 - the same
+    from interlock.model.choosing import Memory  # noqa: PLC0415 - the same
 
     project = choosing.load_project(agents=agents, env=env, config=config)
-    before = project.memory
-    since = replace(before, head="", catalogue="") if before is not None and fresh else before
-    memory = history.learn(repo or project.root, project.agents, since)
-    history.save_memory(project.memory_file, memory)
+    before = project.chooser.memory or Memory()
+    since = replace(before, head="", catalogue="") if fresh else before
+    memory = history.learn(repo or project.settings.project, project.agents, since)
+    commits = memory.total
+    if agents is None and project.has_store:
+        with opened(env, config) as service:
+            memory = history.learn_outcomes(memory, service.runs(limit=_RUNS), project.agents)
+    history.save_memory(project.chooser.memory_file, memory)
     report = {
-        "file": str(project.memory_file),
+        "file": str(project.chooser.memory_file),
         "lessons": memory.total,
-        "new": memory.total - (before.total if before else 0),
+        "new": memory.total - before.total,
+        "from_runs": memory.total - commits,
         "agents": dict(sorted(memory.lessons.items())),
         "head": memory.head,
     }
     if as_json:
         choosing.print_json(report)
         return
-    typer.echo(f"{report['new']} new lessons, {memory.total} in all, up to {memory.head[:10]}")
+    typer.echo(
+        f"{report['new']} new lessons ({report['from_runs']} from runs), {memory.total} in all, up to {memory.head[:10]}"
+    )
     for name, count in sorted(memory.lessons.items(), key=lambda pair: (-pair[1], pair[0])):
         typer.echo(f"  {count:>6}  {name}")
-    typer.echo(f"kept in {project.memory_file}: commit it to share it")
+    typer.echo(f"kept in {project.chooser.memory_file}: commit it to share it")
 
 
 @app.command()
@@ -140,11 +150,13 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Say why an agent would be chosen or not: which words, which past tasks."""
-    from interlock.decide.learn import alike  # noqa: PLC0415 - help stays fast
-    from interlock.decide.select import select  # noqa: PLC0415 - the same
+    from interlock import history  # noqa: PLC0415 - help stays fast
+    from interlock.decide.learn import alike  # noqa: PLC0415 - the same
+    from interlock.model.plan import Task  # noqa: PLC0415 - the same
 
     project = choosing.load_project(agents=agents, env=env, config=config)
-    selection = select(text, project.agents, memory=project.memory, matrix=project.matrices)
+    selection = project.chooser.select(Task(text=text))
+    memory = project.chooser.memory
     wanted = [match for match in selection.matches if name in {None, match.agent}]
     if not wanted:
         known = [one.name for one in project.agents]
@@ -159,9 +171,10 @@ def why(
             "chosen": match.agent in selection.primary,
             "score": match.score,
             "words": list(match.evidence),
-            "past": [f"{one.ref[:10]} {one.subject}" for one in alike(text, project.memory, match.agent)]
-            if project.memory
-            else [],
+            "past": [
+                f"{one.ref[:20] if '_' in one.ref else one.ref[:10]} {history.subject_of(project.settings.project, one.ref) or one.subject}"
+                for one in (alike(text, memory, match.agent) if memory else ())
+            ],
         }
         for match in wanted
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, ago, console, me, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, ago, console, hanging, me, opened, say_json
 from interlock.surfaces.cli.metrics import window_of
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def _show(out: Console, alert: Alert) -> None:
     whom = alert.agent or "system"
     by = f" by {alert.acknowledged_by}" if alert.acknowledged_by else ""
     style = _STYLES[alert.severity] if alert.active else "dim"
-    line = f"{alert.state:<13}{alert.severity:<9}{whom}: {alert.message}{by} ({alert.evidence}, {ago(alert.since)}) [{alert.id}]"
-    out.print(line, style=style, markup=False)
+    line = f"{alert.severity:<9}{whom}: {alert.message}{by} ({alert.evidence}, {ago(alert.since)}) [{alert.id}]"
+    hanging(out, f"{alert.state:<13}", line, style=style, head_style=style)
     for act in alert.acts:
         done = act.result if act.ok else f"FAILED: {act.result}"
-        out.print(f"             {act.at:%H:%M:%S} {act.action}: {done}", style="dim", markup=False)
+        hanging(out, f"             {act.at:%H:%M:%S} ", f"{act.action}: {done}", style="dim", head_style="dim")
 
 
 @app.command()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +12,9 @@ import typer
 
 from interlock.errors import InterlockError, UsageError
 from interlock.surfaces.cli import choosing
-from interlock.surfaces.cli.common import ConfigFile, Env, Json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, opened
 
 if TYPE_CHECKING:
-    from interlock.model.choosing import RiskFacts
     from interlock.model.risk import RiskAssessment
 
 
@@ -29,42 +31,44 @@ def assess(
 ) -> None:
     """Say what a task risks, and why."""
     try:
-        facts = _facts(classifier, env, config)
-        if jsonl is not None:
-            raise typer.Exit(choosing.stream(jsonl, lambda row: answer(row["text"], facts)))
-        if text is None:
-            raise UsageError("give a TEXT, or --jsonl with a file")
-        from interlock.decide import risk  # noqa: PLC0415 - help stays fast
-
-        said = choosing.task_text(text)
+        with _assessor(classifier, env, config) as judge:
+            if jsonl is not None:
+                raise typer.Exit(choosing.stream(jsonl, lambda row: answer(judge(row["text"]))))
+            if text is None:
+                raise UsageError("give a TEXT, or --jsonl with a file")
+            assessed = judge(choosing.task_text(text))
         if as_json:
-            choosing.print_json(answer(said, facts))
+            choosing.print_json(answer(assessed))
         else:
-            _show(risk.assess(said, facts))
+            _show(assessed)
     except InterlockError as problem:
         typer.echo(f"interlock: {problem}", err=True)
         raise typer.Exit(problem.exit_code) from problem
 
 
-def _facts(classifier: str | None, env: str | None, config: Path | None) -> RiskFacts:
-    from interlock.model.choosing import RiskFacts  # noqa: PLC0415 - help stays fast
-
-    settings = choosing.read_settings(env=env, config=config)
-    chosen = classifier or str(getattr(getattr(settings, "risk", None), "classifier", "contextual"))
-    if chosen not in {"contextual", "lexical"}:
-        raise UsageError(f"unknown classifier {chosen!r}: contextual or lexical")
-    return RiskFacts(
-        classifier=chosen,
-        environment=str(getattr(settings, "environment", env or "development")),
-        protected=tuple(getattr(getattr(settings, "workspace", None), "protected", ())),
-    )
-
-
-def answer(text: str, facts: RiskFacts) -> dict[str, Any]:
-    """The answer as the design's contract has it."""
+@contextlib.contextmanager
+def _assessor(
+    classifier: str | None, env: str | None, config: Path | None
+) -> Iterator[Callable[[str], RiskAssessment]]:
+    """What assesses a task as a run would: by its words, who would do it, and (where something has run) their record."""
     from interlock.decide import risk  # noqa: PLC0415 - help stays fast
+    from interlock.model.plan import Task  # noqa: PLC0415 - the same
 
-    assessed = risk.assess(text, facts)
+    project = choosing.load_project(env=env, config=config)
+    if classifier is not None:
+        if classifier not in {"contextual", "lexical"}:
+            raise UsageError(f"unknown classifier {classifier!r}: contextual or lexical")
+        facts = replace(project.chooser.facts(), classifier=classifier)
+        yield lambda said: risk.assess(said, facts)
+    elif project.has_store:
+        with opened(env, config) as service:
+            yield lambda said: service.assess(Task(text=said))
+    else:
+        yield lambda said: project.chooser.assess(Task(text=said))
+
+
+def answer(assessed: RiskAssessment) -> dict[str, Any]:
+    """The answer as the design's contract has it."""
     return {
         "level": str(assessed.level),
         "factors": [

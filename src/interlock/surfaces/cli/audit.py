@@ -27,6 +27,8 @@ def verify(env: Env = None, config: ConfigFile = None, as_json: Json = False) ->
             f"whole: {result.records} records of {result.runs} runs, {result.checkpoints} checkpoints, "
             f"{result.anchored} of them outside the database", style="green", markup=False,
         )  # fmt: skip
+        if result.taken_back:
+            console().print(f"restores from older backups have taken back {result.taken_back} records", markup=False)
     raise typer.Exit(1 if result.problem else 0)
 
 

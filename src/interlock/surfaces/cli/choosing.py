@@ -13,8 +13,9 @@ from interlock.errors import InterlockError, UsageError
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from interlock.config import Settings
+    from interlock.engine.choose import Chooser
     from interlock.model.agent import AgentSpec
-    from interlock.model.choosing import Matrix, Memory
 
 MAX_LINE = 4 * 1024 * 1024
 """Longest line of JSON, in bytes."""
@@ -22,16 +23,20 @@ MAX_LINE = 4 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Project:
-    """What choosing needs of a project."""
+    """The project around the working directory, and who chooses for it."""
 
-    root: Path
-    agents: tuple[AgentSpec, ...]
-    matrices: tuple[Matrix, ...]
-    memory: Memory | None
-    memory_file: Path
-    environment: str
-    classifier: str
-    protected: tuple[str, ...]
+    settings: Settings
+    chooser: Chooser
+
+    @property
+    def agents(self) -> tuple[AgentSpec, ...]:
+        """The agents that may be chosen."""
+        return self.chooser.agents
+
+    @property
+    def has_store(self) -> bool:
+        """Whether anything has ever run here."""
+        return self.settings.state_dir.exists()
 
 
 def load_project(*, agents: Path | None = None, env: str | None = None, config: Path | None = None) -> Project:
@@ -42,35 +47,17 @@ def load_project(*, agents: Path | None = None, env: str | None = None, config: 
     Raises:
         ConfigError: when the configuration, a definition or the memory is not usable.
     """
-    from interlock.catalogue import load_catalogue, load_matrices  # noqa: PLC0415 - help stays fast
-    from interlock.history import MEMORY_FILE, load_memory  # noqa: PLC0415 - the same
+    from interlock.catalogue import load_catalogue  # noqa: PLC0415 - help stays fast
+    from interlock.config import load_settings  # noqa: PLC0415 - pydantic takes its time
+    from interlock.engine.choose import Chooser  # noqa: PLC0415 - the same
 
-    settings = read_settings(env=env, config=config)
-    root = Path(getattr(settings, "project", Path.cwd()))
-    own = agents is None
-    place = agents or root / getattr(settings, "agents_dir", ".claude/agents")
+    settings = load_settings(Path.cwd(), env=env, file=config)
+    place = agents or Path(settings.project, settings.agents_dir)
     there = agents is not None or place.exists() or settings.source("agents_dir") != "default"
-    said = getattr(settings, "agents", {}) if own else {}
+    said = {} if agents else settings.agents
     extra = {name: one.model_dump(mode="json", exclude_unset=True) for name, one in said.items()}
-    memory_file = root / MEMORY_FILE if own else (place if place.is_dir() else place.parent) / MEMORY_FILE
-    return Project(
-        root=root,
-        agents=load_catalogue(place if there else None, extra),
-        matrices=load_matrices(place, getattr(settings, "matrix", None) if own else None),
-        memory=load_memory(memory_file),
-        memory_file=memory_file,
-        environment=str(getattr(settings, "environment", env or "development")),
-        classifier=str(getattr(getattr(settings, "risk", None), "classifier", "contextual")),
-        protected=tuple(getattr(getattr(settings, "workspace", None), "protected", ())),
-    )
-
-
-def read_settings(*, env: str | None, config: Path | None) -> Any:
-    """The settings of the project, None where there is nothing that reads them."""
-    from interlock import config as settings  # noqa: PLC0415 - pydantic takes its time, help needs none
-
-    load: Callable[..., Any] | None = getattr(settings, "load_settings", None)
-    return load(Path.cwd(), env=env, file=config) if load else None
+    catalogue = load_catalogue(place if there else None, extra)
+    return Project(settings=settings, chooser=Chooser(settings, catalogue, elsewhere=agents))
 
 
 def stream(source: str, answer: Callable[[Any], dict[str, Any]]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, say_json
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
@@ -22,7 +22,7 @@ def doctor(env: Env = None, config: ConfigFile = None, as_json: Json = False) ->
         out = console()
         for each in found:
             mark, style = _MARKS[each.grade]
-            out.print(f"{mark} {each.subject}: {each.seen}", style=style, markup=False)
+            hanging(out, f"{mark} ", f"{each.subject}: {each.seen}", style=style, head_style=style)
             if each.advice:
-                out.print(f"    → {each.advice}", markup=False)
+                hanging(out, "    → ", each.advice)
     raise typer.Exit(1 if any(each.grade == "problem" for each in found) else 0)

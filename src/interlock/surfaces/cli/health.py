@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened, say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +38,6 @@ def _show(out: Console, health: Health, *, every_check: bool) -> None:
     out.print(f"{health.status:<11}{health.subject}", style=_STYLES[health.status], markup=False)
     if every_check:
         for check in health.checks:
-            out.print(f"  {'ok ' if check.ok else 'BAD'} {check.name}: {check.evidence}", markup=False)
+            hanging(out, f"  {'ok ' if check.ok else 'BAD'} ", f"{check.name}: {check.evidence}")
     for advice in health.recommendations:
-        out.print(f"  → {advice}", markup=False)
+        hanging(out, "  → ", advice)

@@ -14,7 +14,9 @@ from interlock.surfaces.cli.common import hanging
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from interlock.config import Settings, ToolSettings
     from interlock.decide.policy import PolicySet
+    from interlock.engine.judging import Gate
     from interlock.model.decision import Decision
 
 _ALIASES = {
@@ -29,9 +31,9 @@ EXIT_CODES = {"allow": 0, "confirm": 4, "block": 3}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bench:
-    """What is needed to judge: the policies, the scope, the environment."""
+    """What is needed to judge: the gate that agents meet, where their actions would take effect, the environment."""
 
-    policies: PolicySet
+    gate: Gate
     scope: Scope
     environment: str
 
@@ -43,20 +45,54 @@ def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
         ConfigError: when the configuration or a policy is not usable.
     """
     from interlock.config import find_project, load_settings  # noqa: PLC0415 - slow to import, and help needs none
-    from interlock.policies import load_policies  # noqa: PLC0415 - the same
 
     project = find_project(Path.cwd())
     settings = load_settings(project, env=env, file=config)
-    files = [project / name for name in settings.policies.files]
-    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
+    policies = _in_force(settings)
     scope = Scope(
         workspace=str(project),
         granted=tuple(f"{project}/{glob}" for glob in settings.scope.paths),
-        protected=(*settings.workspace.protected, *settings.policies.files),
+        protected=(*settings.workspace.protected, *settings.policies.every_file),
         hosts=settings.scope.hosts,
         dialect=settings.scope.dialect,
     )
-    return Bench(policies=policies, scope=scope, environment=settings.environment)
+    return bench_of(policies, scope=scope, environment=settings.environment, tools=settings.tools)
+
+
+def bench_of(
+    policies: PolicySet,
+    *,
+    scope: Scope | None = None,
+    environment: str = "development",
+    tools: Mapping[str, ToolSettings] | None = None,
+) -> Bench:
+    """What is needed to judge by these policies, in no project unless a scope and the declared tools are given."""
+    from interlock.clock import SystemClock  # noqa: PLC0415 - help needs none
+    from interlock.engine.judging import Gate  # noqa: PLC0415 - the readers load parsers, and help needs none
+
+    class Patient(SystemClock):
+        """No agent waits here: on a busy machine loading the parsers must not turn an answer into a block."""
+
+        def monotonic(self) -> float:
+            return 0.0
+
+    gate = Gate(policies, environment, tools or {}, Patient())
+    return Bench(gate=gate, scope=scope or Scope(), environment=environment)
+
+
+def _in_force(settings: Settings) -> PolicySet:
+    """The configured policies; where there are versions of them, the store knows which one a new run obeys."""
+    from interlock.policies import policies_of  # noqa: PLC0415 - slow to import, and help needs none
+
+    if not settings.policies.versions:
+        return policies_of(settings)
+    from interlock.app import build  # noqa: PLC0415 - the engine takes half a second to import
+
+    service = build(settings)
+    try:
+        return service.policy_set
+    finally:
+        service.close()
 
 
 def surface_and_tool(word: str, tool: str) -> tuple[Surface, str]:
@@ -105,11 +141,8 @@ def action_of(row: Any, *, environment: str) -> Action:
 
 
 def decide(action: Action, bench: Bench) -> Decision:
-    """Read the action and judge it."""
-    from interlock.decide.judge import judge  # noqa: PLC0415 - the readers load parsers, and help needs none
-    from interlock.reading.read import read  # noqa: PLC0415 - the same
-
-    return judge(action, read(action, bench.scope), bench.policies, environment=bench.environment)
+    """The gate's decision on an action that has no past."""
+    return bench.gate.judge(action, bench.scope).decision
 
 
 def as_json(decision: Decision) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer.core
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, load, me, opened, say_json
 
 if TYPE_CHECKING:
-    from interlock.surfaces.mcp_pins import Offer, Pins
+    from interlock.engine.pins import Offer, Pins
 
 _PROGRAM = "interlock.program"
 
@@ -49,6 +49,12 @@ def gateway(  # noqa: PLR0917 - a command's options: nobody passes them by posit
     pass_env: Annotated[
         list[str] | None, typer.Option("--pass", metavar="VARIABLE", help="Environment that the program gets.")
     ] = None,
+    write: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="What the program may write to besides the project.")
+    ] = None,
+    read: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="What it may read besides the project and the system.")
+    ] = None,
     bearer_env: Annotated[str, typer.Option(metavar="VARIABLE", help="Holds the bearer token for --url.")] = "",
     wait: Annotated[float, typer.Option(min=0, max=86400, metavar="SECONDS", help="Longest wait for a person.")] = 45,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Longest call of the server.")] = 300,
@@ -65,6 +71,8 @@ def gateway(  # noqa: PLR0917 - a command's options: nobody passes them by posit
         url=url,
         name=name,
         pass_env=tuple(pass_env or ()),
+        write=tuple(write or ()),
+        read=tuple(read or ()),
         bearer_env=bearer_env,
     )
     patience = Patience(person=timedelta(seconds=wait), server=timedelta(seconds=timeout))
@@ -118,8 +126,8 @@ def approve(
 ) -> None:
     """Accept exactly the definitions of these digests; running gateways see it at their next look."""
     with opened(env, config) as service:
+        from interlock.engine.pins import Pins  # noqa: PLC0415 - the same
         from interlock.model.session import Session  # noqa: PLC0415 - help does without it
-        from interlock.surfaces.mcp_pins import Pins  # noqa: PLC0415 - the same
 
         accepted = Pins(service.settings).approve(server, digests)
         desk = Session(agent=f"mcp:{server}", id="pins", person=me())
@@ -134,7 +142,7 @@ def approve(
 
 
 def _pins(env: str | None, config: Path | None) -> Pins:
-    from interlock.surfaces.mcp_pins import Pins  # noqa: PLC0415 - help does without it
+    from interlock.engine.pins import Pins  # noqa: PLC0415 - help does without it
 
     return Pins(load(env, config))
 

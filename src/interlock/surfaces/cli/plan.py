@@ -66,16 +66,11 @@ def make(text: str, project: choosing.Project, insist: tuple[str, ...] = ()) -> 
     Raises:
         PlanError: when the agents chosen cannot be put into an order.
     """
-    from interlock.decide.plan import PlanContext, make_plan  # noqa: PLC0415 - help stays fast
-    from interlock.decide.select import select  # noqa: PLC0415 - the same
-    from interlock.model.plan import Task  # noqa: PLC0415 - the same
+    from interlock.model.plan import Task  # noqa: PLC0415 - help stays fast
 
-    selection = select(text, project.agents, memory=project.memory, matrix=project.matrices, insist=insist)
-    if selection.abstained:
-        return selection, None
-    context = PlanContext(environment=project.environment, protected=project.protected)
     task = Task(text=text, agents=insist)
-    return selection, make_plan(task, selection, project.agents, matrix=project.matrices, context=context)
+    selection = project.chooser.select(task)
+    return selection, None if selection.abstained else project.chooser.plan(task, selection)
 
 
 def answer(text: str, project: choosing.Project, insist: tuple[str, ...] = (), *, full: bool = False) -> dict[str, Any]:
@@ -100,21 +95,14 @@ def answer(text: str, project: choosing.Project, insist: tuple[str, ...] = (), *
 
 
 def _correct(text: str, correct: str, project: choosing.Project) -> None:
-    from interlock.decide.learn import correct as teach  # noqa: PLC0415 - help stays fast
-    from interlock.history import save_memory  # noqa: PLC0415 - the same
-    from interlock.model.canon import digest  # noqa: PLC0415 - the same
-    from interlock.model.choosing import Memory  # noqa: PLC0415 - the same
 
     names = _known(tuple(name.strip() for name in correct.split(",") if name.strip()), project)
     if not names:
         raise UsageError("--correct needs the agents that were right, separated by commas")
-    ref = "correction:" + digest({"text": text, "agents": sorted(names)})[7:19]
-    memory = project.memory or Memory()
-    if any(lesson.ref == ref for lesson in memory.corrections):
+    if not project.chooser.correct(text, names):
         typer.echo("this correction is already known")
         return
-    save_memory(project.memory_file, teach(memory, text, names, ref=ref))
-    typer.echo(f"learned: this is for {', '.join(names)} (kept in {project.memory_file.name})")
+    typer.echo(f"learned: this is for {', '.join(names)} (kept in {project.chooser.memory_file.name})")
 
 
 def _show(text: str, project: choosing.Project, insist: tuple[str, ...], *, prompts: bool) -> None:
@@ -133,6 +121,7 @@ def _show(text: str, project: choosing.Project, insist: tuple[str, ...], *, prom
         for one in phase.assignments:
             typer.echo(f"  {one.agent}  {why[one.agent].score}/1000, priority {one.priority}")
             notes = {
+                "part": one.part,
                 "why": ", ".join(why[one.agent].evidence[:4]) or selection.reason,
                 "after": ", ".join(one.needs),
                 "else": ", ".join(one.fallbacks),

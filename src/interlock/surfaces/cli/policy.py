@@ -11,10 +11,10 @@ import typer
 
 from interlock.errors import InterlockError, UsageError
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened
-from interlock.surfaces.cli.judging import Bench, action_of, as_json, decide, make_bench
+from interlock.surfaces.cli.judging import Bench, action_of, as_json, bench_of, decide, make_bench
 
 if TYPE_CHECKING:
-    from interlock.decide.policy_load import PolicyCase, PolicyFile
+    from interlock.decide.policy_load import PolicyCase
 
 app = typer.Typer(help="List, lint, test, explain and compare safety policies.", no_args_is_help=True)
 
@@ -58,38 +58,20 @@ def lint(
     strict: Annotated[bool, typer.Option(help="Fail on warnings too.")] = False,
 ) -> None:
     """Check policy files: words, types, patterns, conditions, rules that can never change anything."""
-    from interlock.decide.policy import PolicySet, complaints  # noqa: PLC0415 - help needs none
-    from interlock.policies import examine_file  # noqa: PLC0415 - the same
+    from interlock.policies import examine_file  # noqa: PLC0415 - help needs none
+    from interlock.policies import lint as look  # noqa: PLC0415 - the same
 
-    errors: list[str] = []
-    warnings: list[str] = []
-    sound: list[PolicyFile] = []
-    for file in files:
-        found, wrong = examine_file(file)
-        errors += [str(problem) for problem in wrong]
-        sound.append(found)
-    policies = [policy for found in sound for policy in found.policies]
-    places = {rule: f"{found.file}:{line}: " for found in sound for rule, line in found.lines.items()}
-    try:
-        PolicySet.compile(policies)
-    except InterlockError as problem:
-        errors.append(str(problem))
-    else:
-        warnings += [f"{places.get(it.rule_id, '')}{it.rule_id}: {it.message}" for it in complaints(policies)]
+    found = look(map(examine_file, files))
     if json:
-        _print_json({"errors": errors, "warnings": warnings, "rules": sum(len(policy.rules) for policy in policies)})
+        _print_json({"errors": found.errors, "warnings": found.warnings, "rules": found.rules})
     else:
-        for line in errors:
+        for line in found.errors:
             typer.secho(f"error    {line}", fg="red")
-        for line in warnings:
+        for line in found.warnings:
             typer.secho(f"warning  {line}", fg="yellow")
-        typer.echo(
-            ", ".join(
-                _counted(*it)
-                for it in ((len(policies), "policies"), (len(errors), "errors"), (len(warnings), "warnings"))
-            )
-        )
-    if errors or (strict and warnings):
+        counts = ((found.policies, "policies"), (len(found.errors), "errors"), (len(found.warnings), "warnings"))
+        typer.echo(", ".join(_counted(*it) for it in counts))
+    if found.errors or (strict and found.warnings):
         raise typer.Exit(1)
 
 
@@ -97,12 +79,11 @@ def lint(
 def run_cases(file: Annotated[Path, typer.Argument(help="A policy file with `tests`.")], *, json: Json = False) -> None:
     """Run the cases that stand beside a policy; the file's own policies alone are in force."""
     from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
-    from interlock.model.action import Scope  # noqa: PLC0415 - the same
     from interlock.policies import read_file  # noqa: PLC0415 - the same
 
     with _Errors():
         found = read_file(file)
-        bench = Bench(policies=PolicySet.compile(found.policies), scope=Scope(), environment="development")
+        bench = bench_of(PolicySet.compile(found.policies))
         if not found.cases:
             raise UsageError(
                 f'{file} holds no `tests`: add cases such as {{surface: tool_call, tool: shell, text: "…", expect: block}}'
@@ -160,9 +141,12 @@ def explain(
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="The policy file in force.")],
-    new: Annotated[Path, typer.Argument(help="The policy file to come.")],
+    old: Annotated[Path | None, typer.Argument(help="The policy file in force.")] = None,
+    new: Annotated[Path | None, typer.Argument(help="The policy file to come.")] = None,
     *,
+    version: Annotated[
+        str, typer.Option(help="Instead of two files: what is in force, and this one of policies.versions.")
+    ] = "",
     actions: Annotated[
         Path | None, typer.Option(help="Recorded actions, one JSON object a line, instead of the project's ledger.")
     ] = None,
@@ -175,15 +159,10 @@ def diff(
     Without --actions, every tool call in this project's ledger is replayed, with its arguments as they were recorded:
     redacted. A rule that looks for a secret itself may therefore answer otherwise than it did.
     """
-    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
-    from interlock.model.action import Scope  # noqa: PLC0415 - the same
-    from interlock.policies import read_file  # noqa: PLC0415 - the same
-
     with _Errors():
-        benches = [
-            Bench(policies=PolicySet.compile(read_file(file).policies), scope=Scope(), environment="development")
-            for file in (old, new)
-        ]
+        if (old is None or new is None) == (not version):
+            raise UsageError("give two policy files, or --version with a name under policies.versions")
+        benches = _of_version(version, env, config) if version else _of_files([file for file in (old, new) if file])
         found = _from_file(actions) if actions else _from_ledger(env, config)
         rows = [row for row in found if not (isinstance(row, dict) and "left_out" in row)]
         changes = changed_decisions(rows, benches[0], benches[1])
@@ -197,9 +176,27 @@ def diff(
             f"{change['old']} -> {change['new']}  {change['tool'] or change['surface']}  {change['what']}", fg=colour
         )
         typer.echo(f"    {change['why']}")
-    typer.echo(f"{len(changes)} of {len(rows)} decisions would change")
+    tighter = sum(change["tighter"] for change in changes)
+    typer.echo(
+        f"{len(changes)} of {len(rows)} decisions would change: {tighter} tighter, {len(changes) - tighter} looser"
+    )
     if left_out:
         typer.echo(f"{left_out} calls were too long to be recorded whole and were not replayed")
+
+
+def _of_files(files: Sequence[Path]) -> list[Bench]:
+    from interlock.decide.policy import PolicySet  # noqa: PLC0415 - help needs none
+    from interlock.policies import read_file  # noqa: PLC0415 - the same
+
+    return [bench_of(PolicySet.compile(read_file(file).policies)) for file in files]
+
+
+def _of_version(version: str, env: str | None, config: Path | None) -> list[Bench]:
+    from dataclasses import replace  # noqa: PLC0415 - help needs none
+
+    bench = make_bench(config=config, env=env)
+    with opened(env, config) as service:
+        return [bench, replace(bench, gate=bench.gate.under(service.rollouts.policies.version(version)))]
 
 
 def _from_file(actions: Path) -> list[Any]:
@@ -245,13 +242,8 @@ def _counted(number: int, plural: str) -> str:
 
 
 def _explained(row: Any, bench: Bench) -> tuple[Any, Any]:
-    from interlock.decide.matching import Facts  # noqa: PLC0415 - help needs none
-    from interlock.reading.read import read  # noqa: PLC0415 - the same
-
     action = action_of(row, environment=bench.environment)
-    reading = read(action, bench.scope)
-    facts = Facts(action, reading, reading.findings, bench.environment)
-    return decide(action, bench), bench.policies.explain(facts)
+    return decide(action, bench), bench.gate.explain(action, bench.scope)
 
 
 def _case_row(case: PolicyCase) -> dict[str, Any]:

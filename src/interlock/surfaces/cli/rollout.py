@@ -1,4 +1,4 @@
-"""``interlock rollout``: a new version of an agent for a share of its executions, then for all, by evidence."""
+"""``interlock rollout``: a new version of an agent, or of the policies, for a share of the work first, then for all."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, me, opened, say_json
+from interlock.model.rollout import POLICIES
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, me, opened, say_json
 
 if TYPE_CHECKING:
-    from interlock.model.rollout import Rollout
+    from rich.console import Console
 
-app = typer.Typer(no_args_is_help=True, help="Try a new version of an agent on a share of its executions.")
+    from interlock.engine.rollouts import RolloutView
+    from interlock.model.rollout import Judgements, Rollout
 
-Agent = Annotated[str, typer.Argument(metavar="AGENT")]
+app = typer.Typer(no_args_is_help=True, help="Try new versions of agents and policies on a share.")
+
+Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name, or `policies`.")]
 
 
 @app.command()
 def start(
     agent: Agent,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its name under versions: in interlock.yaml.")],
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="Its name under versions: or policies.versions: in interlock.yaml.")
+    ],
     steps: Annotated[str, typer.Option("--steps", help="Percentages on the way, such as 5,25,50.")] = "",
     env: Env = None,
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Give a version of an agent to the first step's share of the executions."""
+    """Give a version of an agent to the first step's share of the executions.
+
+    For `policies`: the version judges every call beside the present set, and nobody obeys it until you promote it. One that
+    only tightens is in force at once, unless --steps says otherwise (0 is judging beside).
+    """
     try:
         wanted = [int(each) for each in steps.split(",") if each.strip()]
     except ValueError as bad:
@@ -49,7 +59,10 @@ def status(
         return
     out = console()
     for view in views:
-        out.print(_line(view.rollout), markup=False)
+        _print(out, view.rollout, short=view.rollout.state == "running")
+        if view.judgements is not None:
+            _show_judgements(view, view.judgements)
+            continue
         found = view.comparison
         out.print(
             f"  {found.canary_runs} new and {found.stable_runs} stable executions, {found.pairs} pairs", markup=False
@@ -57,7 +70,7 @@ def status(
         for each in found.evidence:
             out.print(f"  {each.name}: {each.seen}; worse {each.worse:.2g}, fine {each.fine:.2g}", markup=False)
         if view.rollout.state == "running":
-            out.print(f"  → {view.next}: {view.why}", markup=False)
+            hanging(out, "  → ", f"{view.next}: {view.why}")
     if not views:
         out.print("no rollouts")
 
@@ -95,13 +108,37 @@ def resume(agent: Agent, env: Env = None, config: ConfigFile = None, as_json: Js
         _said(service.rollouts.resume(agent, me()), as_json)
 
 
+def _show_judgements(view: RolloutView, found: Judgements) -> None:
+    out = console()
+    under_way = view.rollout.state in {"running", "paused"}
+    if not (found.calls or under_way):
+        return
+    out.print(
+        f"  {found.calls} calls of {found.runs} runs judged by both sets, {found.canary_calls} of them by the new one for real",
+        markup=False,
+    )
+    out.print(
+        f"  {found.tighter} would be tighter, {found.looser} looser, {found.errors} errors, {found.left_out} not compared",
+        markup=False,
+    )
+    for each in view.comparison.evidence:
+        out.print(f"  {each.name}: {each.seen}", markup=False)
+    for example in found.examples:
+        way = "tighter" if example.tighter else "looser "
+        hanging(out, f"    {way} {example.old} → {example.new}  ", f"{example.agent}: {example.call}")
+        hanging(out, "            ", example.why, head_style="dim", style="dim")
+    if under_way:
+        hanging(out, "  → ", f"{view.next}: {view.why}")
+
+
 def _said(rollout: Rollout, as_json: bool) -> None:
     if as_json:
         say_json(rollout)
     else:
-        console().print(_line(rollout), markup=False)
+        _print(console(), rollout)
 
 
-def _line(rollout: Rollout) -> str:
-    stable = rollout.stable or "as defined"
-    return f"{rollout.state:<10}{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable} ({rollout.reason})"
+def _print(out: Console, rollout: Rollout, *, short: bool = False) -> None:
+    stable = rollout.stable or ("as configured" if rollout.agent == POLICIES else "as defined")
+    said = f"{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable}"
+    hanging(out, f"{rollout.state:<10}", said if short else f"{said} ({rollout.reason})")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.model.risk import RiskLevel
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, ago, console, hanging, opened, say_json, span
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def _show_head(out: Console, view: RunView) -> None:
     run = view.run
     line(out, "run", f"{run.id}  {run.state}  {run.environment}  {ago(run.submitted_at)}", "bold")
     line(out, "task", run.task.text)
-    line(out, "risk", f"{run.risk.level}: {', '.join(each.evidence for each in run.risk.factors)}" if run.risk else "")
+    if run.risk is not None:
+        telling = [each.evidence for each in run.risk.factors if each.level > RiskLevel.LOW]
+        line(out, "risk", f"{run.risk.level}: {', '.join(telling)}" if telling else str(run.risk.level))
     line(out, "waits for", view.waits_for, "yellow")
     for attempt in view.attempts:
         ended = attempt.ended_at and attempt.started_at

@@ -45,6 +45,7 @@ _SENTENCES = {
     "attempt.waiting": ("waits: {why}", "yellow"),
     "attempt.succeeded": ("{agent} done", "green"),
     "attempt.failed": ("{agent} failed ({error}): {message}", "red"),
+    "agent.said": ("  “{text}”", "dim"),
     "agent.returned": ("{agent}: {summary}", ""),
     "agent.stopped": ("stopped by the gate: {why}", "red"),
     "effect.intended": ("  {call}", "dim"),

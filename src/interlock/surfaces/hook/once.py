@@ -21,7 +21,7 @@ from interlock.model.action import Action, Surface
 from interlock.model.decision import Verdict
 from interlock.model.ids import new_id
 from interlock.model.session import Session, Spooled
-from interlock.policies import load_policies
+from interlock.policies import policies_of
 from interlock.surfaces.hook.client import isolated
 from interlock.surfaces.hook.spool import is_new, place_of, session_of, spool
 
@@ -40,7 +40,8 @@ def answer(request: Mapping[str, Any], project: Path) -> dict[str, Any]:
         return _without_store(request, settings)
     _make(place)
     session = session_of(request)
-    first = is_new(place, session) and request["op"] == "before"
+    alone = not settings.policies.versions  # else the store knows which set of policies judges the session
+    first = is_new(place, session) and request["op"] == "before" and alone
     _start_server(project)
     if first:
         action, judged = _judged(request, settings)
@@ -76,9 +77,7 @@ def _judged(request: Mapping[str, Any], settings: Settings) -> tuple[Action, Jud
 
 
 def _gate(settings: Settings) -> Gate:
-    files = [Path(settings.project, file) for file in settings.policies.files]
-    policies = load_policies(settings.policies.packs, files, settings.policies.enforcement)
-    return Gate(policies, settings.environment, settings.tools, SystemClock())
+    return Gate(policies_of(settings), settings.environment, settings.tools, SystemClock())
 
 
 def _said(judged: Judged) -> dict[str, Any]:

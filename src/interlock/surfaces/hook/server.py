@@ -73,7 +73,7 @@ class HookServer(socketserver.ThreadingUnixStreamServer):
         files = [self.project / "interlock.yaml"]
         if self._desk is not None:
             settings = self._desk.service.settings
-            files += [self.project / name for name in (settings.agents_dir, *settings.policies.files)]
+            files += [self.project / name for name in (settings.agents_dir, *settings.policies.every_file)]
         return tuple(_changed(file) for file in files)
 
     def answer(self, line: bytes) -> dict[str, Any]:

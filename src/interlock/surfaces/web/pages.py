@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from interlock.decide.access import Right
-from interlock.decide.breaker import Force
+from interlock.decide.alerts import by_urgency
 from interlock.engine.service import Service
 from interlock.errors import InterlockError, UsageError
 from interlock.model.action import Surface
@@ -22,34 +21,39 @@ from interlock.model.plan import Plan, Task
 from interlock.model.run import RunState
 from interlock.surfaces.api.door import Door
 from interlock.surfaces.api.judging import explained
-from interlock.surfaces.api.operate import OPEN, status_of, verified
+from interlock.surfaces.api.operate import verified
 from interlock.surfaces.api.problems import ProblemError
 from interlock.surfaces.cli.judging import action_of
 from interlock.surfaces.cli.story import sentence
+from interlock.surfaces.web import watching
 from interlock.surfaces.web.graph import Graph, draw, state_of
-from interlock.surfaces.web.site import STATIC, PageRoute, Visit, fields, render, visitor
+from interlock.surfaces.web.site import (
+    STATIC,
+    Administers,
+    Answers,
+    Form,
+    PageRoute,
+    Sees,
+    Steers,
+    Submits,
+    Visit,
+    render,
+    to,
+)
 
 routes = APIRouter(route_class=PageRoute, include_in_schema=False)
-
-Sees = Annotated[Visit, Depends(visitor(Right.SEE))]
-Submits = Annotated[Visit, Depends(visitor(Right.SUBMIT))]
-Steers = Annotated[Visit, Depends(visitor(Right.STEER))]
-Answers = Annotated[Visit, Depends(visitor(Right.ANSWER))]
-Administers = Annotated[Visit, Depends(visitor(Right.ADMINISTER))]
-Form = Annotated[dict[str, str], Depends(fields)]
 
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _UNDER_WAY = tuple(state for state in RunState if state is not RunState.ENDED)
 _STORY = 1000
+_LOOK = 20
+"""Of questions and runs that one look holds; their own pages have all."""
 
 
 def install(app: FastAPI) -> None:
     """Put the dashboard beside the API."""
     app.include_router(routes)
-
-
-def _to(address: str) -> RedirectResponse:
-    return RedirectResponse(address, status_code=303)
+    app.include_router(watching.routes)
 
 
 @routes.get("/static/{name}")
@@ -64,14 +68,14 @@ async def static(name: str) -> Response:
 
 @routes.get("/")
 def overview(visit: Sees) -> Response:
-    """What needs me, what runs, what waits, what just ended."""
+    """Is it safe, what runs, what waits for me, what fires; then what just ended."""
     service = visit.service
-    ended = service.runs(states=(RunState.ENDED,), limit=40)
     return visit.page(
-        "overview.html", status_now=status_of(service), questions=_questions(visit, service.approvals()),
-        running=service.runs(states=_UNDER_WAY, limit=20), ended=ended, queue=service.queue()[:10],
-        priorities=[each.value for each in Priority], agents=list(service.catalogue),
-        cut_off=[one for one in service.breakers() if one.state in OPEN],
+        "overview.html", seen=service.glance(), questions=_questions(visit, service.approvals(limit=_LOOK)),
+        running=service.runs(states=_UNDER_WAY, limit=_LOOK), counts=service.counts(), queued=service.queued(),
+        ended=service.runs(states=(RunState.ENDED,), limit=40), worker=service.has_living_worker(),
+        alerts=[alert for alert in by_urgency(service.alarms.alerts()) if alert.active], lasting=list(watching.SILENCES),
+        priorities=[each.value for each in Priority], agents=list(service.catalogue), system=service.fresh_health()[0],
     )  # fmt: skip
 
 
@@ -85,7 +89,7 @@ def submit(visit: Submits, form: Form) -> Response:
     task = Task(
         text=form.get("task", ""), submitter=visit.who.name, priority=priority, agents=agents, idempotency_key=key
     )
-    return _to(f"/runs/{visit.service.submit(task).id}")
+    return to(f"/runs/{visit.service.submit(task).id}")
 
 
 @routes.get("/runs")
@@ -117,17 +121,27 @@ def run(visit: Sees, run_id: str) -> Response:
     )  # fmt: skip
 
 
+@routes.post("/effects/{effect_id}/undo")
+def undo(visit: Steers, effect_id: str, form: Form) -> Response:
+    """Take one call back."""
+    why = form.get("why", "").strip()[:2000]
+    return to(f"/runs/{visit.service.undo_call(effect_id, actor=visit.who.name, why=why).effect.run_id}")
+
+
 @routes.post("/runs/{run_id}/cancel")
 def cancel(visit: Steers, run_id: str) -> Response:
     """End a run cleanly."""
-    return _to(f"/runs/{visit.service.cancel(run_id, visit.who.name).id}")
+    return to(f"/runs/{visit.service.cancel(run_id, visit.who.name).id}")
 
 
 @routes.get("/approvals")
-def approvals(visit: Sees, every: Annotated[bool, Query(alias="all")] = False) -> Response:
+def approvals(visit: Sees, every: Annotated[bool, Query(alias="all")] = False, cursor: str = "") -> Response:
     """Questions to people."""
-    found = visit.service.approvals(states=() if every else (ApprovalState.PENDING,))
-    return visit.page("approvals.html", questions=_questions(visit, found), every=every)
+    found = visit.service.approvals(states=() if every else (ApprovalState.PENDING,), after=cursor[:64], limit=51)
+    return visit.page(
+        "approvals.html", questions=_questions(visit, found[:50]), every=every,
+        more=found[49].id if len(found) > 50 else "",  # noqa: PLR2004 - a page
+    )  # fmt: skip
 
 
 @routes.get("/approvals/{approval_id}")
@@ -154,7 +168,7 @@ def answer(visit: Answers, approval_id: str, form: Form) -> Response:
         digest=form.get("digest", ""),
         note=form.get("note", "")[:2000],
     )
-    return _to(f"/approvals/{after.id}")
+    return to(f"/approvals/{after.id}")
 
 
 class _Shown(dict[str, Any]):
@@ -191,29 +205,6 @@ def _graph(one: Approval) -> Graph | None:
 
 def _texts(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, (list, tuple)) else []
-
-
-@routes.get("/queue")
-def queue(visit: Sees) -> Response:
-    """What waits for a place, and when it will probably start."""
-    return visit.page("queue.html", places=visit.service.queue())
-
-
-@routes.get("/agents")
-def agents(visit: Sees) -> Response:
-    """Agents, their breakers, and the controls."""
-    service = visit.service
-    return visit.page("agents.html", breakers=service.breakers(), catalogue=service.catalogue)
-
-
-@routes.post("/agents/{agent}")
-def force(visit: Steers, agent: str, form: Form) -> Response:
-    """Force an agent's breaker."""
-    if form.get("state") not in tuple(Force):
-        raise UsageError("say open, closed or reset")
-    reason = form.get("reason", "").strip()[:2000] or "by hand, from the dashboard"
-    visit.service.force_breaker(agent, Force(form["state"]), reason=reason, actor=visit.who.name)
-    return _to("/agents")
 
 
 @routes.get("/ledger")
@@ -310,7 +301,7 @@ def revoke_token(visit: Administers, token_id: str) -> Response:
     """End a token."""
     visit.service.identities.revoke(token_id, by=visit.who.name)
     visit.request.app.state.door.forget()
-    return _to("/tokens")
+    return to("/tokens")
 
 
 def _tokens(visit: Visit, secret: str) -> Response:
@@ -342,7 +333,7 @@ def sign_in(request: Request, form: Form) -> Response:
         refused = door.stranger(request)
         what = "That is no good: expired, used, revoked, mistyped, or a program's."
         return render("login.html", status=refused.status, to=_inside(form.get("to", "/")), problem=what)
-    answer = _to(_inside(form.get("to", "/")))
+    answer = to(_inside(form.get("to", "/")))
     answer.set_cookie(
         door.cookie, opened[1], max_age=service.settings.server.session_s, path="/", httponly=True, samesite="lax",
         secure=door.secure,
@@ -356,7 +347,7 @@ def sign_out(visit: Sees) -> Response:
     door: Door = visit.request.app.state.door
     visit.service.identities.revoke(visit.who.token_id, by=visit.who.name)
     door.forget()
-    answer = _to("/login")
+    answer = to("/login")
     answer.delete_cookie(door.cookie, path="/", httponly=True, samesite="lax", secure=door.secure)
     return answer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import jinja2
@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from interlock.decide.access import Right, refusal
 from interlock.engine.service import Service
 from interlock.errors import InterlockError
+from interlock.model.alert import AlertState
 from interlock.model.identity import Identity
 from interlock.surfaces.api.door import Door, form_of
 from interlock.surfaces.api.problems import STATUS, ProblemError
@@ -48,7 +49,16 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("interlock.surfaces.web"), autoescape=True, finalize=printed,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters.update(ago=ago, span=span, as_typed=as_typed, marked=marked, clock=_clock, words=_words)
+    made.filters.update(
+        ago=ago,
+        span=span,
+        as_typed=as_typed,
+        marked=marked,
+        clock=_clock,
+        words=_words,
+        spaced=_spaced,
+        lasting=_lasting,
+    )
     made.globals.update(
         diff_lines=diff_lines, is_diff=is_diff, asset=lambda name: STATIC[name][0], now=lambda: datetime.now(UTC)
     )
@@ -61,6 +71,20 @@ def _clock(at: datetime | None) -> str:
 
 def _words(text: str) -> str:
     return str(text).replace("_", " ")
+
+
+def _lasting(time: timedelta) -> str:
+    """A length of time that somebody has chosen: whole units where it is whole."""
+    seconds = int(time.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _spaced(name: str) -> str:
+    """``errorRate`` as people write it."""
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 _templates = _environment()
@@ -84,7 +108,8 @@ class Visit:
         return render(
             template, status=status, who=self.who, csrf=self.csrf, path=self.request.url.path,
             may={right.value: self.may(right) for right in Right}, environment=self.service.settings.environment,
-            project=self.service.settings.project.name, waiting=len(self.service.approvals()), **facts,
+            project=self.service.settings.project.name, waiting=self.service.open_questions(),
+            firing=sum(alert.state is AlertState.FIRING for alert in self.service.alarms.alerts()), **facts,
         )  # fmt: skip
 
 
@@ -113,9 +138,17 @@ async def fields(request: Request) -> dict[str, str]:
     return await form_of(request)
 
 
-def rights(right: Right) -> Any:
-    """Short for the dependency."""
-    return Depends(visitor(right))
+Sees = Annotated[Visit, Depends(visitor(Right.SEE))]
+Submits = Annotated[Visit, Depends(visitor(Right.SUBMIT))]
+Steers = Annotated[Visit, Depends(visitor(Right.STEER))]
+Answers = Annotated[Visit, Depends(visitor(Right.ANSWER))]
+Administers = Annotated[Visit, Depends(visitor(Right.ADMINISTER))]
+Form = Annotated[dict[str, str], Depends(fields)]
+
+
+def to(address: str) -> RedirectResponse:
+    """The next page after a form."""
+    return RedirectResponse(quote(address, safe="/?=&"), status_code=303)
 
 
 class PageRoute(APIRoute):

@@ -69,5 +69,6 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button:disabled")) button.disabled = false; });
 window.addEventListener("pagehide", () => { if (source) { source.close(); source = null; } });
 follow();
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 const story = document.querySelector(".story");
 if (story && main.dataset.live) story.scrollTop = story.scrollHeight;

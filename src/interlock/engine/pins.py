@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from interlock.config import Settings
 from interlock.errors import ConfigError, NotFoundError
+from interlock.model.decision import Decision, Verdict
 from interlock.sandbox.journal import locked, write_atomically
 
 COMMITTED = "interlock-pins.json"
@@ -129,6 +130,63 @@ class Pins:
     def _save(self, pins: Mapping[str, Any]) -> None:
         text = json.dumps({"version": 1, "servers": pins}, indent=1, sort_keys=True, ensure_ascii=False)
         write_atomically(self.file, (text + "\n").encode("utf-8", "surrogatepass"))
+
+
+class Definitions:
+    """Which tools of MCP servers may be shown: those whose words the gate finds nothing in and people have accepted."""
+
+    def __init__(self, pins: Pins, judge: Callable[[str, str], Decision]) -> None:
+        """``judge`` takes a tool's full name and all that it says of itself."""
+        self._pins = pins
+        self._judge = judge
+        self._judged: dict[str, tuple[Verdict, str]] = {}
+
+    def reasons(self, server: str, definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """By tool: why it is hidden; empty when it is not.
+
+        Raises:
+            ConfigError: when the pins cannot be read.
+        """
+        verdicts = {tool: self.verdict(server, tool, definitions[tool]) for tool in definitions}
+        trusted = [tool for tool, (verdict, _) in verdicts.items() if verdict is Verdict.ALLOW]
+        standings = self._pins.look(server, definitions, trusted=trusted)
+        return {tool: _reason(server, standings[tool], *verdicts[tool]) for tool in definitions}
+
+    def verdict(self, server: str, name: str, definition: Mapping[str, Any]) -> tuple[Verdict, str]:
+        """What the gate says of a definition; the policies are those that it began with."""
+        digest = digest_of(definition)
+        if digest not in self._judged:
+            decision = self._judge(full_name(server, name), f"{name}: " + "\n".join(strings_of(definition)))
+            self._judged[digest] = decision.verdict, decision.reason
+        return self._judged[digest]
+
+
+def full_name(server: str, tool: str) -> str:
+    """How the gate, policies and models call a tool of a server."""
+    return f"mcp__{server}__{tool}"
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """All texts of plain JSON, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from strings_of(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from strings_of(item)
+
+
+def _reason(server: str, standing: Standing, verdict: Verdict, reason: str) -> str:
+    if verdict is Verdict.BLOCK:
+        return f"its definition is dangerous: {reason}"
+    if standing is Standing.PINNED:
+        return ""
+    what = "has changed" if standing is Standing.CHANGED else "is new"
+    odd = f" and is suspicious ({reason})" if verdict is Verdict.CONFIRM else ""
+    return f"its definition {what}{odd}; a person must accept it first: see `interlock mcp-gateway pins diff {server}`"
 
 
 _REPAIR = "restore it from version control, or remove it to begin anew"
