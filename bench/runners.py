@@ -28,7 +28,7 @@ ROUNDS = 3
 COMMAND = """
 import sys
 from interlock import agent
-job = agent.start()
+job = agent.job()
 for number in range(int(sys.argv[1])):
     with job.call("edit", {"path": f"f{number}.txt", "content": "x"}):
         open(f"f{number}.txt", "w").write("x")

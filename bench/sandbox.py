@@ -1,4 +1,6 @@
-"""What the rungs of the sandbox hold on this machine, and what they cost: `python -m bench.sandbox` prints Markdown.
+"""What the rungs of the sandbox hold on this machine, and what they and workspaces cost: `python -m bench.sandbox` prints Markdown.
+
+`python -m bench.sandbox files` measures the workspaces alone.
 
 Every cell is tried for real, now; a cell that differs from what is claimed is marked.
 """
@@ -9,20 +11,33 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from interlock.model.sandbox import SandboxLevel
 from interlock.sandbox.escapes import ESCAPES, claimed, held
 from interlock.sandbox.ladder import Ladder, holds
 from interlock.sandbox.launcher import landlock_abi
+from interlock.sandbox.workspace import GitWorkspaces
 
 REPEATS = 25
+SIZES = (300, 3_000, 30_000)
+ROUNDS = 5
 WORDS = {True: "held", False: "**gets out**", None: "held (the kernel has no such thing)"}
 
 
 def main() -> None:
+    if sys.argv[1:] != ["files"]:
+        rungs()
+    print("\n| files | worktree, ms | first snapshot | with a change | without |\n|---|---|---|---|---|")
+    for size in SIZES:
+        print(f"| {size:,} | " + " | ".join(f"{ms:.0f}" for ms in workspaces(size).values()) + " |", flush=True)
+
+
+def rungs() -> None:
     levels = [level for level in SandboxLevel if level is SandboxLevel.NONE or holds(level)]
     root, abi = os.getuid() == 0, landlock_abi()
     print(
@@ -38,6 +53,39 @@ def main() -> None:
         print(f"| {escape.name} | {' | '.join(cells)} |")
     print(f"\n| start of `true`, median of {REPEATS} | {' | '.join(levels)} |\n|---|{'---|' * len(levels)}")
     print(f"| ms | {' | '.join(f'{cost(level):.0f}' for level in levels)} |")
+
+
+def workspaces(files: int) -> dict[str, float]:
+    """Milliseconds in a repository of so many files: the least of the rounds, except for what happens once."""
+    with tempfile.TemporaryDirectory(prefix="interlock-bench-") as name:
+        project = Path(name, "project")
+        for number in range(files):
+            file = project / f"d{number // 100}" / f"f{number}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{number}\n" * 20)
+        for words in (
+            ["init", "-q"],
+            ["add", "."],
+            ["-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "-qm", "0"],
+        ):
+            subprocess.run(["git", *words], cwd=project, check=True)
+        spaces = GitWorkspaces(project, Path(name, "state"))
+        spaces.begin("r")
+        opened = [timed(lambda number=number: spaces.open("r", f"a{number}")) for number in range(ROUNDS)]
+        place = spaces.open("r", "a")
+        first = timed(lambda: spaces.snapshot("r", "a"))
+        changed = []
+        for number in range(ROUNDS):
+            (place / "d0" / "f0.txt").write_text(f"changed {number}\n")
+            changed.append(timed(lambda: spaces.snapshot("r", "a")))
+        same = [timed(lambda: spaces.snapshot("r", "a")) for _ in range(ROUNDS)]
+        return {"worktree": min(opened), "first snapshot": first, "with a change": min(changed), "without": min(same)}
+
+
+def timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return (time.perf_counter() - begun) * 1000
 
 
 def cost(level: SandboxLevel) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from interlock.errors import UsageError
 from interlock.model.identity import Role
+from interlock.surfaces.api.hub import Hub
 from interlock.surfaces.api.operate import masked
 from interlock.surfaces.serving import Address
 from served import CONFIG, Served, serving
@@ -75,6 +77,21 @@ def test_a_stream_goes_on_after_the_last_record_that_was_seen(served: Served, an
     rest = [record for record in live if record["seq"] > middle]
     assert events(ann, f"/v1/runs/{run_id}/events", **{"last-event-id": str(middle)}) == rest
     assert events(ann, f"/v1/runs/{run_id}/events?after={middle}") == rest
+
+
+def test_who_comes_between_the_end_and_its_being_read_misses_nothing(served: Served, ann: httpx.Client) -> None:
+    run_id = served.submit(ann, "write a note for latecomers", "writer")
+    served.ended(run_id)
+    entries = served.service.entries(run_id=run_id)
+
+    async def late() -> list[int]:
+        hub = Hub(served.service)
+        hub._recent.append(entries[0])
+        hub._read_to = entries[0].seq
+        hub._reader = asyncio.create_task(asyncio.sleep(60))  # a reader that is about to read
+        return [one.seq async for one in hub.follow(after=entries[0].seq - 1, run_id=run_id) if one is not None]
+
+    assert asyncio.run(late()) == [entry.seq for entry in entries]
 
 
 def test_many_watch_and_each_sees_everything(served: Served, ann: httpx.Client) -> None:

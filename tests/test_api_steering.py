@@ -52,8 +52,7 @@ LOCAL: dict[str, str] = {
     "mcp-gateway": "wraps a program of this machine", "hook": "belongs to an agent of this machine",
     "db": "backs up a database of this machine", "agents learn": "reads the repository and writes its memory",
     "config check": "reads files", "config schema": "is for editors", "policy show": "prints what the package holds",
-    "policy test": "reads files", "policy diff": "reads two files", "store migrate": "happens at every start",
-    "store backup": "writes a file where it is typed", "store restore": "nothing may serve while it happens",
+    "policy test": "reads files", "store backup": "writes files of this machine", "store restore": "replaces the store", "policy diff": "reads two files", "store migrate": "happens at every start",
     "tokens link": "is proof of being at this machine",
 }  # fmt: skip
 """Each command that only makes sense where it is typed, and why."""
@@ -232,7 +231,7 @@ def test_a_correction_is_learned_once_recorded_and_heeded(served: Served, ann: h
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("policies: [", "policy:1: not valid YAML"),
+        ("policies: [", "not valid YAML"),
         ("policies:\n  - name: p\n    rules:\n      - {id: r, action: explode, pattern: x, reason: y}\n", "explode"),
     ],
 )

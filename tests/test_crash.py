@@ -16,7 +16,6 @@ from interlock.app import build
 from interlock.config import load_settings
 from interlock.model.run import OutcomeKind, RunState
 from interlock.store import queue
-from interlock.store.database import Database
 
 ROAD = Path(__file__).parent / "support" / "road.py"
 COMMITS = 26
@@ -58,7 +57,7 @@ def check_promises(project: Path) -> OutcomeKind | None:
         standing["one"] -= lines.count("undone")
         check = service.verify()
         assert not check.problem
-        with Database(service.settings.store_url).read() as conn:
+        with service._means.database.read() as conn:
             assert queue.list_permits(conn) == []
             assert conn.execute(sa.text("SELECT count(*) FROM il_attempt WHERE state <> 'ended'")).scalar() == 0
         files = set(git(project, "ls-tree", "--name-only", "main").split())

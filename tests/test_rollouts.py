@@ -14,6 +14,7 @@ from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvid
 from interlock import Orchestrator
 from interlock.app import build
 from interlock.config import load_settings
+from interlock.decide.breaker import trip
 from interlock.engine.rollouts import Rollouts
 from interlock.engine.service import Service
 from interlock.errors import ConfigError, NotFoundError, RunnerError, UsageError
@@ -290,3 +291,29 @@ def test_agents_run_as_the_version_that_they_got_and_all_attempts_of_a_run_get_t
             assert view.comparison.canary_runs + view.comparison.stable_runs == 16
 
     asyncio.run(all_runs())
+
+
+def test_a_version_over_which_the_breaker_opens_is_stopped_for_nobody_gets_the_agent_meanwhile(opened: Opened) -> None:
+    service = opened()
+    service.rollouts.start("writer", "v2", "kim")
+    feed(service, 2, new_ok=False)
+    service.rollouts.evaluate()
+    assert service.rollouts.views("writer")[0].rollout.state is RolloutState.RUNNING
+    with service._means.database.write() as conn:
+        rows.save_breaker(conn, trip(rows.find_breaker(conn, "writer"), "too many", NOON, service.settings.breaker))
+    service.rollouts.evaluate()
+    rollout = service.rollouts.views("writer")[0].rollout
+    assert (rollout.state, rollout.reason) == (
+        RolloutState.ABORTED,
+        "the agent's breaker has opened: 2 of 2 new executions failed and 0 of 2 stable ones",
+    )
+
+
+def test_a_breaker_that_opens_over_both_versions_alike_stops_neither(opened: Opened) -> None:
+    service = opened()
+    service.rollouts.start("writer", "v2", "kim")
+    feed(service, 2)
+    with service._means.database.write() as conn:
+        rows.save_breaker(conn, trip(rows.find_breaker(conn, "writer"), "too many", NOON, service.settings.breaker))
+    service.rollouts.evaluate()
+    assert service.rollouts.views("writer")[0].rollout.state is RolloutState.RUNNING

@@ -170,6 +170,20 @@ def next_move(rollout: Rollout, outings: Sequence[Outing], rules: RolloutSetting
     )
 
 
+def cut_off(outings: Sequence[Outing], rules: RolloutSettings) -> Next | None:
+    """What to do once the agent's breaker has opened: no evidence comes any more, and it may be the new version's doing.
+
+    It is stopped when it has failed in a greater share of its executions than the stable one: everybody is without the
+    agent meanwhile, so this is no matter of the allowed error. None: the breaker says nothing against the new version.
+    """
+    ended = [(outing.canary, not outing.ok) for outing in outings if outing.ok is not None]
+    new, old = ([failed for canary, failed in ended if canary is which] for which in (True, False))
+    if not any(new) or sum(new) * max(len(old), 1) <= sum(old) * len(new):
+        return None
+    seen = f"{sum(new)} of {len(new)} new executions failed and {sum(old)} of {len(old)} stable ones"
+    return _next(What.ABORT, f"the agent's breaker has opened: {seen}", compare(outings, rules))
+
+
 def _next(what: What, reason: str, found: Comparison) -> Next:
     return Next(what=what, reason=reason, comparison=found)
 

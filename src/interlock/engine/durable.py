@@ -22,7 +22,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos._queue import queue_worker_thread
 
 from interlock.engine.news import Item, News
-from interlock.store.database import Database
+from interlock.store.database import AT_WORK, Database
 
 APPLICATION_VERSION = "interlock-1"
 """Fixed: by default DBOS hashes the code and then never resumes what an older version began. Raised by hand when
@@ -126,9 +126,7 @@ class Durable:
         for queue in queues:
             bell = Bell()
             bell.ring()
-            server = threading.Thread(
-                target=queue_worker_thread, args=(bell, dbos, queue), name=queue.name, daemon=True
-            )
+            server = threading.Thread(target=_serve, args=(bell, dbos, queue), name=queue.name, daemon=True)
             self._bells[server] = bell
             server.start()
         self.queue, self.place_queue = own, shared
@@ -331,6 +329,11 @@ class Durable:
     def _table(self, name: str) -> Any:
         columns: list[Any] = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
         return sa.table(name, *columns, schema=None if self._database.is_sqlite else "dbos")
+
+
+def _serve(bell: Bell, dbos: DBOS, queue: Any) -> None:
+    AT_WORK.set(True)  # what is in a queue holds a permit, or is about to ask for one
+    queue_worker_thread(bell, dbos, queue)
 
 
 def own_queue(worker_id: str) -> str:

@@ -21,6 +21,7 @@ from interlock.engine.ledger import Ledger
 from interlock.engine.policy_rollouts import KINDS, PolicyRollouts
 from interlock.errors import ConfigError, NotFoundError, UsageError, did_you_mean
 from interlock.model.agent import AgentSpec, RunnerSpec
+from interlock.model.breaker import BreakerState
 from interlock.model.canon import digest
 from interlock.model.ids import new_id
 from interlock.model.rollout import POLICIES, Comparison, Judgements, Move, Outing, Rollout, RolloutState, Side
@@ -245,7 +246,10 @@ class Rollouts:
                     self._evaluate_one(conn, rollout, flags[rollout.agent], now)
 
     def _evaluate_one(self, conn: sa.Connection, rollout: Rollout, percent: int | None, now: datetime) -> None:
-        move = rules.next_move(rollout, watching.outings_of(conn, rollout.id), self._settings.rollouts, percent)
+        outings = watching.outings_of(conn, rollout.id)
+        move = rules.next_move(rollout, outings, self._settings.rollouts, percent)
+        if rows.find_breaker(conn, rollout.agent).state is BreakerState.OPEN:
+            move = rules.cut_off(outings, self._settings.rollouts) or move
         after = rules.moved(rollout, move, now)
         if after == rollout:
             return

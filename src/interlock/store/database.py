@@ -29,6 +29,7 @@ AT_WORK: ContextVar[bool] = ContextVar("at_work", default=False)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TURN_S = 30.0
+_CHANGES = frozenset({"BEGIN ", "INSERT", "UPDATE", "DELETE"})
 _BEGIN = sa.text("SELECT pg_advisory_xact_lock(:key), pg_notify(:channel, '')")
 """The notification goes out with the commit, or not at all."""
 _POSTGRES = "-c lock_timeout=30000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000 -c jit=off"
@@ -62,22 +63,46 @@ class Turns:
 
     @contextlib.contextmanager
     def mine(self, at_most: float) -> Iterator[None]:
-        """Wait for one's turn, in seconds at most; then go anyway, and be told by the database what is the matter."""
-        me = threading.Event()
-        line = self._first if AT_WORK.get() else self._rest
-        with self._lock:
-            line.append(me)
-            self._go_on()
-        me.wait(at_most)
+        """One's turn, from here to the end of the block."""
+        me = self.take(at_most)
         try:
             yield
         finally:
-            with self._lock:
-                if self._now is me:
-                    self._now = None
-                else:
+            self.give_back(me)
+
+    def take(self, at_most: float) -> threading.Event:
+        """Wait for one's turn, in seconds at most; then go anyway, and be told by the database what is the matter."""
+        me = threading.Event()
+        with self._lock:
+            (self._first if AT_WORK.get() else self._rest).append(me)
+            self._go_on()
+        me.wait(at_most)
+        return me
+
+    def give_back(self, me: threading.Event) -> None:
+        """Let the next one write."""
+        with self._lock:
+            if self._now is me:
+                self._now = None
+            for line in (self._first, self._rest):
+                if me in line:
                     line.remove(me)
-                self._go_on()
+            self._go_on()
+
+    def join(self, engine: sa.Engine) -> None:
+        """Have everybody take turns who writes to SQLite through this engine, DBOS too: from its first change to its end."""
+
+        def before(conn: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
+            if statement.lstrip()[:6].upper() in _CHANGES and "turn" not in conn.info:
+                conn.info["turn"] = self.take(_TURN_S)
+
+        def after(_connection: Any, record: Any) -> None:
+            turn = record.info.pop("turn", None)
+            if turn is not None:
+                self.give_back(turn)
+
+        event.listen(engine, "before_cursor_execute", before)
+        event.listen(engine, "checkin", after)
 
     def _go_on(self) -> None:
         line = self._first or self._rest
@@ -100,6 +125,8 @@ class Database:
         self.committed = threading.Event()
         """Set after each write transaction of this process; its one reader clears it."""
         self._turns = Turns()
+        if self.is_sqlite:
+            self._turns.join(self.engine)
 
     def migrate(self) -> None:
         """Create what is missing.
@@ -133,9 +160,9 @@ class Database:
         """
         committing = False
         try:
-            with self._turns.mine(_TURN_S), self.engine.begin() as conn:
+            with contextlib.nullcontext() if self.is_sqlite else self._turns.mine(_TURN_S), self.engine.begin() as conn:
                 if self.is_sqlite:
-                    conn.exec_driver_sql("BEGIN IMMEDIATE")
+                    conn.exec_driver_sql("BEGIN IMMEDIATE")  # takes its turn as every change does
                 else:
                     conn.execute(_BEGIN, {"key": _WRITER, "channel": CHANNEL})
                 yield conn

@@ -154,12 +154,16 @@ def _http(machine: Machine, call: Call) -> None:
     for url in urls:
         _sent(machine, call, url)
     for value in _values(call, "-H", "--header", "-A", "--user-agent", "-e", "--referer"):
-        if holes.SECRET in value or (
-            holes.OUTPUT in value and not re.match(r"(?i)authorization|private-token|x-\S*token", value)
-        ):
+        if (holes.OUTPUT in value or holes.SECRET in value) and not _SIGNS_IN.match(value):
             _sent(machine, call, value)
     if call.stdin is not None and call.name in {"http", "https", "xh", "httpie"}:
         _sent(machine, call, call.stdin)
+
+
+_SIGNS_IN = re.compile(
+    r"(?i)(?:proxy-)?authorization|(?:private|job|deploy)-token|api-?key|cookie|x-\S*(?:token|key|auth|secret)\S*:"
+)
+"""Headers that are there to carry a credential to whom it belongs."""
 
 
 def _changes(machine: Machine, call: Call, method: str, urls: list[str]) -> None:

@@ -62,6 +62,8 @@ class Hub:
         while not self.closing:
             news, seen = self._news, self._read_to
             page = await self._page(at, run_id)
+            if ended and not page:  # the store may know of the end before the reader has read it
+                page = await asyncio.to_thread(self._service.entries, run_id=run_id, after=at, limit=_PAGE)
             for entry in page:
                 yield entry
                 at = max(at, entry.seq)
