@@ -63,8 +63,8 @@ def wrapped(
         command += ["--bind", str(path), str(path)]
     for path in keep:
         command += ["--ro-bind", str(path), str(path)]
-    for place in ("/", *(["/tmp"] if lasting else [])):  # noqa: S108 - the one inside
-        command += ["--remount-ro", place]  # else what is written beside the grants would seem to be kept, and be gone
+    for closed in ("/", *(["/tmp"] if lasting else [])):  # noqa: S108 - the one inside
+        command += ["--remount-ro", closed]  # else what is written beside the grants would seem to be kept, and be gone
     return [*command, "--chdir", str(start), "--", *argv]
 
 
