@@ -52,12 +52,8 @@ LOCAL: dict[str, str] = {
     "mcp-gateway": "wraps a program of this machine", "hook": "belongs to an agent of this machine",
     "db": "backs up a database of this machine", "agents learn": "reads the repository and writes its memory",
     "config check": "reads files", "config schema": "is for editors", "policy show": "prints what the package holds",
-<<<<<<< HEAD
-    "policy test": "reads files", "store backup": "writes files of this machine", "store restore": "replaces the store", "policy diff": "reads two files", "store migrate": "happens at every start",
-=======
     "policy test": "reads files", "policy diff": "reads two files", "store migrate": "happens at every start",
     "store backup": "writes a file where it is typed", "store restore": "nothing may serve while it happens",
->>>>>>> main
     "tokens link": "is proof of being at this machine",
 }  # fmt: skip
 """Each command that only makes sense where it is typed, and why."""
