@@ -103,18 +103,18 @@ def select(
     if memory is not None:
         learn.mix(text, memory, [spec.name for spec in index.agents], parts)
     if insist:
-        return _selection(tuple(dict.fromkeys(insist)), index, parts, reason="the submitter named them")
+        return _selection(text, tuple(dict.fromkeys(insist)), index, parts, reason="the submitter named them")
     verdict = matrices.judge(text, [spec.name for spec in index.agents], matrix)
     if verdict is not None:
         for name, why in verdict.why.items():
             parts[name][why] = parts[name].get(why, 0.0) + _ENOUGH
-        return _selection(verdict.agents, index, parts, reason=verdict.reason, emergency=verdict.emergency)
+        return _selection(text, verdict.agents, index, parts, reason=verdict.reason, emergency=verdict.emergency)
     chosen = _chosen(text, parts)
     if chosen:
-        return _selection(chosen, index, parts, reason="they know the words of the task")
+        return _selection(text, chosen, index, parts, reason="they know the words of the task")
     known = any(parts.values())
     reason = "no agent of the catalogue knows " + ("enough of this task" if known else "any word of this task")
-    return _selection((), index, parts, reason=reason)
+    return _selection(text, (), index, parts, reason=reason)
 
 
 def evidence(text: str, catalogue: Sequence[AgentSpec]) -> Mapping[str, Mapping[str, float]]:
@@ -194,30 +194,34 @@ def owners(path: str, owned: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def _selection(
-    chosen: tuple[str, ...], index: _Index, parts: Parts, *, reason: str, emergency: bool = False
+    text: str, chosen: tuple[str, ...], index: _Index, parts: Parts, *, reason: str, emergency: bool = False
 ) -> Selection:
     total = {name: sum(found.values()) for name, found in parts.items()}
     ranked = sorted((name for name in total if total[name] > 0), key=lambda name: (-total[name], name))
     shown = list(chosen) + [name for name in ranked if name not in chosen][: max(_GUESSES, 8 - len(chosen))]
     by_name = {spec.name: spec for spec in index.agents}
+    said = {words.stem(word): word for word in reversed(words.plain_words(text))}
     return Selection(
         primary=chosen,
         fallback={name: _fallbacks(by_name[name], index) for name in chosen if name in by_name},
         exclusions=exclusions([by_name[name] for name in chosen if name in by_name]),
-        matches=tuple(_match(name, parts.get(name, {})) for name in shown),
+        matches=tuple(_match(name, parts.get(name, {}), said) for name in shown),
         abstained=not chosen,
         emergency=emergency,
         reason=reason,
     )
 
 
-def _match(name: str, found: Mapping[str, float]) -> Match:
+def _match(name: str, found: Mapping[str, float], said: Mapping[str, str]) -> Match:
+    """``said`` has the task's own word for each stem: people read words."""
     total = sum(found.values())
     telling = sorted((what for what in found if found[what] >= _SHOWN), key=lambda what: (-found[what], what))
     return Match(
         agent=name,
         score=max(0, min(1000, round(1000 * (1 - math.exp(-total / 3))))),
-        evidence=tuple(f"{what} (+{found[what]:.2f})" for what in telling[:6]),
+        evidence=tuple(
+            f"{' '.join(said.get(one, one) for one in what.split(' '))} (+{found[what]:.2f})" for what in telling[:6]
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import re2
@@ -42,6 +42,15 @@ class Linear:
         if engine is self._short and len(text) > _LONGEST_PLAIN:
             text = text[-_LONGEST_PLAIN:]
         return cast("re.Match[str] | None", engine.search(text))
+
+    def in_any(self, texts: Iterable[str]) -> bool:
+        """Whether any of the texts has a match."""
+        short = self._short
+        for text in texts:
+            found = short.search(text) if short is not None and len(text) <= _SHORT else self.search(text)
+            if found is not None:
+                return True
+        return False
 
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         """All matches, in order."""

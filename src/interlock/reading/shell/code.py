@@ -25,6 +25,8 @@ _CODE_FLAGS = {
     "ipython": ("-c",), "guile": ("-c",), "gdb": ("-ex", "-eval-command"), "emacs": ("--eval", "-eval"), "expect": ("-c",),
     "octave": ("--eval",), "sage": ("-c",), "swift": ("-e",), "mongosh": ("--eval",), "mongo": ("--eval",), "pwsh-code": (),
 }  # fmt: skip
+_CLUSTER = re.compile(r"-\w{2,}")
+"""Such as ``-ne``, or a flag with its value attached."""
 _OPAQUE_MODULES = frozenset({"http.server", "pytest", "pip", "venv", "unittest", "json.tool", "build", "mypy", "ruff"})
 
 
@@ -35,9 +37,11 @@ def _flag_values(call: Call, flags: tuple[str, ...]) -> list[str]:
         following = args[place + 1] if place + 1 < len(args) else ""
         if arg in flags:
             found.append(following)
-        elif any(flag.startswith("--") and arg.startswith(flag + "=") for flag in flags):
+        elif not arg.startswith("-"):
+            continue
+        elif arg.partition("=")[0] in flags and arg.startswith("--"):
             found.append(arg.partition("=")[2])
-        elif re.fullmatch(r"-\w+", arg) and len(arg) > 2:  # noqa: PLR2004 - a cluster such as -ne, or an attached value
+        elif _CLUSTER.fullmatch(arg):
             letters = {flag[1] for flag in flags if len(flag) == 2}  # noqa: PLR2004 - a dash and a letter
             if arg[-1] in letters:
                 found.append(following)

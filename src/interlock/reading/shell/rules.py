@@ -194,8 +194,7 @@ def _regex(pattern: str) -> Linear:
 def _argument(pattern: str, form: Shape, options: Options) -> bool:
     first = pattern[0]
     if first == "~":
-        search = _regex(pattern[1:]).search
-        return any(search(arg) for arg in form.args)
+        return _regex(pattern[1:]).in_any(form.args)
     if first == "=":
         return pattern[1:] in form.args
     if first == "-" and len(pattern) > 1:
@@ -205,8 +204,7 @@ def _argument(pattern: str, form: Shape, options: Options) -> bool:
 
 def _excuse(pattern: str, form: Shape) -> bool:
     if pattern[0] == "~":
-        search = _regex(pattern[1:]).search
-        return any(search(arg) for arg in form.excuses)
+        return _regex(pattern[1:]).in_any(form.excuses)
     return pattern in form.excuses
 
 

@@ -90,7 +90,8 @@ def _check_name(machine: Machine, node: Node) -> None:
 def _start(machine: Machine, node: Node, argv: list[str], settings: list[tuple[str, str]], stdin: str | None) -> Out:
     outer = machine.span
     if machine.depth == 0 and outer is None:
-        start = len(machine.raw[: node.start_byte].decode("utf-8", "replace"))
+        before = node.start_byte
+        start = len(machine.raw[:before].decode("utf-8", "replace")) if before else 0
         machine.span = start, start + len(machine.source(node))
     kept = {name: machine.variables.get(name) for name, _ in settings}
     try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from interlock.model.plan import Plan
 from interlock.model.run import Attempt, AttemptState
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 240, 54, 24, 44, 8
-_LABEL = 28
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 288, 54, 24, 44, 8
+_LABEL = 33
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
