@@ -216,7 +216,7 @@ def _answer(does: dict[str, Callable[..., str]], request: dict[str, Any]) -> dic
         return {"ok": True, "output": does[request["do"]](**request["args"])}
     except NotDoneError as error:
         return {"ok": False, "output": str(error)}
-    except (OSError, ValueError, RecursionError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError, MemoryError) as error:  # RuntimeError: links in a circle
         return {"ok": False, "output": f"{type(error).__name__}: {error}"}
 
 
@@ -228,7 +228,9 @@ def main(descriptor: int, workspace: str) -> None:
     }  # fmt: skip
     with os.fdopen(descriptor, "rb") as asked, os.fdopen(os.dup(descriptor), "wb") as answered:
         while line := asked.readline(MAX_LINE):
-            answered.write(json.dumps(_answer(does, json.loads(line))).encode() + b"\n")
+            answer = _answer(does, json.loads(line))
+            answer["output"] = answer["output"].encode(errors="replace").decode()  # names need not be UTF-8
+            answered.write(json.dumps(answer).encode() + b"\n")
             answered.flush()
 
 

@@ -8,6 +8,8 @@ import socket
 import sys
 from dataclasses import dataclass, field, replace
 
+import orjson
+
 from interlock.errors import RunnerError
 from interlock.runners import filer
 from interlock.runners.kept import end_kept, start_kept, uninterrupted
@@ -105,7 +107,7 @@ def _understood(line: bytes) -> tuple[bool, str]:
     """
     if not line.endswith(b"\n"):
         raise ValueError("it has ended")
-    answer = json.loads(line)
+    answer = orjson.loads(line)  # refuses what is nested too deep as well
     if (
         not isinstance(answer, dict)
         or not isinstance(answer.get("ok"), bool)
