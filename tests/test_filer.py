@@ -219,10 +219,12 @@ def test_what_does_not_speak_as_agreed_is_a_failed_call(said: str, place: Path) 
         files = Filing(
             places=places, wrap=lambda argv, env, _: ([sys.executable, "-c", program, argv[-2], said + "\n"], env)
         )
-        with pytest.raises(RunnerError, match="no answer"):
-            await files.ask("read", path="a.txt")
-        await files.close()
-        places.remove()
+        try:
+            with pytest.raises(RunnerError, match="no answer"):
+                await files.ask("read", path="a.txt")
+        finally:
+            await files.close()
+            places.remove()
 
     asyncio.run(whole())
 
@@ -247,7 +249,8 @@ asyncio.run(main())
 
 def test_it_goes_when_the_worker_is_killed(place: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(place), str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+    env = {**os.environ, "TMPDIR": str(place.parent)}  # what it leaves behind goes with the test
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as killed:
         assert killed.stdout is not None
         assert "hello" in killed.stdout.readline()
         assert worker(place)
