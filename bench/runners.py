@@ -2,6 +2,7 @@
 
 A whole run through the engine on a store of its own, against the scripted model where there is a model. The cost of a call is what
 a run with many calls takes longer than a run with one, divided by their number. Snapshots before each call are in it, as by default. The minimum of three rounds counts.
+Claude Code is measured where its SDK is found: ``PYTHONPATH=.venv/claude`` after ``make test-claude``.
 """
 
 from __future__ import annotations
