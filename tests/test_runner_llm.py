@@ -250,7 +250,10 @@ def _command(process: psutil.Process) -> list[str]:
 
 def test_a_cancelled_attempt_leaves_no_process(place: Path) -> None:
     async def cancelled() -> None:
-        steps = [{"tool": "run_command", "args": {"command": "echo $$ > me; sleep 60.75"}}]
+        steps = [
+            {"tool": "read_file", "args": {"path": "a.txt"}},
+            {"tool": "run_command", "args": {"command": "echo $$ > me; sleep 60.75"}},
+        ]
         with ScriptedModel(steps) as server:
             runner = a_runner({"model": "m", "base_url": server.url + "/v1"}, place)
             task = asyncio.create_task(runner.run(a_job(place), GateStub()))
@@ -262,6 +265,7 @@ def test_a_cancelled_attempt_leaves_no_process(place: Path) -> None:
 
     asyncio.run(cancelled())
     assert asleep("60.75") == []
+    assert [one.pid for one in psutil.process_iter() if str(place) in _command(one)] == []
 
 
 def test_a_definition_offers_only_the_tools_that_it_lists() -> None:

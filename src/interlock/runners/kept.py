@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from interlock.errors import RunnerError
 from interlock.runners import keeper
@@ -39,13 +41,7 @@ async def run_kept(
         RunnerError: when it cannot be started.
     """
     printed = Captured(keep)
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", keeper.__file__, str(_GRACE_S), *argv),
-            cwd=cwd, env=dict(env), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-        )
-    )  # fmt: skip
+    starting = asyncio.ensure_future(start_kept(argv, cwd=cwd, env=env, output=asyncio.subprocess.PIPE))
     timed_out = False
     try:
         process = await asyncio.shield(starting)
@@ -57,10 +53,28 @@ async def run_kept(
     except (OSError, ValueError) as error:
         raise RunnerError(f"cannot start {argv[0]}: {error}") from error
     finally:
-        await _uninterrupted(asyncio.ensure_future(_end(starting, printed)))
+        await uninterrupted(asyncio.ensure_future(_end(starting, printed)))
     return Ended(
         code=process.returncode if process.returncode is not None else -1, output=printed.text, timed_out=timed_out
     )
+
+
+async def start_kept(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: int, passed: socket.socket | None = None
+) -> asyncio.subprocess.Process:
+    """Start a command in front of a keeper, both its streams going to ``output``; :func:`end_kept` ends it.
+
+    ``passed`` is inherited by it, under the same number, and closed here.
+    """
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", keeper.__file__, str(_GRACE_S), *argv),
+            cwd=cwd, env=dict(env), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True, pass_fds=(passed.fileno(),) if passed else (),
+        )  # fmt: skip
+    finally:
+        if passed:
+            passed.close()
 
 
 async def _read(process: asyncio.subprocess.Process, into: Captured) -> None:
@@ -71,24 +85,29 @@ async def _read(process: asyncio.subprocess.Process, into: Captured) -> None:
 
 
 async def _end(starting: asyncio.Future[asyncio.subprocess.Process], printed: Captured) -> None:
-    """Closing its standard input tells the keeper to end everything."""
     try:
         process = await starting
     except (OSError, ValueError):
         return
+    await end_kept(process, _read(process, printed))
+
+
+async def end_kept(process: asyncio.subprocess.Process, rest: Coroutine[Any, Any, object]) -> None:
+    """Closing its standard input tells the keeper to end everything; ``rest`` is waited for: what it says until it is gone."""
     if process.returncode is not None:
+        rest.close()
         return
     if process.stdin is not None:
         process.stdin.close()
     try:
-        await asyncio.wait_for(_read(process, printed), _GRACE_S + _KEEPER_PATIENCE_S)
+        await asyncio.wait_for(rest, _GRACE_S + _KEEPER_PATIENCE_S)
     except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
 
 
-async def _uninterrupted(task: asyncio.Future[None]) -> None:
+async def uninterrupted(task: asyncio.Future[None]) -> None:
     """Wait for all of it, even when cancelled meanwhile; the cancellation goes on afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import wraps
 from importlib.util import find_spec
@@ -137,7 +138,7 @@ class LlmRunner:
         try:
             async with self._doors(gate, places) as inside, _model(self._options, self._model_name, key) as model:
                 tools = Tools(job=job, gate=gate, places=inside, wrap=self._wrap)
-                async with self._servers.open(tools) as others:
+                async with aclosing(tools), self._servers.open(tools) as others:
                     agent = _agent(model, job, tools, others, self._options)
                     async with agent.iter(prompt_of(job), usage=used, usage_limits=limits) as steps:
                         async for step in steps:
