@@ -23,7 +23,7 @@ async def dig(job: Job, gate: Gate) -> str:
     with (beside / "at-work.log").open("a", buffering=1) as log:
         while True:
             log.write(f"{time.monotonic():.3f} {socket.gethostname()} {job.attempt_id}\n")
-            if (beside / "done").exists():  # noqa: ASYNC240 - another process makes it
+            if (beside / "done").exists():
                 return f"dug on {socket.gethostname()}"
             await asyncio.sleep(0.05)
 

@@ -71,9 +71,9 @@ class Host:
         self.hub.run("ip", "link", "set", self.cable, how)
 
     def end(self) -> None:
+        """End everything on it: the hub's Postgres in order, workers at once."""
         for process in self.started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT if self.hub is None else signal.SIGKILL)
         for process in self.started:
             try:
                 process.wait(timeout=10)
@@ -138,7 +138,8 @@ def _postgres(place: Path, hub: Host) -> str:
     server.ensure_pgdata_inited()
     with (data / "pg_hba.conf").open("a") as rules:
         rules.write("host all all 10.77.0.0/16 trust\n")
-    command = [str(server.bin_path / "postgres"), "-D", str(data), "-k", str(data), "-c", "listen_addresses=*", "-c", "fsync=off"]
+    program = str(server.bin_path / "postgres")
+    command = [program, "-D", str(data), "-k", str(data), "-c", "listen_addresses=*", "-c", "fsync=off"]
     if server.system_user is not None:
         command = ["setpriv", f"--reuid={server.system_user}", "--clear-groups", "--", *command]
     started = hub.start(*command, log=place / "postgres.log")
@@ -149,7 +150,8 @@ def _postgres(place: Path, hub: Host) -> str:
         try:
             engine.connect().close()
         except sa.exc.OperationalError:
-            assert started.poll() is None and time.monotonic() < give_up, (place / "postgres.log").read_text()
+            if started.poll() is not None or time.monotonic() > give_up:
+                raise AssertionError((place / "postgres.log").read_text()) from None
             time.sleep(0.1)
         else:
             return url
