@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import psutil
-
 from bench.scale import ms, release_to_start
+
 from interlock.app import build
 from interlock.config import load_settings
 from interlock.engine.service import Service
