@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import psutil
+from bench.scale import ms, release_to_start
 
 from interlock.app import build
 from interlock.config import load_settings
@@ -65,8 +66,10 @@ def unfinished(service: Service, runs: list[str]) -> bool:
     return any(service.find_run(run_id).state is not RunState.ENDED for run_id in reversed(runs))
 
 
-def conservation(service: Service, tasks: int) -> tuple[float, float]:
-    """Mean share of the places while anybody waited: those that were given away, and those whose agents were at work."""
+def conservation(service: Service, tasks: int) -> tuple[float, float, list[float]]:
+    """Mean share of the places while anybody waited: those that were given away, and those whose agents were at work;
+    and the seconds from each release to the start of who got the place.
+    """
     runs = submit(service, "second", tasks)
     while unfinished(service, runs):
         time.sleep(0.2)
@@ -82,7 +85,8 @@ def conservation(service: Service, tasks: int) -> tuple[float, float]:
         used = sum(max(0.0, (until - since).total_seconds()) for since, until in spans)
         return used / (empty - full).total_seconds() / LIMIT
 
-    return share("attempt.admitted", "attempt.succeeded"), share("attempt.started", "agent.returned")
+    gaps = release_to_start(service, runs)
+    return share("attempt.admitted", "attempt.succeeded"), share("attempt.started", "agent.returned"), gaps
 
 
 def calibration(service: Service, tasks: int) -> tuple[int, float, float, float]:
@@ -134,9 +138,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         service = opened(Path(name, "a"))
-        held, busy = conservation(service, given.tasks)
+        held, busy, gaps = conservation(service, given.tasks)
         print(
-            f"of {LIMIT} places, {given.tasks} tasks of 1 s: {held:.3f} given away, {busy:.3f} with an agent at work",
+            f"of {LIMIT} places, {given.tasks} tasks of 1 s: {held:.3f} given away, {busy:.3f} with an agent at work; "
+            f"release → next start {ms(gaps)}",
             flush=True,
         )
         known, early, inside, without = calibration(service, given.tasks)

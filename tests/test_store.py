@@ -450,3 +450,33 @@ def test_an_execution_that_was_too_slow_counts_for_its_breaker(opened: Callable[
         governor.end(conn, again, worked=timedelta(seconds=1))
     with database.read() as conn:
         assert rows.find_breaker(conn, "anna").reason == "1 of the last 1 attempts took 1 s or longer"
+
+
+def test_several_processes_that_find_an_empty_store_at_once_can_all_put_work_into_it(
+    tmp_path: Path, postgres: PostgresForTests
+) -> None:
+    """Half of DBOS's tables is not a store: who comes while they are made waits until they are there."""
+
+    def first_run(url: str, name: str) -> None:
+        database = Database(url)
+        door = durable.Durable(database)
+        try:
+            door.prepare()
+            with database.write() as conn:
+                door.start_run(conn, name, durable.SHARED)
+        except (StoreError, sa.exc.SQLAlchemyError) as problem:
+            failed.append(str(problem))
+        finally:
+            door.shut_down()
+            database.close()
+
+    with postgres.database() as of_postgres:
+        for url in (f"sqlite:///{tmp_path / 'empty.db'}", of_postgres):
+            failed: list[str] = []
+            threads = [threading.Thread(target=first_run, args=(url, f"run{number}")) for number in range(4)]
+            for number, thread in enumerate(threads):
+                thread.start()
+                time.sleep(0.05 * number)
+            for thread in threads:
+                thread.join()
+            assert failed == []

