@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 
 MCP := .cache/mcp
 
-.PHONY: run demo-attacks test test-claude test-clients test-mcp check lock chaos bench docs clean setup
+.PHONY: run demo-attacks test test-claude test-clients test-mcp claude clients mcp-servers check lock chaos bench docs clean setup
 
 run: setup
 	$(BIN)/interlock demo
@@ -17,8 +17,10 @@ test: check
 	$(BIN)/pytest -n 2
 
 # With real MCP servers, each in an environment of its own: they do not go together with each other or with ours.
-test-mcp: setup $(MCP)/.ready
+test-mcp: mcp-servers
 	$(BIN)/pytest tests/test_mcp_gateway.py -k "mcp_server_ or server_filesystem"
+
+mcp-servers: setup $(MCP)/.ready
 
 $(MCP)/.ready:
 	$(PYTHON) -m venv $(MCP)/git && $(MCP)/git/bin/python -m pip install --quiet mcp-server-git==2026.10.19
@@ -33,15 +35,19 @@ check: setup
 	$(BIN)/lint-imports
 
 # Claude Code itself (400 MB), in a place of its own.
-test-claude: setup
-	@test -d .venv/claude/claude_agent_sdk || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/claude 'claude-agent-sdk>=0.2.187,<0.3'
+test-claude: claude
 	INTERLOCK_TEST_CLAUDE=$(CURDIR)/.venv/claude $(BIN)/pytest tests/test_runner_claude.py tests/test_real_clients.py
 
-# Programs that nobody here wrote, offline: needs npm (500 MB).
-test-clients: test-claude
-	@test -x .venv/clients/node_modules/.bin/codex || npm install --silent --no-audit --no-fund --prefix .venv/clients @google/gemini-cli@0.61 @openai/codex@0.169
+claude: setup
+	@test -d .venv/claude/claude_agent_sdk || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/claude 'claude-agent-sdk>=0.2.187,<0.3'
+
+# The same and other programs that nobody here wrote, offline: needs npm (500 MB).
+test-clients: clients
 	INTERLOCK_TEST_CLAUDE=$(CURDIR)/.venv/claude INTERLOCK_TEST_GEMINI=$(CURDIR)/.venv/clients/node_modules/.bin/gemini \
-	INTERLOCK_TEST_CODEX=$(CURDIR)/.venv/clients/node_modules/.bin/codex $(BIN)/pytest tests/test_real_clients.py
+	INTERLOCK_TEST_CODEX=$(CURDIR)/.venv/clients/node_modules/.bin/codex $(BIN)/pytest tests/test_runner_claude.py tests/test_real_clients.py
+
+clients: claude
+	@test -x .venv/clients/node_modules/.bin/codex || npm install --silent --no-audit --no-fund --prefix .venv/clients @google/gemini-cli@0.61 @openai/codex@0.169
 
 setup: $(STAMP)
 

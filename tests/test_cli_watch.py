@@ -132,7 +132,7 @@ def test_alerts_are_listed_acknowledged_and_silenced(failing: Service) -> None:
 
 def test_alert_rules_are_shown_and_can_be_tried_out(failing: Service) -> None:
     assert [rule["condition"] for rule in said("alerts", "rules")] == [
-        "errorRate > 0.25", "consecutiveFailures >= 3", "executionTime > 30000",
+        "errorRate > 0.25", "consecutiveFailures >= 3", "executionTime > 30000", "checksFailed > 0",
     ]  # fmt: skip
     assert [(trial["agent"], trial["holds"]) for trial in said("alerts", "test", "error-rate")] == [("writer", True)]
     assert "it would: escalate, circuit-break" in run("alerts", "test", "error-rate").output

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from interlock.decide.judge import judge
 from interlock.decide.policy import PolicySet
 from interlock.engine import gate as engine_gate
 from interlock.engine.judging import Gate, Judged
+from interlock.engine.shadow import Course
 from interlock.model.action import Action, Reading, Scope, Surface
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
@@ -286,6 +288,11 @@ class Forgetful:
         return History(), ""
 
 
+class NoRollout:
+    def course(self, _: str) -> Course:
+        return Course(ruling=PolicySet.compile([]))
+
+
 def test_a_reader_that_hangs_is_a_block_of_the_gate_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def hangs(*_: object) -> Judged:
         time.sleep(0.5)
@@ -295,6 +302,8 @@ def test_a_reader_that_hangs_is_a_block_of_the_gate_around_it(monkeypatch: pytes
     gate = engine_gate.AttemptGate.__new__(engine_gate.AttemptGate)
     monkeypatch.setattr(gate, "_judge_both", hangs)
     monkeypatch.setattr(gate, "_database", Forgetful(), raising=False)
+    monkeypatch.setattr(gate, "_policies", NoRollout(), raising=False)
+    monkeypatch.setattr(gate, "_attempt", SimpleNamespace(run_id="run_1"), raising=False)
     judged = asyncio.run(gate._judged(Action(kind=Surface.TOOL_CALL, tool="shell", args={"command": "ls"})))
     assert judged.decision.verdict is Verdict.BLOCK
     assert "longer than" in judged.decision.reason

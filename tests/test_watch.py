@@ -23,7 +23,9 @@ from interlock.model.alert import Alert, AlertState
 from interlock.model.decision import Decision, Verdict
 from interlock.model.health import HealthStatus
 from interlock.model.ledger import LedgerEntry
+from interlock.model.plan import Task
 from interlock.model.risk import RiskLevel
+from interlock.model.run import OutcomeKind
 from interlock.model.session import Session
 from interlock.ports import Gate, Job, Observer
 from interlock.store import watching
@@ -132,6 +134,21 @@ def test_an_agent_that_keeps_failing_is_cut_off_watched_and_somebody_is_called_o
     assert (len(desk.pager.told), len(desk.recorded("alert.action"))) == (1, before)
     assert len(desk.recorded("alert.fired")) == 2
     assert not desk.service.verify().problem
+
+
+def test_a_validator_that_tells_somebody_lets_the_work_through_and_tells(opened: Opened) -> None:
+    check = {"name": "spelling", "command": ["false"], "on_failure": "alert"}
+    desk = opened({"agents": {"writer": {"validators": [check]}}})
+    desk.service.start()
+    run = desk.service.submit(Task(text="write it", agents=("writer",)))
+    for _ in desk.service.follow(run.id):
+        pass
+    outcome = desk.service.find_run(run.id).outcome
+    assert outcome is not None
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    alert = desk.look()["failed-check"]
+    assert (alert.agent, alert.evidence) == ("writer", "checksFailed 1")
+    assert desk.pager.titles() == ["[warning] writer: A validator that tells somebody has failed"]
 
 
 def test_when_it_is_over_those_who_were_told_hear_of_it_and_nobody_else(opened: Opened) -> None:

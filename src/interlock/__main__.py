@@ -1,5 +1,6 @@
 """The ``interlock`` command: ``python -m interlock`` does the same."""
 
+import gc
 import sys
 
 _PARTS = ("serve", "install", "uninstall", "-h", "--help")
@@ -11,6 +12,7 @@ def main() -> None:
         from interlock.surfaces.hook.client import main as hook  # noqa: PLC0415 - see above
 
         sys.exit(hook(sys.argv[2:]))
+    gc.set_threshold(50_000, 20, 100)  # what is imported lives for ever: looking through it often costs a tenth
     from interlock.surfaces.cli.main import main as cli  # noqa: PLC0415 - the same
 
     cli()

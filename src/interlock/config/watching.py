@@ -81,8 +81,12 @@ DEFAULT_RULES: Mapping[str, AlertRuleSettings] = {
         condition="executionTime > 30000", severity="info", message="Agent execution time exceeds 30 seconds",
         actions=("log", "optimize-suggestion"),
     ),
+    "failed-check": AlertRuleSettings(
+        condition="checksFailed > 0", severity="warning", message="A validator that tells somebody has failed",
+        actions=("notify", "log"),
+    ),
 }  # fmt: skip
-"""The user's three rules (spec 9). A project changes one under its name, or switches it off with ``enabled: false``."""
+"""The user's three rules (spec 9), and what a validator's ``on_failure: alert`` means (spec 1). A project changes one under its name, or switches it off with ``enabled: false``."""
 
 
 class AlertSettings(Section):

@@ -41,6 +41,7 @@ _AGENT: Mapping[str, tuple[Any, _AgentValue]] = {
     "callsAllowed": (1, lambda m, _: m.calls_allowed),
     "callsBlocked": (1, lambda m, _: m.calls_blocked),
     "callsAsked": (1, lambda m, _: m.calls_asked),
+    "checksFailed": (1, lambda m, _: m.checks_failed),
     "idleSeconds": (1, lambda m, now: int((now - m.last_invocation).total_seconds()) if m.last_invocation else None),
     "breakerOpen": (True, lambda m, _: m.breaker in _OPEN),
 }

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from interlock.decide.breaker import Result, result_of
+from interlock.model.agent import OnFailure
 from interlock.model.breaker import Breaker
 from interlock.model.ledger import LedgerEntry
 from interlock.model.metrics import AgentMetrics, LastError, Spread, SystemMetrics, Tally
@@ -99,6 +100,10 @@ def _recovered(entry: LedgerEntry) -> _Pieces:
     return ((str(entry.data.get("of") or ""), Tally(recovery=chosen)),)
 
 
+def _check_failed(entry: LedgerEntry) -> _Pieces:
+    return ((_agent(entry), _count("checks_failed")),) if entry.data.get("on_failure") == OnFailure.ALERT else ()
+
+
 def _used(usage: Any) -> Tally:
     if not isinstance(usage, Mapping):
         return EMPTY
@@ -126,6 +131,7 @@ _COUNTED: Mapping[str, Callable[[LedgerEntry], _Pieces]] = {
     "attempt.failed": _failed,
     "attempt.waiting": lambda entry: ((_agent(entry), _count("calls_asked")),),
     "recovery.chosen": _recovered,
+    "validator.failed": _check_failed,
     "agent.returned": lambda entry: ((_agent(entry), _used(entry.data.get("usage"))),),
     "effect.intended": lambda entry: ((entry.actor, _count("calls_allowed")),),
     "call.blocked": lambda entry: ((entry.actor, _count("calls_blocked")), (SYSTEM, _count("blocked"))),
@@ -224,7 +230,7 @@ def agent_metrics(agent: str, tally: Tally, *, streak: int, breaker: str) -> Age
         tokens_peak=tally.peaks.get("tokens"), input_tokens=counts.get("input_tokens", 0),
         output_tokens=counts.get("output_tokens", 0), cost_micros=counts.get("cost_micros", 0),
         calls_allowed=counts.get("calls_allowed", 0), calls_blocked=counts.get("calls_blocked", 0),
-        calls_asked=counts.get("calls_asked", 0), breaker=breaker,
+        calls_asked=counts.get("calls_asked", 0), checks_failed=counts.get("checks_failed", 0), breaker=breaker,
     )  # fmt: skip
 
 

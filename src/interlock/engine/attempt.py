@@ -374,7 +374,8 @@ class AttemptLine:
         await self._means.write(
             lambda conn: self._means.record(
                 conn, attempt.run_id, "validator.failed" if problem else "validator.passed",
-                {"attempt": attempt.id, "validator": validator.name, "problem": problem},
+                {"attempt": attempt.id, "agent": attempt.agent, "validator": validator.name, "problem": problem,
+                 "on_failure": validator.on_failure},
             )
         )  # fmt: skip
         if problem and validator.on_failure is OnFailure.ROLLBACK:

@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos import DBOS, DBOSClient, DBOSConfig, error
 from dbos._migration import get_migration_versions, get_sqlite_migration_versions
 from dbos._queue import queue_worker_thread
 
@@ -282,9 +282,14 @@ class Durable:
         return list(conn.execute(query).scalars()) if ids else []
 
     def begin_again(self, ids: Sequence[str]) -> None:
-        """Have these bodies executed once more from their beginning."""
+        """Have these bodies executed once more from their beginning, unless another thread or worker was first."""
         for workflow_id in ids:
-            self.client.rewind_workflow(workflow_id, queue_name=self.heir_queue)
+            try:
+                self.client.rewind_workflow(workflow_id, queue_name=self.heir_queue)
+            except error.DBOSException:
+                with self._database.read() as conn:
+                    if self.broken(conn, [workflow_id]):
+                        raise
 
     def forget(self, worker_id: str) -> None:
         """Remove a dead worker's own queue."""

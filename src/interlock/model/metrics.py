@@ -85,6 +85,8 @@ class AgentMetrics:
     calls_blocked: int = 0
     calls_asked: int = 0
     """Calls and results that a person was asked about."""
+    checks_failed: int = 0
+    """Failed validators that say ``on_failure: alert``."""
     breaker: str = "closed"
 
 
