@@ -19,7 +19,8 @@ from interlock.model.plan import Task
 from interlock.model.run import OutcomeKind, RunState
 from interlock.store import queue
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "hosts can be made")
+WHY_NOT = why_not()
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "hosts can be made")
 
 FAR_HANDS = Path(__file__).parent / "support" / "far_hands.py"
 LEASE_S = 4
