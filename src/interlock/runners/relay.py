@@ -147,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     relay: ClassVar[Relay]
+    _effect = ""
+    """The call that is under way, until its outcome is told."""
 
     def do_POST(self) -> None:
         try:
@@ -190,32 +192,36 @@ class _Handler(BaseHTTPRequestHandler):
         if why:
             self._refuse(403, f"Interlock: {why}")
             return
-        ok, said = False, "nobody knows"
+        self._effect = effect
         try:
-            ok, said = self._sent(upstream, path, body)
+            self._send(upstream, path, body)
         finally:
-            self.relay.settle(effect, ok=ok, output=said)
+            self._settle(ok=False, output="nobody knows")
 
-    def _sent(self, upstream: Upstream, path: str, body: bytes | None) -> tuple[bool, str]:
+    def _settle(self, *, ok: bool, output: str) -> None:
+        """Once, and before the agent has the answer: it may end the attempt with it, or be gone."""
+        effect, self._effect = self._effect, ""
+        self.relay.settle(effect, ok=ok, output=output)
+
+    def _send(self, upstream: Upstream, path: str, body: bytes | None) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OURS}
         headers = {name: value for name, value in headers.items() if name.lower() != upstream.header.lower()}
         headers |= {upstream.header: upstream.value, "Accept-Encoding": "identity"}
         request = urllib.request.Request(upstream.url.rstrip("/") + path, body, headers, method=self.command)  # noqa: S310 - from the configuration
         try:
             with _opener.open(request, timeout=self.relay.timeout_s) as answer:
-                self._pass_on(answer.status, answer)
-                return True, f"status {answer.status}"
+                self._pass_on(answer.status, answer, ok=True)
         except urllib.error.HTTPError as error:
             with error:
-                self._pass_on(error.code, error)
-            return False, f"status {error.code}"
+                self._pass_on(error.code, error, ok=False)
         except OSError as error:
             why = f"{upstream.url} cannot be reached: {error}".replace(upstream.secret, "***")
+            self._settle(ok=False, output=why)
             self._refuse(502, why)
-            return False, why
 
-    def _pass_on(self, status: int, answer: Any) -> None:
+    def _pass_on(self, status: int, answer: Any, *, ok: bool) -> None:
         """The answer as it comes, piece by piece."""
+        self._settle(ok=ok, output=f"status {status}")
         secret = self.relay.upstream.secret
         self.send_response(status)
         for name, value in answer.headers.items():
