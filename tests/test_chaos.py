@@ -55,7 +55,7 @@ class Gang:
 
     def __init__(self, project: Path, store_url: str) -> None:
         self._command = [sys.executable, str(HANDS), str(project)]
-        self._env = {**os.environ, "INTERLOCK_STORE_URL": store_url}
+        self._env = {"HANDS_FAIL_PERCENT": "15", **os.environ, "INTERLOCK_STORE_URL": store_url}
         self._log = (project.parent / "workers.log").open("ab")
         self.members: list[subprocess.Popen[bytes]] = []
 

@@ -49,7 +49,6 @@ def opened(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     project = tmp_path / "project"
     project.mkdir()
     monkeypatch.setenv("INTERLOCK_STORE_URL", store_url)
-    monkeypatch.setenv("HANDS_FAIL_PERCENT", "0")
     services: list[Service] = []
 
     def make(**sections: Any) -> Service:
