@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import time
-from pathlib import Path
 
-from interlock.app import build
-from interlock.config import load_settings
+from hands import main
+
 from interlock.ports import AgentFunction, Gate, Job
-from interlock.surfaces.cli.worker import serve
 
 
 async def dig(job: Job, gate: Gate) -> str:
@@ -32,14 +29,5 @@ def functions() -> dict[str, AgentFunction]:
     return {"digger": dig}
 
 
-def main() -> None:
-    service = build(load_settings(Path(sys.argv[1])), functions=functions())
-    service.start(shared=True)
-    try:
-        serve(service, as_json=True)
-    finally:
-        service.close()
-
-
 if __name__ == "__main__":
-    main()
+    main(functions())

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from interlock.app import build
@@ -51,8 +52,9 @@ def functions() -> dict[str, AgentFunction]:
     return dict.fromkeys(AGENTS, work)
 
 
-def main() -> None:
-    service = build(load_settings(Path(sys.argv[1])), functions=functions())
+def main(functions: Mapping[str, AgentFunction]) -> None:
+    """Be a worker of these agents in the project that the command line names, until told to stop."""
+    service = build(load_settings(Path(sys.argv[1])), functions=functions)
     service.start(shared=True)
     try:
         serve(service, as_json=True)
@@ -61,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(functions())
