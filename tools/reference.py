@@ -23,9 +23,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from interlock import errors
-from interlock.config import AgentSettings, RecoverySettings, json_schema
+from interlock.config import AgentSettings, RecoverySettings, RunnerSettings, json_schema
 from interlock.config.ladder import BUILT_IN, STRICTNESS
-from interlock.config.settings import RunnerSettings, Sections
+from interlock.config.settings import Sections
 from interlock.model import run as nouns
 from interlock.policies import DEFAULT_PACKS, PACKS, read_pack
 from interlock.surfaces.cli import main as cli
