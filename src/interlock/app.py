@@ -47,7 +47,7 @@ from interlock.runners.relay import Relay
 from interlock.sandbox.grants import program_paths
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
-from interlock.sandbox.workspace import open_workspaces
+from interlock.sandbox.workspaces import open_workspaces
 from interlock.service import Service
 from interlock.store.database import Database
 
