@@ -194,7 +194,7 @@ def test_the_doctor_warns_of_what_is_not_committed_and_of_an_open_state(project:
 def test_the_doctor_names_the_extra_that_an_agent_lacks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "interlock.yaml").write_text(yaml.safe_dump({"agents": {"writer": {"runner": {"kind": "claude"}}}}))
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
-    assert any('pip install "interlock[claude]"' in each.seen for each in found(project, Grade.PROBLEM))
+    assert any(re.search(r'pip install .*\[claude\]"', each.seen) for each in found(project, Grade.PROBLEM))
 
 
 def test_the_doctor_does_not_faint_over_a_place_that_it_may_not_use(project: Path) -> None:

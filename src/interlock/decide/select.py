@@ -112,9 +112,13 @@ def select(
     chosen = _chosen(text, parts)
     if chosen:
         return _selection(text, chosen, index, parts, reason="they know the words of the task")
-    known = any(parts.values())
-    reason = "no agent of the catalogue knows " + ("enough of this task" if known else "any word of this task")
-    return _selection(text, (), index, parts, reason=reason)
+    return _selection(text, (), index, parts, reason=_why_nobody(parts))
+
+
+def _why_nobody(parts: Parts) -> str:
+    if not parts:
+        return "there are no agents yet"
+    return "no agent knows " + ("enough of this task" if any(parts.values()) else "any word of this task")
 
 
 def evidence(text: str, catalogue: Sequence[AgentSpec]) -> Mapping[str, Mapping[str, float]]:

@@ -108,6 +108,11 @@ def plain(value: Any) -> Any:
     return dump(value) if dataclasses.is_dataclass(value) else value
 
 
+def many(count: int, noun: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def ago(at: datetime | None) -> str:
     """How long ago, in the largest fitting unit."""
     if at is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.model.agent import AgentResult
 from interlock.model.run import Outcome, OutcomeKind
-from interlock.surfaces.cli.common import console
+from interlock.surfaces.cli.common import console, many
 from interlock.surfaces.cli.question import line
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome)
     diff = service.diff(view.run.id) if outcome.changed and outcome.branch else ""
     if not diff:
         return
-    lines = diff.splitlines()
+    lines = [text for text in diff.splitlines() if not text.startswith("index ")]
     out.rule("[dim]the changes[/]", style="dim")
     from rich.text import Text  # noqa: PLC0415
 
@@ -88,6 +90,8 @@ def _next(outcome: Outcome) -> str:
 
 
 def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
+    elsewhere = _elsewhere(service.settings.project)
+    line(out, "go there", f"cd {shlex.quote(elsewhere)}" if elsewhere else "", "bold")
     if outcome.branch:
         line(out, "review", f"git diff HEAD...{outcome.branch}" if "/" in outcome.branch else outcome.branch, "bold")
         line(out, "take", f"git merge {outcome.branch}")
@@ -95,6 +99,14 @@ def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome
         line(out, "patch", outcome.patch, "bold")
     line(out, "next", _next(outcome))
     check = service.verify()
-    whole = f"whole: {check.records} records of {check.runs} runs, {check.checkpoints} checkpoints"
+    whole = f"whole: {check.records} records of {many(check.runs, 'run')}, {many(check.checkpoints, 'checkpoint')}"
     line(out, "ledger", f"NOT whole: {check.problem}" if check.problem else whole, "red" if check.problem else "green")
     line(out, "more", f"interlock show {view.run.id} · interlock audit show {view.run.id}", "dim")
+
+
+def _elsewhere(project: Path) -> str:
+    """Where the commands below work, seen from here; empty when that is here."""
+    here = Path.cwd()
+    if here.is_relative_to(project):
+        return ""
+    return str(project.relative_to(here) if project.is_relative_to(here) else project)
