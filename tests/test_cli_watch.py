@@ -169,7 +169,7 @@ def test_a_sound_project_has_no_problem(project: Path) -> None:
         ({"notify": {"targets": {"chat": "env:INTERLOCK_NOT_SET"}}}, "INTERLOCK_NOT_SET", "Set it"),
         ({"limitz": {}}, "unknown key", "Correct"),
         ({"store_url": "postgresql://kim:sesame@127.0.0.1:1/il"}, "refused", "PostgreSQL answers at 127.0.0.1:1/il and lets kim in"),
-        ({"agents": {"writer": {"runner": {"kind": "shel"}}}}, "there is no runner 'shel'", "no task that needs it"),
+        ({"agents": {"writer": {"runner": {"kind": "comand"}}}}, "agents.writer.runner.kind", "Correct"),
         ({"alerts": {"rules": {"mine": {"condition": "eror_rate > 1"}}}}, "error_rate", "Correct"),
     ],
 )  # fmt: skip

@@ -256,7 +256,9 @@ def _agents(service: Service) -> Findings:
     specs = [spec for spec in service.catalogue.values() if spec.runner is not None or spec.source]
     if not specs:
         where = service.settings.agents_dir
-        yield _problem("agents", "there is none", f"Define one under agents: in interlock.yaml, or put definitions into {where}")
+        yield _problem(
+            "agents", "there is none", f"Define one under agents: in interlock.yaml, or put definitions into {where}"
+        )
         return
     bad = 0
     for spec in specs:

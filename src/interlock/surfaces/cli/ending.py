@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.model.agent import AgentResult
+from interlock.model.decision import one_line
 from interlock.model.run import Outcome, OutcomeKind
 from interlock.surfaces.cli.common import console, many
 from interlock.surfaces.cli.question import line
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _STYLES = {OutcomeKind.SUCCEEDED: "green", OutcomeKind.CANCELLED: "yellow", OutcomeKind.ROLLED_BACK: "yellow"}
 _DIFF_LINES = 40
+_REFUSED = 3
 _NEXT = {
     OutcomeKind.BLOCKED: 'change the task, or have a person change the policy: interlock policy explain "…"',
     OutcomeKind.EXPIRED: "submit it again when somebody can answer",
@@ -37,6 +39,8 @@ def print_outcome(service: Service, view: RunView) -> None:
     line(out, "why", outcome.reason, style)
     for agent, result in outcome.results.items():
         _print_result(out, agent, result)
+    if outcome.kind is OutcomeKind.SUCCEEDED:
+        _print_refused(out, service, view.run.id)
     _print_left(out, outcome)
     _print_diff(out, service, view, outcome)
     _print_where(out, service, view, outcome)
@@ -51,6 +55,20 @@ def _print_result(out: Console, agent: str, result: AgentResult) -> None:
     ):  # fmt: skip
         for text in texts:
             line(out, label, text, "red" if label == "blocker" else "")
+
+
+def _print_refused(out: Console, service: Service, run_id: str) -> None:
+    """A run may succeed although the gate had to refuse calls: whoever takes its work should know."""
+    refused = [entry for entry in service.all_entries(run_id=run_id) if entry.kind == "call.blocked"]
+    for entry in refused[:_REFUSED]:
+        line(
+            out,
+            "refused",
+            f"{entry.actor}: {entry.data.get('call', '')}: {one_line(entry.data.get('reasons', ()))}",
+            "red",
+        )
+    if len(refused) > _REFUSED:
+        line(out, "refused", f"{len(refused) - _REFUSED} more: interlock audit show {run_id}", "red")
 
 
 def _print_left(out: Console, outcome: Outcome) -> None:
@@ -90,8 +108,7 @@ def _next(outcome: Outcome) -> str:
 
 
 def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
-    elsewhere = _elsewhere(service.settings.project)
-    line(out, "go there", f"cd {shlex.quote(elsewhere)}" if elsewhere else "", "bold")
+    line(out, "go there", way_to(service.settings.project), "bold")
     if outcome.branch:
         line(out, "review", f"git diff HEAD...{outcome.branch}" if "/" in outcome.branch else outcome.branch, "bold")
         line(out, "take", f"git merge {outcome.branch}")
@@ -104,9 +121,9 @@ def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome
     line(out, "more", f"interlock show {view.run.id} · interlock audit show {view.run.id}", "dim")
 
 
-def _elsewhere(project: Path) -> str:
-    """Where the commands below work, seen from here; empty when that is here."""
+def way_to(project: Path) -> str:
+    """The command that goes where the commands of an ending work; empty when that is here."""
     here = Path.cwd()
     if here.is_relative_to(project):
         return ""
-    return str(project.relative_to(here) if project.is_relative_to(here) else project)
+    return f"cd {shlex.quote(str(project.relative_to(here) if project.is_relative_to(here) else project))}"
