@@ -302,7 +302,19 @@ def test_a_recovery_does_not_repeat_the_failure_that_was_just_told() -> None:
     def told(step: str, reason: str) -> str:
         data = {"step": step, "reason": reason}
         at = datetime(2026, 1, 1, tzinfo=UTC)
-        return sentence(LedgerEntry(seq=1, kind="recovery.chosen", actor="interlock", at=at, data=data))[0]
+        return sentence(
+            LedgerEntry(
+                seq=1,
+                run_id="r",
+                number=1,
+                kind="recovery.chosen",
+                actor="interlock",
+                at=at,
+                data=data,
+                prev="",
+                hash="",
+            )
+        )[0]
 
     assert told("rollback", "blocked: sql: DROP TABLE x: lost. ") == "recovery: rollback"
     assert told("retry", "timeout: too; long; retry 1 of 3") == "recovery: retry (retry 1 of 3)"
