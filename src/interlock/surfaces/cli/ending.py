@@ -15,7 +15,7 @@ from interlock.surfaces.cli.question import line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.engine.service import RunView, Service
+    from interlock.service import RunView, Service
 
 _STYLES = {OutcomeKind.SUCCEEDED: "green", OutcomeKind.CANCELLED: "yellow", OutcomeKind.ROLLED_BACK: "yellow"}
 _DIFF_LINES = 40
@@ -59,7 +59,7 @@ def _print_result(out: Console, agent: str, result: AgentResult) -> None:
 
 def _print_refused(out: Console, service: Service, run_id: str) -> None:
     """A run may succeed although the gate had to refuse calls: whoever takes its work should know."""
-    refused = [entry for entry in service.all_entries(run_id=run_id) if entry.kind == "call.blocked"]
+    refused = [entry for entry in service.ledger.stream(run_id=run_id) if entry.kind == "call.blocked"]
     for entry in refused[:_REFUSED]:
         line(
             out,
@@ -84,7 +84,7 @@ def _print_left(out: Console, outcome: Outcome) -> None:
 
 
 def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
-    diff = service.diff(view.run.id) if outcome.changed and outcome.branch else ""
+    diff = service.runs.diff(view.run.id) if outcome.changed and outcome.branch else ""
     if not diff:
         return
     lines = [text for text in diff.splitlines() if not text.startswith("index ")]
@@ -115,7 +115,7 @@ def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome
     if outcome.patch:
         line(out, "patch", outcome.patch, "bold")
     line(out, "next", _next(outcome))
-    check = service.verify()
+    check = service.ledger.verify()
     whole = f"whole: {check.records} records of {many(check.runs, 'run')}, {many(check.checkpoints, 'checkpoint')}"
     line(out, "ledger", f"NOT whole: {check.problem}" if check.problem else whole, "red" if check.problem else "green")
     line(out, "more", f"interlock show {view.run.id} · interlock audit show {view.run.id}", "dim")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from interlock.engine.service import Service
     from interlock.model.metrics import AgentMetrics, Metrics
+    from interlock.service import Service
 
 _COLUMNS = ("agent", "runs", "ok", "failed", "in a row", "median", "p95", "tokens", "cost", "blocked", "breaker")
 _SPARED, _WIDE = frozenset({"ok", "p95"}), 100
@@ -40,9 +40,9 @@ def metrics(
         if prometheus:
             from interlock.telemetry.prometheus import exposition  # noqa: PLC0415 - an extra
 
-            sys.stdout.write(exposition(service).decode())
+            sys.stdout.write(exposition(service.meter).decode())
             return
-        found = service.metrics(reach)
+        found = service.meter.metrics(reach)
     if as_json:
         say_json(found)
     else:
@@ -98,7 +98,7 @@ def window_of(text: str) -> timedelta | None:
 
 
 def _looked(service: Service, window: timedelta | None, width: int) -> Group:
-    return shown(service.metrics(window), width)
+    return shown(service.meter.metrics(window), width)
 
 
 def shown(found: Metrics, width: int) -> Group:
