@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -58,8 +58,8 @@ class RunnerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
-    kind: Word = "command"
-    """``command``, ``function``, ``llm``, ``claude``, or a plug-in's name."""
+    kind: Literal["command", "function", "llm", "claude"] = "command"
+    """A program, a Python function given to the library, a model behind an API, or Claude Code."""
 
     @property
     def options(self) -> Mapping[str, Any]:

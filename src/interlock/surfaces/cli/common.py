@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value for programs 
 _COLUMNS = 80
 """How wide lines are where nobody says how wide the screen is."""
 _NARROWEST = 20
+_GIT_SECONDS = 10
 RunId = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s id, its end, or "last".')]
 
 
@@ -49,6 +51,16 @@ def opened(env: str | None, config: Path | None, *, execute: bool = False) -> It
         yield service
     finally:
         service.close()
+
+
+def git_says(root: Path, *args: str) -> str | None:
+    """The output of a git command without its last newline, None when it failed."""
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(root), *args]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.removesuffix("\n")
 
 
 def me() -> str:
@@ -106,6 +118,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return dump(value) if dataclasses.is_dataclass(value) else value
+
+
+def many(count: int, noun: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def ago(at: datetime | None) -> str:
