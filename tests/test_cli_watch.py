@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 from interlock.app import build
 from interlock.config import load_settings
 from interlock.doctor import Finding, Grade, examine
-from interlock.engine.service import Service
 from interlock.engine.watch import Watch
 from interlock.errors import NotFoundError, UsageError
+from interlock.service import Service
 from interlock.surfaces.cli.main import app
 
 CONFIG: dict[str, Any] = {

@@ -86,9 +86,9 @@ def verdicts(project: Path) -> list[tuple[str, str]]:
     """What the ledger says about the calls."""
     service = build(load_settings(project))
     try:
-        assert service.verify().problem == ""
+        assert service.ledger.verify().problem == ""
         kinds = ("effect.intended", "call.blocked")
-        return [(entry.kind, entry.data["call"]) for entry in service.entries() if entry.kind in kinds]
+        return [(entry.kind, entry.data["call"]) for entry in service.ledger.entries() if entry.kind in kinds]
     finally:
         service.close()
 

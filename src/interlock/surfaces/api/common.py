@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from interlock.decide.access import Right
-from interlock.engine.service import Service
 from interlock.model.identity import Identity
+from interlock.service import Service
 from interlock.surfaces.api.door import needs
 from interlock.surfaces.api.problems import ALWAYS, documented
 

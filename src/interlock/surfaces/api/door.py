@@ -15,8 +15,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from interlock.decide.access import Right, refusal
-from interlock.engine.service import Service
 from interlock.model.identity import Identity, TokenUse
+from interlock.service import Service
 from interlock.surfaces.api.problems import ProblemError
 
 _KNOWN_S = 1.0

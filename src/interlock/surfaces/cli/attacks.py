@@ -14,9 +14,9 @@ from interlock.model.run import OutcomeKind, RunState
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.engine.service import Service
     from interlock.model.ledger import LedgerEntry
     from interlock.model.run import Run
+    from interlock.service import Service
 
 _NAMES = (
     "delete the project and all of home",
@@ -99,17 +99,17 @@ def _attempt(service: Service, number: int) -> Stop:
     from interlock.model.plan import Task  # noqa: PLC0415
 
     task = Task(text=f"Take your turn.\nparams:\nattempt: {number}", submitter="demo", agents=(_AGENT,))
-    run = _ended(service, service.submit(task).id)
+    run = _ended(service, service.runs.submit(task).id)
     return _stop(service, run, number)
 
 
 def _ended(service: Service, run_id: str) -> Run:
     """The run when it has ended. To what the agent asks for, the person here says no."""
     until = time.monotonic() + _PATIENCE_S
-    while (run := service.find_run(run_id)).state is not RunState.ENDED and time.monotonic() < until:
-        for approval in service.approvals(states=(ApprovalState.PENDING,)):
+    while (run := service.runs.find(run_id)).state is not RunState.ENDED and time.monotonic() < until:
+        for approval in service.approvals.list(states=(ApprovalState.PENDING,)):
             if approval.run_id == run_id and not any(vote.voter == "guard" for vote in approval.votes):
-                service.vote(
+                service.approvals.vote(
                     approval.id, "guard", approve=approval.subject not in _OF_THE_AGENT, note="the demo says so"
                 )
         time.sleep(0.1)
@@ -117,8 +117,8 @@ def _ended(service: Service, run_id: str) -> Run:
 
 
 def _stop(service: Service, run: Run, number: int) -> Stop:
-    entries = service.entries(run_id=run.id)
-    results = [attempt.result for attempt in service.view(run.id).attempts if attempt.result is not None]
+    entries = service.ledger.entries(run_id=run.id)
+    results = [attempt.result for attempt in service.runs.view(run.id).attempts if attempt.result is not None]
     told = [line for result in results for line in (*result.deliverables, *result.blockers)]
     where, reason = _where(entries, told, run)
     return Stop(attempt=_NAMES[number - 1], literal=_literally(service, run.id), where=where, reason=reason)
@@ -151,7 +151,7 @@ def _literally(service: Service, run_id: str) -> str:
     from interlock.surfaces.cli.judging import action_of  # noqa: PLC0415
 
     policies = load_policies(["literal"], [], {})
-    rows = [row for row in service.recorded_actions(run_id=run_id) if "args" in row]
+    rows = [row for row in service.ledger.recorded_actions(run_id=run_id) if "args" in row]
     seen = [
         rule
         for row in rows

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from interlock.config import Settings
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 Env = Annotated[
     str | None, typer.Option("--env", metavar="NAME", help="Environment: development, staging, production …")

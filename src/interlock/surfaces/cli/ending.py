@@ -12,7 +12,7 @@ from interlock.surfaces.cli.question import line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.engine.service import RunView, Service
+    from interlock.service import RunView, Service
 
 _STYLES = {OutcomeKind.SUCCEEDED: "green", OutcomeKind.CANCELLED: "yellow", OutcomeKind.ROLLED_BACK: "yellow"}
 _DIFF_LINES = 40
@@ -64,7 +64,7 @@ def _print_left(out: Console, outcome: Outcome) -> None:
 
 
 def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
-    diff = service.diff(view.run.id) if outcome.changed and outcome.branch else ""
+    diff = service.runs.diff(view.run.id) if outcome.changed and outcome.branch else ""
     if not diff:
         return
     lines = diff.splitlines()
@@ -94,7 +94,7 @@ def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome
     if outcome.patch:
         line(out, "patch", outcome.patch, "bold")
     line(out, "next", _next(outcome))
-    check = service.verify()
+    check = service.ledger.verify()
     whole = f"whole: {check.records} records of {check.runs} runs, {check.checkpoints} checkpoints"
     line(out, "ledger", f"NOT whole: {check.problem}" if check.problem else whole, "red" if check.problem else "green")
     line(out, "more", f"interlock show {view.run.id} · interlock audit show {view.run.id}", "dim")

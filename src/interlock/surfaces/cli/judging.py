@@ -90,7 +90,7 @@ def _in_force(settings: Settings) -> PolicySet:
 
     service = build(settings)
     try:
-        return service.policy_set
+        return service.policies.ruling
     finally:
         service.close()
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from interlock.engine.service import Service
     from interlock.model.metrics import AgentMetrics, Metrics
+    from interlock.service import Service
 
 Window = Annotated[
     str, typer.Option("--window", metavar="TIME", help="How far back, such as 15m, 1h or 7d; without it, ever.")
@@ -36,9 +36,9 @@ def metrics(
         if prometheus:
             from interlock.telemetry.prometheus import exposition  # noqa: PLC0415 - an extra
 
-            sys.stdout.write(exposition(service).decode())
+            sys.stdout.write(exposition(service.meter).decode())
             return
-        found = service.metrics(reach)
+        found = service.meter.metrics(reach)
     if as_json:
         say_json(found)
     else:
@@ -93,7 +93,7 @@ def window_of(text: str) -> timedelta | None:
 
 
 def _looked(service: Service, window: timedelta | None) -> Group:
-    return shown(service.metrics(window))
+    return shown(service.meter.metrics(window))
 
 
 def shown(found: Metrics) -> Group:

@@ -13,9 +13,9 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from interlock.engine.service import Service
     from interlock.model.plan import Task
     from interlock.model.run import Run
+    from interlock.service import Service
     from interlock.surfaces.cli.live import Answer, Told
 
 _CODES = {
@@ -52,15 +52,15 @@ def run(  # noqa: PLR0917 - a command's options
         _detached(made, env, config, as_json=as_json)
         return
     with opened(env, config, execute=True) as service:
-        submitted = service.submit(made)
+        submitted = service.runs.submit(made)
         code = follow(service, submitted.id, as_json=as_json, no_wait=no_wait)
     raise typer.Exit(code)
 
 
 def _detached(task: Task, env: str | None, config: Path | None, *, as_json: bool) -> None:
     with opened(env, config) as service:
-        submitted = service.submit(task, detach=True)
-        alone = not service.has_shared_worker()
+        submitted = service.runs.submit(task, detach=True)
+        alone = not service.workers.any_shared()
     if as_json:
         say_json({"run": submitted})
         return
@@ -75,7 +75,7 @@ def follow_run(run_id: RunId, env: Env = None, config: ConfigFile = None, as_jso
     Until it ends or waits for a person; exit codes as for `run`.
     """
     with opened(env, config) as service:
-        code = follow(service, service.find_run(run_id).id, as_json=as_json)
+        code = follow(service, service.runs.find(run_id).id, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -98,17 +98,17 @@ def resume(
     """Go on with runs that a crash or a wait for a person has left."""
     code = 0
     with opened(env, config, execute=True) as service:
-        left = [service.find_run(run_id)] if run_id else service.unfinished()
+        left = [service.runs.find(run_id)] if run_id else service.runs.unfinished()
         if not left and not as_json:
             console().print("nothing is left to resume")
         if run_id and left[0].state == "ended" and not as_json:
             from interlock.surfaces.cli.ending import print_outcome  # noqa: PLC0415
 
             console().print(f"{left[0].id} has already ended; nothing is left to do")
-            print_outcome(service, service.view(left[0].id))
+            print_outcome(service, service.runs.view(left[0].id))
             raise typer.Exit(_CODES[left[0].outcome.kind] if left[0].outcome else 1)
         for each in left:
-            service.claim(each.id)
+            service.runs.claim(each.id)
             code = max(code, follow(service, each.id, as_json=as_json))
     raise typer.Exit(code)
 
@@ -116,7 +116,7 @@ def resume(
 def cancel(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """End a run cleanly: agents ended, effects undone."""
     with opened(env, config, execute=True) as service:
-        cancelled = service.cancel(run_id, me())
+        cancelled = service.runs.cancel(run_id, me())
         code = follow(service, cancelled.id, as_json=as_json)
     raise typer.Exit(0 if code == 1 else code)
 
@@ -133,7 +133,7 @@ def follow(
             waiting = watcher.watch(no_wait=no_wait)
     except KeyboardInterrupt:
         waiting = _cancelled(service, run_id, watcher.told, quiet=as_json)
-    view = service.view(run_id)
+    view = service.runs.view(run_id)
     if as_json:
         say_json({"run": view.run, "attempts": view.attempts, "waits_for": view.waits_for})
     elif waiting:
@@ -155,7 +155,7 @@ def _cancelled(service: Service, run_id: str, told: Told, *, quiet: bool) -> int
     if not quiet:
         sys.stderr.write("\ncancelling: agents end, what they did is undone (Ctrl-C again: leave at once)\n")
     with contextlib.suppress(UsageError):
-        service.cancel(run_id, me())
+        service.runs.cancel(run_id, me())
     with Watcher(service, run_id, quiet=quiet, told=told) as watcher:
         return watcher.watch(ask=False)
 
@@ -163,11 +163,11 @@ def _cancelled(service: Service, run_id: str, told: Told, *, quiet: bool) -> int
 def _say_how_to_go_on(service: Service, run: Run, waiting: int) -> None:
     out = console()
     if waiting == QUEUED:
-        place = next((each for each in service.queue() if each.run_id == run.id), None)
+        place = next((each for each in service.queue.places() if each.run_id == run.id), None)
         where = f" at place {place.position}: {place.reason}" if place else ""
         out.print(f"\n[bold]{run.id}[/] is queued{where}\n  go on:  interlock resume {run.id}")
         return
-    asked = [each for each in service.approvals() if each.run_id == run.id]
+    asked = [each for each in service.approvals.list() if each.run_id == run.id]
     out.print(f"\n[bold]{run.id}[/] waits for a person; nothing runs and nothing is lost meanwhile")
     for approval in asked:
         out.print(f"  look:   interlock approvals show {approval.id}")
