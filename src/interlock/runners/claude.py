@@ -192,12 +192,12 @@ class ClaudeRunner:
         The SDK adds to our environment and cannot take away; so the script takes away, by name.
         """
         ours = places.environment(_PASSED_ON) | {"INTERLOCK_JOB": str(places.job)}
-        argv, env = self._wrap([str(program)], ours, places)
-        gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
+        box = self._wrap([str(program)], ours, places)
+        gone = [word for name in sorted(os.environ) if name not in box.env for word in ("-u", name)]
         script = places.sockets / "claude"
-        script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *argv])} "$@"\n', encoding="utf-8")
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *box.argv])} "$@"\n', encoding="utf-8")
         script.chmod(0o700)
-        return script, env
+        return script, box.env
 
     async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]], key: str) -> ResultMessage:
         from claude_agent_sdk import (  # noqa: PLC0415 - an extra

@@ -103,7 +103,8 @@ class CommandRunner:
         argv: Sequence[str] = filled(self._command, project=job.project, workspace=job.workspace)
         env: Mapping[str, str] = self._environment(places)
         if self._wrap is not None:
-            argv, env = self._wrap(argv, env, places)
+            box = self._wrap(argv, env, places)
+            argv, env = box.argv, box.env
         printed = _Printed()
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(

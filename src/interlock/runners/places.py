@@ -12,6 +12,7 @@ from pathlib import Path
 
 from interlock.errors import RunnerError
 from interlock.model.risk import RiskLevel
+from interlock.model.sandbox import SandboxedCommand
 from interlock.ports import Gate, Job
 
 _PASSED_ON = frozenset({"PATH", "LANG", "TZ", "TERM"})
@@ -73,8 +74,8 @@ class Places:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
 
-Wrap = Callable[[Sequence[str], Mapping[str, str], Places], tuple[Sequence[str], Mapping[str, str]]]
-"""Puts the sandbox in front of a program: its argument list and whole environment, changed."""
+Wrap = Callable[[Sequence[str], Mapping[str, str], Places], SandboxedCommand]
+"""Puts the sandbox in front of a program: given its argument list and whole environment."""
 
 Doors = Callable[[Gate, Places], AbstractAsyncContextManager[Places]]
 """What leads out of the sandbox while it is entered: a proxy to the granted hosts, relays for credentials. The places know of it."""
