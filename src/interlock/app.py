@@ -326,6 +326,7 @@ def contained(settings: Settings) -> Wrap:
             scratch=places.scratch,
             write=places.writes,
             read=(places.project, Path(__file__).parent, *places.reads, *program_paths(argv[0])),
+            keep=places.keeps,
             sockets=(places.gate,) if places.gate else (),
             proxy=places.proxy,
             relays=places.relays,

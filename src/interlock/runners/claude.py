@@ -31,8 +31,7 @@ from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.runners import dialects
 from interlock.runners.credentials import none_known
-from interlock.runners.handover import result_of, tell
-from interlock.runners.llm import prompt_of
+from interlock.runners.handover import prompt_of, result_of, tell
 from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.relay import Relay, Upstream
 

@@ -34,6 +34,8 @@ class Places:
     """A private directory with a short name for the sockets of this attempt; not to be seen as a whole."""
     writes: tuple[Path, ...] = ()
     """To be written to as well: what the configuration grants of the project, such as its live database's directory."""
+    keeps: tuple[Path, ...] = ()
+    """Not to be written to, inside what may be."""
     reads: tuple[Path, ...] = ()
     """To be read as well: a program that is not among the system's."""
     gate: Path | None = None

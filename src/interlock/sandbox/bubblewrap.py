@@ -125,7 +125,9 @@ def _rules(inet: bool, unix: bool) -> int:
         raise SandboxError(str(error)) from None
     descriptor = os.memfd_create("interlock-rules", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(descriptor, code)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    fcntl.fcntl(
+        descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    )
     return descriptor
 
 

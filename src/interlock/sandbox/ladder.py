@@ -90,7 +90,10 @@ class Ladder:
             return SandboxedCommand(walls=(), program=tuple(argv), env=env_inside, level=self._level)
         granted = [*readable_paths(network=network), *(_usable(path) for path in read)]
         named = [_usable(path) for path in (*sockets, *doors.values())]
-        inet, unix = network or bool(doors), bool(named) or network  # of a network of its own: nothing in it but the forwarder
+        inet, unix = (
+            network or bool(doors),
+            bool(named) or network,
+        )  # of a network of its own: nothing in it but the forwarder
         rlimits = _rlimits(limits or Limits())
         if self._level is SandboxLevel.BUBBLEWRAP:
             if argv[0].startswith("-"):
