@@ -298,6 +298,16 @@ def test_the_commands_of_an_ending_elsewhere_come_with_the_way_there(
     assert ending.way_to(tmp_path / "c") == f"cd {tmp_path / 'c'}"
 
 
+def test_what_an_agent_wrote_cannot_steer_the_terminal(project: Path, executing: Interlock) -> None:
+    """An escape code may clear the screen, hide a line of the diff, or write another answer over it."""
+    poison = '"\\x1b[2Ja note\\rno\\n"'
+    (project / "note.py").write_text(AGENT.replace('"a note\\n"', poison).replace('"the note is written"', poison))
+    said = executing("run", "Write a note")
+    assert said.code == 0, said.out + said.err
+    assert not set("\x1b\r") & set(said.out)
+    assert "+\\u001b[2Ja note\\u000dno" in said.out
+
+
 def test_a_recovery_does_not_repeat_the_failure_that_was_just_told() -> None:
     def told(step: str, reason: str) -> str:
         data = {"step": step, "reason": reason}

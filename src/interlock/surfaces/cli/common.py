@@ -77,13 +77,20 @@ def at_terminal() -> bool:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that reads well at 80 columns, without colour, and in a pipe."""
-    from rich.console import Console  # noqa: PLC0415 - rich is not needed for --json
+    """A console that reads well at 80 columns, without colour, and in a pipe; what agents wrote cannot steer the screen."""
+    from interlock.surfaces.cli.screen import Screen  # noqa: PLC0415 - rich is not needed for --json
 
     target = sys.stderr if stderr else sys.stdout
     columns = os.environ.get("COLUMNS", "")
     width = None if target.isatty() else max(_COLUMNS, int(columns) if columns.isdigit() else _COLUMNS)
-    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=False)
+    return Screen(stderr=stderr, highlight=False, width=width, soft_wrap=False)
+
+
+def visible(text: str) -> str:
+    """Control and direction characters written out: a person must see what is there, and the terminal must not obey it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t\u00a0" else f"\\u{ord(char):04x}" for char in text)
 
 
 def hanging(out: Console, head: str, text: str, *, style: str = "", head_style: str = "") -> None:

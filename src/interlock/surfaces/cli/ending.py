@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from interlock.model.agent import AgentResult
 from interlock.model.decision import one_line
 from interlock.model.run import Outcome, OutcomeKind
-from interlock.surfaces.cli.common import console, many
+from interlock.surfaces.cli.common import console, many, visible
 from interlock.surfaces.cli.question import line
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _DIFF_LINES = 40
 _REFUSED = 3
 _NEXT = {
     OutcomeKind.BLOCKED: 'change the task, or have a person change the policy: interlock policy explain "…"',
+    OutcomeKind.ROLLED_BACK: "nothing of it is left; the reason says what the task or the agent has to do otherwise",
     OutcomeKind.EXPIRED: "submit it again when somebody can answer",
 }
 
@@ -87,7 +88,7 @@ def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome)
     diff = service.runs.diff(view.run.id) if outcome.changed and outcome.branch else ""
     if not diff:
         return
-    lines = [text for text in diff.splitlines() if not text.startswith("index ")]
+    lines = [visible(text) for text in diff.split("\n") if not text.startswith("index ")]
     out.rule("[dim]the changes[/]", style="dim")
     from rich.text import Text  # noqa: PLC0415
 

@@ -114,8 +114,8 @@ def shown(found: Metrics, width: int) -> Group:
         + f" · {many(system.open_questions, 'question')} open · {many(system.workers, 'worker')}"
     )
     ended = ", ".join(f"{number} {kind}" for kind, number in system.ended.items()) or "none"
-    then = f"{since}: {many(system.submitted, 'run')} (ended: {ended}) · median wait {span(system.waiting.median_ms)}"
-    calls = f"calls: {system.blocked} blocked · {system.confirmed} confirmed · {system.denied} denied"
+    then = f"{since}: {many(system.submitted, 'run')} (ended: {ended})"
+    calls = f"calls: {system.blocked} blocked · {system.confirmed} confirmed · {system.denied} denied · median wait {span(system.waiting.median_ms)}"
     errors = [
         Text(f"{each.agent}: {ago(each.last_error.at)}: {each.last_error.message}"[:300], style="dim")
         for each in found.agents
