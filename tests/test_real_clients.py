@@ -295,8 +295,8 @@ def test_a_client_works_inside_the_sandbox_and_asks_before_every_call(
         service = build(load_settings(project))
         service.start()
         try:
-            run_id = service.submit(Task(text="tidy up", agents=("worker",))).id
-            while (view := service.view(run_id)).run.state is not RunState.ENDED:
+            run_id = service.runs.submit(Task(text="tidy up", agents=("worker",))).id
+            while (view := service.runs.view(run_id)).run.state is not RunState.ENDED:
                 time.sleep(0.05)
         finally:
             service.close()
