@@ -53,6 +53,8 @@ _ROLE = re2.compile(
 _ROLE_BOUND = 6
 _ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
 _POSES = frozenset({"role", "addressed", "reader", "override", "new_task", "from_user", "unseen", "decode"})
+# The first says nothing more when its words are also the second's.
+_SAME = {"model": {"addressed", "model_policy", "reader"}, "persona": {"persona_you"}, "takes": {"takes_secret"}}
 _SHORT = 2_000  # characters; weak signs next to each other weigh in a message, not in a source file
 _PLAIN = 6
 _CODE_DANGER = re2.compile(
@@ -242,7 +244,9 @@ def _with_structure(text: str, at: str) -> list[Signal]:
 
 def _role(match: re2._Match) -> Signal:
     """Marks of a chat's plumbing and shouted roles weigh more than a word before a colon."""
-    weight = _ROLE_BOUND if any(char in "#<[" for char in match[0]) or match[0].strip().isupper() else _ROLE_BOUND - 3
+    heading = match[0][:1] == "#" and not any(char in ":(" for char in match[0]) and "\n" in match[0]
+    shouted = any(char in "#<[" for char in match[0]) or match[0].strip().isupper()
+    weight = _ROLE_BOUND if shouted and not heading else _ROLE_BOUND - 3
     return Signal("role", weight, "it poses as another role", *match.span())
 
 
@@ -276,7 +280,7 @@ def _score(near: list[Signal]) -> int:
 
 def _by_grammar(found: list[Signal], text: str) -> list[Signal]:
     """The strongest signals of the grammar near each other; none when they are what ordinary text is full of."""
-    near = strongest(found)[1]
+    near = _once(strongest(found)[1])
     names = {signal.name for signal in near}
     telling = [signal for signal in near if signal.name not in _ORDERS]
     if not telling or ("unseen" in names and names <= _ORDERS | {"marker", "unseen"}):
@@ -291,11 +295,23 @@ def _by_orders(found: list[Signal], told: list[Signal], text: str) -> list[Signa
     if not told:
         return []
     near = adds_up(
-        strongest([*told, *(signal for signal in found if signal.name in _POSES and not _is_mild(signal))])[1]
+        _once(strongest([*told, *(signal for signal in found if signal.name in _POSES and not _is_mild(signal))])[1])
     )
     if len(text) > _SHORT and all(signal.weight < _PLAIN for signal in near):
         return []
     return near
+
+
+def _once(near: list[Signal]) -> list[Signal]:
+    """The same words count once."""
+    return [
+        signal
+        for signal in near
+        if not any(
+            other.name in _SAME.get(signal.name, ()) and other.start < signal.end and signal.start < other.end
+            for other in near
+        )
+    ]
 
 
 def _is_mild(signal: Signal) -> bool:
