@@ -54,7 +54,7 @@ _ROLE_BOUND = 6
 _ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
 _POSES = frozenset({"role", "addressed", "reader", "override", "new_task", "from_user", "unseen", "decode"})
 # The first says nothing more when its words are also the second's.
-_SAME = {"model": {"addressed", "model_policy", "reader"}, "persona": {"persona_you"}, "takes": {"takes_secret"}}
+_SAME = {"model": {"addressed", "model_policy", "reader"}, "persona": {"persona_you"}, "takes": {"takes_secret"}, "for_user": {"hiding"}}
 _SHORT = 2_000  # characters; weak signs next to each other weigh in a message, not in a source file
 _PLAIN = 6
 _CODE_DANGER = re2.compile(
@@ -81,6 +81,12 @@ _SQUASHED = re2.compile(
     r"|(?:revea[il]|show|pr[il]nt|[il]eak|d[il]sp[il]ay|repeat|output|exf[il][il]trate|send)(?:me|the|your|a[il][il]|h[il]dden|[il]n[il]t[il]a[il]|custom|customer){0,5}(?:systemprompt|systemmessage|system[il]nstruct|h[il]ddenprompt|secrets?|credent[il]a[il]s?|passwords?|ap[il]keys?|env[il]ronmentvar)"
     r"|(?:send|forward|ema[il][il]|export|up[il]oad|exf[il][il]trate)(?:the|a[il][il]|customer|user|database|every){0,4}(?:ema[il][il]s?|records|data|credent[il]a[il]s|database|f[il][il]es|messages|secrets)[a-z]{0,20}(?:attacker|ev[il][il]|externa[il])"
     r"|(?:export|dump)(?:the|a[il][il]|every|customer){0,3}(?:database)?(?:credent[il]a[il]s|secrets|database)|approve(?:the|a[il][il]|every|next|pend[il]ng){1,4}too[il]ca[il][il]|youarenow(?:dan|unrestr|free|an?unf)|doanyth[il]ngnow|deve[il]opermodeenab"
+)
+# Whoever says that data are no orders gives none.
+_WARNING = re2.compile(
+    r"(?i)\b(?:do not|don't|never|must not|should not) (?:follow|obey|execute|act on|trust) (?:any |the )?"
+    r"(?:instructions?|commands?|orders?|directives?)(?:,? (?:or|and) \w+)? (?:\w+ ){0,2}?(?:in|inside|within|from|by) "
+    r"(?:it|them|this tool|the (?:web )?(?:page|content|result|data|document|output|text|file)s?|(?:web )?pages|(?:tool )?results|documents|content|data)\b"
 )
 _COMMAND = re2.compile(
     r"(?i)\b(?:curl|wget)\b[^\n|]{0,200}\|\s*(?:ba|z|da)?sh\b|\brm\s+-[a-z]*[rf]|\b(?:nc|ncat)\b.{0,60}\s-e\b|/dev/tcp/|\bpowershell\b.{0,60}-e(?:nc|xec)|\bos\.system\(|\bsubprocess\.|\beval\(|\bchmod \+x\b|\bdrop\s+(?:table|database)\b"
@@ -232,6 +238,9 @@ def _with_structure(text: str, at: str) -> list[Signal]:
         pieces += (text[done : role.start], ".".ljust(role.end - role.start))
         done = role.end
     found = signals("".join((*pieces, text[done:])), at) + roles
+    if any(signal.name == "override" for signal in found):
+        warned = [match.span() for match in _WARNING.finditer(text)]
+        found = [signal for signal in found if not _is_warning(signal, warned)]
     if (command := _COMMAND.search(text)) and at != "T":
         found.append(Signal("command", 3, "it holds a command", *command.span()))
     code = [signal for signal in found if signal.name == "code"]
@@ -240,6 +249,10 @@ def _with_structure(text: str, at: str) -> list[Signal]:
             Signal("dangerous_code", 5, "the code acts on the system or the network", code[-1].end, code[-1].end)
         )
     return found
+
+
+def _is_warning(signal: Signal, warned: list[tuple[int, int]]) -> bool:
+    return signal.name == "override" and any(start < signal.end and signal.start < end for start, end in warned)
 
 
 def _role(match: re2._Match) -> Signal:
