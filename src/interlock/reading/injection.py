@@ -149,6 +149,7 @@ _GREETED = re.compile(
     r"(?:\b(?:hello|hi|hey|dear|attention|ok|okay|to|for|note)(?: (?:the|my))?|(?:^|[.!?\n>]) ?(?:the|my))$"
 )
 
+
 def _unleet(word: str, words: dict[str, str]) -> str:
     if word.isdigit():
         return "w"

@@ -24,7 +24,7 @@ _NEGATED = re.compile(r"(?i)(?:\b(?:never|not|cannot|nobody|no one)\b|n't\b)[^.!
 # What speaks of attacks quotes them: a hit inside quotation marks beside such a word is a mention.
 _QUOTED = re2.compile(r"""(?:^|[\s(:,])(?:"[^"\n]{1,160}"|'[^'\n]{1,160}'(?:[\s).,:;!?]|$)|`[^`\n]{1,160}`)""")
 _ABOUT = re2.compile(
-    r"(?i)\b(?:attacks?|attackers?|injections?|jailbreaks?|detect\w*|malicious|untrusted|payloads?|benchmarks?|owasp|classif\w+|fixtures?|vulnerab\w+|red[- ]team\w*|training examples?|examples? of|phishing|mitigat\w+|studies|paraphrases?)\b"
+    r"(?i)\b(?:attacks?|attackers?|injections?|jailbreaks?|detect\w*|malicious|untrusted|payloads?|benchmarks?|owasp|classif\w+|fixtures?|vulnerab\w+|red[- ]team\w*|training examples?|examples? of|phishing|mitigat\w+|studies|paraphrases?|documentation|readme example|shown (?:here|only))\b"
 )
 _MOST_HITS = 40  # of one pattern; more of the same tells nothing new
 _NESTED = 4  # parts are written into parts

@@ -54,7 +54,12 @@ _ROLE_BOUND = 6
 _ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
 _POSES = frozenset({"role", "addressed", "reader", "override", "new_task", "from_user", "unseen", "decode"})
 # The first says nothing more when its words are also the second's.
-_SAME = {"model": {"addressed", "model_policy", "reader"}, "persona": {"persona_you"}, "takes": {"takes_secret"}, "for_user": {"hiding"}}
+_SAME = {
+    "model": {"addressed", "model_policy", "reader"},
+    "persona": {"persona_you"},
+    "takes": {"takes_secret"},
+    "for_user": {"hiding"},
+}
 _SHORT = 2_000  # characters; weak signs next to each other weigh in a message, not in a source file
 _PLAIN = 6
 _CODE_DANGER = re2.compile(
