@@ -142,6 +142,7 @@ def test_resuming_what_has_ended_says_so_and_shows_the_outcome(project: Path, ex
         ("agents why note note-agnet", '"note-agent"'),
         ("plan x --agent note-agnet", '"note-agent"'),
         ("check x --surface tool_cal", '"tool_call"'),
+        ("aprovals list", '"approvals"'),
     ],
 )
 def test_a_mistyped_word_is_refused_with_the_right_one_and_exit_code_2(

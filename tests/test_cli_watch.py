@@ -20,7 +20,7 @@ from interlock.doctor import Finding, Grade, examine
 from interlock.engine.service import Service
 from interlock.engine.watch import Watch
 from interlock.errors import NotFoundError, UsageError
-from interlock.surfaces.cli.main import app
+from interlock.surfaces.cli.main import command_line
 
 CONFIG: dict[str, Any] = {
     "agents": {
@@ -67,7 +67,7 @@ def failing(service: Service) -> Service:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
+    return CliRunner().invoke(command_line(), list(words))
 
 
 def said(*words: str) -> Any:

@@ -73,7 +73,7 @@ Made from the code; a test holds that it is up to date.
 
 def commands() -> dict[str, Any]:
     """Every command that can be typed, by its words (``audit verify``)."""
-    return dict(_walk(typer.main.get_command(cli.app), ""))
+    return dict(_walk(typer.main.get_command(cli.command_line()), ""))
 
 
 def _walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
