@@ -106,7 +106,7 @@ def test_metrics_are_told_ever_and_for_a_window_and_to_prometheus(served: Served
         writer = next(one for one in found["agents"] if one["agent"] == "writer")
         assert (writer["successes"], writer["duration"]["max_ms"]) == (3, 1200)
     assert ever["since"] is None
-    assert ever["seq"] == served.service.newest_entry()
+    assert ever["seq"] == served.service.ledger.newest()
     text = ann.get("/metrics")
     assert text.headers["content-type"].startswith("text/plain; version=")
     assert 'interlock_agent_executions_total{agent="writer",result="success"} 3.0' in text.text

@@ -295,7 +295,7 @@ def test_a_real_prometheus_scrapes_the_server_and_knows_names_types_and_values(s
     client = served.client()
     run = client.post("/v1/runs", json={"task": "Write a note", "agents": ["writer"]}).json()["id"]
     until = time.monotonic() + PATIENCE_S
-    while served.service.find_run(run).state != "ended":
+    while served.service.runs.find(run).state != "ended":
         assert time.monotonic() < until
         time.sleep(0.1)
     (up,) = ask(scraper, "query", query='up{job="interlock"} == 1')["result"]

@@ -43,8 +43,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     service = build(load_settings(tmp_path), functions={"clerk": clerk})
     service.start()
     try:
-        run = service.submit(Task(text="do the work", agents=("clerk",)))
-        list(service.follow(run.id))
+        run = service.runs.submit(Task(text="do the work", agents=("clerk",)))
+        list(service.runs.follow(run.id))
     finally:
         service.close()
     (tmp_path / "old.yaml").write_text(OLD)
@@ -55,7 +55,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_projects_ledger_is_replayed_without_secrets(project: Path) -> None:
     service = build(load_settings(project), functions={"clerk": clerk})
-    kept = service.recorded_actions()
+    kept = service.ledger.recorded_actions()
     service.close()
     assert [(row["tool"], "args" in row) for row in kept] == [("refund", True), ("fetch", True)]
     assert SECRET not in json.dumps(kept)

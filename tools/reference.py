@@ -23,10 +23,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from interlock import errors
-from interlock.config import AgentSettings, RecoverySettings, json_schema
+from interlock.config import AgentSettings, RecoverySettings, RunnerSettings, json_schema
 from interlock.config.base import meanings
 from interlock.config.ladder import BUILT_IN, STRICTNESS
-from interlock.config.settings import RunnerSettings, Sections
+from interlock.config.settings import Sections
 from interlock.model import run as nouns
 from interlock.policies import DEFAULT_PACKS, PACKS, read_pack
 from interlock.surfaces.cli import main as cli
@@ -259,15 +259,16 @@ def _value(value: Any) -> str:
 
 
 def record_kinds() -> dict[str, list[str]]:
-    """Every kind of record and the engine's modules that write it."""
+    """Every kind of record and the modules that write it."""
     found: dict[str, list[str]] = {}
     prefixes = {kind.partition(".")[0] for kind in SENTENCES} | {"prompt", "plan"}
-    for file in sorted((ROOT / "src" / "interlock" / "engine").glob("*.py")):
+    house = ROOT / "src" / "interlock"
+    for file in sorted(file for folder in ("engine", "service") for file in (house / folder).glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             for kind in _kinds(node, prefixes):
                 places = found.setdefault(kind, [])
-                if file.stem not in places:
-                    places.append(file.stem)
+                if (place := f"{file.parent.name}/{file.name}") not in places:
+                    places.append(place)
     return dict(sorted(found.items()))
 
 
@@ -283,7 +284,7 @@ def _ledger() -> str:
     rows = ["| kind | written by | told as |", "|---|---|---|"]
     for kind, places in record_kinds().items():
         told = SENTENCES.get(kind, ("", ""))[0].strip()
-        rows.append(f"| `{kind}` | {', '.join(f'`engine/{place}.py`' for place in places)} | {_cell(told)} |")
+        rows.append(f"| `{kind}` | {', '.join(f'`{place}`' for place in places)} | {_cell(told)} |")
     return f"""
 # Ledger
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
 
@@ -92,8 +92,8 @@ class RunnerSettings(_Described):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    kind: Word = "command"
-    """``command``, ``function``, ``llm``, ``claude``, or a plug-in's name."""
+    kind: Literal["command", "function", "llm", "claude"] = "command"
+    """A program, a Python function given to the library, a model behind an API, or Claude Code."""
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -100,8 +100,13 @@ def _tables() -> _Tables:
 
 
 def _pattern(row: dict[str, Any], parts: dict[str, str]) -> _Pattern:
-    of = row["of"]
+    of = filled(row["of"], parts)
+    return _Pattern(row["name"], row["weight"], row.get("at", ""), row["what"], re2.compile(f"(?i){of}"))
+
+
+def filled(of: str, parts: dict[str, str]) -> str:
+    """A pattern with the parts that it names in braces."""
     for _ in range(_NESTED if parts else 0):
         for name, part in parts.items():
             of = of.replace(f"{{{name}}}", part)
-    return _Pattern(row["name"], row["weight"], row.get("at", ""), row["what"], re2.compile(f"(?i){of}"))
+    return of

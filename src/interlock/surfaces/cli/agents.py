@@ -119,7 +119,7 @@ def learn(
     commits = memory.total
     if agents is None and project.has_store:
         with opened(env, config) as service:
-            memory = history.learn_outcomes(memory, service.runs(limit=_RUNS), project.agents)
+            memory = history.learn_outcomes(memory, service.runs.newest(limit=_RUNS), project.agents)
     history.save_memory(project.chooser.memory_file, memory)
     report = {
         "file": str(project.chooser.memory_file),

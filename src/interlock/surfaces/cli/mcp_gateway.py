@@ -134,7 +134,7 @@ def approve(
         desk = Session(agent=f"mcp:{server}", id="pins", person=me())
         for offer in accepted:
             facts = {"server": server, "tool": offer.tool, "definition": offer.digest, "by": me()}
-            service.note(desk, "tool.accepted", facts)
+            service.sessions.note(desk, "tool.accepted", facts)
     if as_json:
         say_json(list(accepted))
         return
