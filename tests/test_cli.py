@@ -145,6 +145,7 @@ def test_resuming_what_has_ended_says_so_and_shows_the_outcome(project: Path, ex
         ("agents why note note-agnet", '"note-agent"'),
         ("plan x --agent note-agnet", '"note-agent"'),
         ("check x --surface tool_cal", '"tool_call"'),
+        ("aprovals list", '"approvals"'),
         ("check ls --tool shel", '"shell"'),
     ],
 )

@@ -21,7 +21,7 @@ from interlock.doctor import Finding, Grade, examine
 from interlock.engine.watch import Watch
 from interlock.errors import NotFoundError, UsageError
 from interlock.service import Service
-from interlock.surfaces.cli.main import app
+from interlock.surfaces.cli.main import command_line
 
 CONFIG: dict[str, Any] = {
     "agents": {
@@ -68,7 +68,7 @@ def failing(service: Service) -> Service:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
+    return CliRunner().invoke(command_line(), list(words))
 
 
 def said(*words: str) -> Any:

@@ -55,7 +55,7 @@ def commands() -> dict[str, set[str]]:
         for name, each in inner.items():
             walk(each, f"{words} {name}".strip())
 
-    walk(typer.main.get_command(main.app), "")
+    walk(typer.main.get_command(main.command_line()), "")
     return found
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interlock.model.approval import Approval
 from interlock.surfaces.cli.common import hanging, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from interlock.model.approval import Approval
 
 
 def show(out: Console, approval: Approval) -> None:
