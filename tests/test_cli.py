@@ -137,7 +137,7 @@ def test_resuming_what_has_ended_says_so_and_shows_the_outcome(project: Path, ex
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ("rnu x", "'run'"),
+        ("rnu x", '"run"'),
         ("run x --priority hgih", '"high"'),
         ("runs --env prod", '"production"'),
         ("breakers open note-agnet", '"note-agent"'),
