@@ -65,7 +65,9 @@ def problem_with(line: str) -> str:
         words = shlex.split(line.replace("…", "X"), comments=True)
     except ValueError:
         return f"cannot be split: {line}"
-    words = words[: next((place for place, word in enumerate(words) if word in {"|", ">", "&&", ";", "·"}), len(words))]
+    words = words[
+        : next((place for place, word in enumerate(words) if word in {"|", ">", "&&", ";", "·", "--"}), len(words))
+    ]
     command, rest = "", words[1:]
     while rest and f"{command} {rest[0]}".strip() in commands():
         command = f"{command} {rest.pop(0)}".strip()
