@@ -5,6 +5,7 @@ Closed on failure: whatever raises in here is a block with that reason. There is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +30,8 @@ from interlock.reading.read import read
 from interlock.reading.secrets import redact
 
 _READING_S = 2.0
-"""For reading one action. The readers' caps on length and depth keep it below a second; between two readers this is asked."""
+"""Of the processor, for reading one action: a machine that is busy with other things makes no call suspicious. The readers'
+caps on length and depth keep it below a second; between two readers this is asked."""
 _SUMMARY = 200
 _RECORDED = 16_384
 """Characters of an action that are kept for replays; a longer call is counted and not replayed."""
@@ -76,8 +78,8 @@ class Gate:
         """
         course = course or Course(ruling=self._policies)
         try:
-            until = self._clock.monotonic() + _READING_S
-            reading = read(action, scope, expired=lambda: self._clock.monotonic() > until)
+            until = time.thread_time() + _READING_S
+            reading = read(action, scope, expired=lambda: time.thread_time() > until)
             flowing = self._declared(action)
             if history is not None:
                 flowing += flow(action, history, reading, scope) + sequence(action, history, reading)
