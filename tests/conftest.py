@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings as hypothesis_settings
 
 from interlock.engine.durable import Durable
 from interlock.store.database import Database
@@ -18,6 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from parts import Parts, settings_of
 from postgres import PostgresForTests
+
+hypothesis_settings.register_profile("interlock", deadline=None)
+hypothesis_settings.load_profile("interlock")
+"""How long an example takes says how busy the machine is, not whether the rule holds."""
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -353,3 +354,34 @@ def test_a_cancelled_run_is_told_once(project: Path) -> None:
     assert running.returncode == 1
     assert out.count("note-agent queued") == 1
     assert "cancels" in out
+
+
+def test_an_interrupted_question_ends_the_run_and_does_not_wait_for_its_answer(project: Path) -> None:
+    assert project.exists()
+    here, there = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "interlock",
+        "run",
+        "Write a note and drop the users table of the production database",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(Path(main.__file__).parents[3]), "TERM": "dumb"}
+    running = subprocess.Popen(command, stdin=there, stdout=there, stderr=there, env=env)
+    os.close(there)
+    said = b""
+    try:
+        while b"later (default)" not in said:
+            said += os.read(here, 4096)
+        running.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # Linux says the other end is closed with an error
+            while more := os.read(here, 4096):
+                said += more
+        running.wait()
+    finally:
+        running.kill()
+        os.close(here)
+    text = said.decode()
+    assert running.returncode == 1, text
+    assert "cancelled by" in text
+    assert "waits for a person" not in text

@@ -162,7 +162,7 @@ def test_a_sound_project_has_no_problem(project: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says", "advises"),
     [
-        ({"agents": {}}, "there is none", "under agents: in interlock.yaml"),
+        ({"agents": {}}, "there is none", "agents: in interlock.yaml"),
         ({"agents": {"writer": {"description": "x"}}}, "nothing says how it is run", "runner:"),
         ({"agents": {"writer": {"runner": {"kind": "command", "command": ["no-such-program"]}}}}, "no-such-program", "Install"),
         ({"agents": {"writer": {"runner": {"kind": "command", "command": ["{python}", "gone.py"]}}}}, "gone.py", "Correct"),

@@ -47,7 +47,7 @@ def test_a_match_of_strings_would_have_seen_almost_nothing(stops: dict[str, Stop
 
 def test_the_demo_ends_with_1_when_an_attempt_went_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     through = Stop(attempt="slip away", literal="nothing", where="", reason="")
-    monkeypatch.setattr(attacks, "attempts", lambda *_: [through])
+    monkeypatch.setattr(attacks, "attempts", lambda *_heard: [through])
     with pytest.raises(typer.Exit) as ended:
         attacks.attack(Console(quiet=True), tmp_path)
     assert ended.value.exit_code == 1

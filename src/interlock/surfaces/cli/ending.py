@@ -88,7 +88,7 @@ def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome)
     diff = service.runs.diff(view.run.id) if outcome.changed and outcome.branch else ""
     if not diff:
         return
-    lines = [visible(text) for text in diff.split("\n") if not text.startswith("index ")]
+    lines = [visible(text) for text in diff.rstrip("\n").split("\n") if not text.startswith("index ")]
     out.rule("[dim]the changes[/]", style="dim")
     from rich.text import Text  # noqa: PLC0415
 

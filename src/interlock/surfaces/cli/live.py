@@ -99,9 +99,9 @@ class Watcher:
     def _help_on(self, view: RunView, *, no_wait: bool, ask: bool) -> int:
         """Ask the person here; 4 when nobody can be asked, 5 when it is queued and must not wait."""
         asked = next((each for each in view.approvals if each.state is ApprovalState.PENDING), None)
-        if asked is not None:
+        if asked is not None and ask:
             here = self._answer is not None or (at_terminal() and not self._quiet)
-            return self._ask(asked) if ask and here else WAITING
+            return self._ask(asked) if here else WAITING
         queued = bool(view.attempts) and all(
             each.state in {AttemptState.READY, AttemptState.ENDED} for each in view.attempts
         )

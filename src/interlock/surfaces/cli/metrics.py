@@ -115,7 +115,10 @@ def shown(found: Metrics, width: int) -> Group:
     )
     ended = ", ".join(f"{number} {kind}" for kind, number in system.ended.items()) or "none"
     then = f"{since}: {many(system.submitted, 'run')} (ended: {ended})"
-    calls = f"calls: {system.blocked} blocked · {system.confirmed} confirmed · {system.denied} denied · median wait {span(system.waiting.median_ms)}"
+    calls = (
+        f"calls: {system.blocked} blocked · {system.confirmed} confirmed · {system.denied} denied"
+        f" · median wait {span(system.waiting.median_ms)}"
+    )
     errors = [
         Text(f"{each.agent}: {ago(each.last_error.at)}: {each.last_error.message}"[:300], style="dim")
         for each in found.agents
