@@ -24,7 +24,7 @@ from interlock.config import load_settings
 from interlock.model.plan import Task
 from interlock.model.run import RunState
 from interlock.ports import Gate, Job
-from interlock.sandbox.workspace import open_workspaces
+from interlock.sandbox.workspaces import open_workspaces
 from interlock.service import Service
 from interlock.store.database import Database
 

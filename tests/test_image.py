@@ -41,7 +41,7 @@ def said(*words: str, ok: bool = True, **more: Any) -> str:
     """What a command prints, both streams; it must succeed unless ``ok`` is false."""
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
     assert done.returncode == 0 or not ok, f"{shlex.join(words)}\n{done.stdout}"
-    return done.stdout
+    return str(done.stdout)
 
 
 def until(look: Any, what: str) -> Any:

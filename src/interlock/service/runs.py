@@ -117,9 +117,13 @@ class Runs:
             if run is not None:
                 return run
             similar = rows.matching_run_ids(conn, run_id) if run_id else []
+            any_run = bool(rows.list_runs(conn, limit=1))
         if len(similar) == 1:
             return self.find(similar[0])
-        hint = f"it could be {', '.join(similar)}" if similar else "`interlock runs` lists them"
+        where = self._means.settings.project
+        hint = f"`interlock runs` lists those of {where}" if any_run else f"nothing has been run in {where} yet"
+        if similar:
+            hint = f"it could be {', '.join(similar)}"
         message = f"there is no run {run_id!r}: {hint}"
         raise NotFoundError(message)
 
