@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 
 MCP := .cache/mcp
 
-.PHONY: run demo-attacks test test-claude test-clients test-mcp claude clients mcp-servers check lock chaos bench docs clean setup
+.PHONY: run demo-attacks test test-image test-claude test-clients test-mcp claude clients mcp-servers check lock chaos bench docs clean setup
 
 run: setup
 	$(BIN)/interlock demo
@@ -28,6 +28,10 @@ $(MCP)/.ready:
 	$(PYTHON) -m venv $(MCP)/sqlite && $(MCP)/sqlite/bin/python -m pip install --quiet mcp-server-sqlite==2025.4.25 "mcp<2"
 	npm install --silent --no-fund --no-audit --prefix $(MCP)/npm @modelcontextprotocol/server-filesystem@2026.8.31
 	@touch $@
+
+# The container image and the compose file by a real engine (podman or docker): docs/how-to/deploy.md.
+test-image: setup
+	INTERLOCK_TEST_BASE=$(or $(BASE),python:3.12-slim-bookworm) $(BIN)/pytest tests/test_image.py
 
 check: setup
 	$(BIN)/ruff check .

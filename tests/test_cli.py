@@ -218,6 +218,7 @@ def test_a_risky_task_waits_for_a_person_and_goes_on_after_the_yes(
     question = json.loads(interlock("approvals", "list", "--json").out)[0]["id"]
     assert f"interlock approvals approve {question}" in asked.out
     assert "drop the users table" in interlock("approvals", "show", question).out
+    assert interlock("approvals", "show").out == interlock("approvals", "show", question).out, "the only one that waits"
     assert interlock("approvals", "approve", question).code == 0
     assert interlock("approvals", "approve", question).code == 3
     done = executing("resume")

@@ -145,6 +145,8 @@ def test_a_rollout_is_started_shown_and_stopped(project: Path) -> None:
     assert said("rollout", "status", "writer")[0]["next"] == "wait"
     assert "v2 for 50 %" in run("rollout", "promote", "writer").output
     assert "aborted" in run("rollout", "abort", "writer", "--reason", "no").output
+    kinds = [line.split()[3] for line in run("audit", "show", "rollouts").output.splitlines() if "rollout." in line]
+    assert kinds == ["rollout.started", "rollout.advanced", "rollout.aborted"]
 
 
 # The doctor

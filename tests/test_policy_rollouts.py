@@ -60,14 +60,14 @@ async def clerk(_: Job, gate: Gate) -> str:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
+def opened(tmp_path: Path, store_url: str) -> Iterator[Opened]:
     services = []
     for name, policy in {"present": PRESENT, "loose": LOOSE, "strict": STRICT, "eager": EAGER}.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(policy))
     versions = {name: {"files": [f"{name}.yaml"]} for name in ("present", "loose", "strict", "eager")}
 
     def opening(**policies: Any) -> Service:
-        config = {"policies": {"files": ["present.yaml"], "versions": versions, **policies}}
+        config = {"store_url": store_url, "policies": {"files": ["present.yaml"], "versions": versions, **policies}}
         (tmp_path / "interlock.yaml").write_text(yaml.safe_dump(config))
         services.append(build(load_settings(tmp_path), functions={"clerk": clerk}, clock=SetClock()))
         return services[-1]

@@ -38,11 +38,13 @@ Opened = Callable[..., Service]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
+def opened(tmp_path: Path, store_url: str) -> Iterator[Opened]:
     services = []
 
     def opening(config: Mapping[str, Any] | None = None) -> Service:
-        (tmp_path / "interlock.yaml").write_text(yaml.safe_dump({"versions": VERSIONS, **(config or {})}))
+        (tmp_path / "interlock.yaml").write_text(
+            yaml.safe_dump({"store_url": store_url, "versions": VERSIONS, **(config or {})})
+        )
         services.append(build(load_settings(tmp_path), functions={"writer": writer}, clock=SetClock()))
         return services[-1]
 

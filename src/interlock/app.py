@@ -73,6 +73,7 @@ def build(
     catalogue = {spec.name: spec for spec in load_agents(settings, functions)}
     policies = policies_of(settings)
     _make_state_dir(settings.state_dir)
+    percentages, notifier, alert_rules = _percentages(settings), _notifier(settings), load_rules(settings.alerts)
     database = Database(settings.store_url)
     database.migrate()
     ledger = Ledger(database, clock, anchor_of(settings.state_dir, database))
@@ -80,7 +81,7 @@ def build(
     of_policies = PolicyRollouts(
         database, ledger, clock, settings, policies, lambda version: policies_of(settings, version)
     )
-    rollouts = Rollouts(database, ledger, clock, settings, _percentages(settings), of_policies)
+    rollouts = Rollouts(database, ledger, clock, settings, percentages, of_policies)
     governor = Governor(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
@@ -104,8 +105,8 @@ def build(
             containment=lambda name: "none: a function of this process" if name in functions else probe(),
             meter=meter,
             rollouts=rollouts,
-            alert_rules=load_rules(settings.alerts),
-            notifier=_notifier(settings),
+            alert_rules=alert_rules,
+            notifier=notifier,
             observers=_observers(settings, ledger),
             clock=clock,
             worker_id=worker_name(),

@@ -28,7 +28,7 @@ _TELLS = frozenset({AlertAction.NOTIFY, AlertAction.ESCALATE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
+class Rehearsal:
     """What a rule would say and do now."""
 
     rule: str
@@ -149,7 +149,7 @@ class Alarms:
             self._means.ledger.append(conn, "alerts", "alert.silence_ended", {"silence": silence_id}, actor=by)
         return ended
 
-    def test(self, rule_name: str, agent: str = "") -> list[Trial]:
+    def test(self, rule_name: str, agent: str = "") -> list[Rehearsal]:
         """What a rule says of each agent (or of one) now, and what it would do. Nothing is done.
 
         Raises:
@@ -164,7 +164,9 @@ class Alarms:
         for name in [agent] if agent else _subjects(rule, found):
             seen = rules.look(rule, name, found)
             actions = tuple(action.value for action in rule.actions)
-            trials.append(Trial(rule=rule.name, agent=name, holds=seen.holds, evidence=seen.evidence, actions=actions))
+            trials.append(
+                Rehearsal(rule=rule.name, agent=name, holds=seen.holds, evidence=seen.evidence, actions=actions)
+            )
         return trials
 
     def suggestions(self, agent: str, standing: Sequence[Alert]) -> list[str]:

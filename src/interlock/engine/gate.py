@@ -23,7 +23,7 @@ from interlock.engine.governor import Governor
 from interlock.engine.judging import Gate, Judged, facts_of, failed, recorded, shown_of, summary_of
 from interlock.engine.ledger import Ledger
 from interlock.engine.policy_rollouts import PolicyRollouts
-from interlock.engine.shadow import Course, Trial
+from interlock.engine.shadow import Course, SideBySide
 from interlock.engine.undo import Checkpoints
 from interlock.errors import ApprovalError, StoreError
 from interlock.model.action import Action, Labels, Reading, Scope, Surface
@@ -121,7 +121,7 @@ class AttemptGate:
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
         self._one_at_a_time = asyncio.Lock()
-        self._counted: Trial | None = None
+        self._counted: SideBySide | None = None
         """What was compared and counted when the question about it was asked."""
 
     async def before(

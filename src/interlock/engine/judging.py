@@ -19,7 +19,7 @@ from interlock.decide.matching import Facts
 from interlock.decide.policy import Considered, PolicySet
 from interlock.decide.taint import flow, label_result
 from interlock.decide.verdicts import strictest
-from interlock.engine.shadow import Bystander, Course, Trial
+from interlock.engine.shadow import Bystander, Course, SideBySide
 from interlock.model.action import Action, Confidentiality, Finding, Integrity, Labels, Reading, Scope, Surface
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
@@ -45,7 +45,7 @@ class Judged:
 
     decision: Decision
     reading: Reading
-    trial: Trial | None = None
+    trial: SideBySide | None = None
     """While policies are rolled out: what the other set has said of it."""
 
 
@@ -96,7 +96,7 @@ class Gate:
         if other is None:
             return Judged(decision=decision, reading=reading)
         said, problem = self._bystander.ask(lambda: by(other))
-        trial = Trial(course=course, ruled=decision, shadow=said, problem=problem)
+        trial = SideBySide(course=course, ruled=decision, shadow=said, problem=problem)
         return Judged(decision=decision, reading=reading, trial=trial)
 
     def judge_result(
@@ -194,7 +194,7 @@ def shown_of(action: Action, decision: Decision) -> dict[str, Any]:
     }
 
 
-def facts_of(action: Action, decision: Decision, trial: Trial | None = None) -> dict[str, Any]:
+def facts_of(action: Action, decision: Decision, trial: SideBySide | None = None) -> dict[str, Any]:
     """What the ledger keeps of an action and its decision, and of what the other set of policies would have decided."""
     return {
         "tool": action.tool,

@@ -17,7 +17,7 @@ from interlock.decide import policy_change as rules
 from interlock.decide.policy import PolicySet, only_tightens
 from interlock.decide.rollout import What, gets_canary, moved
 from interlock.engine.ledger import Ledger
-from interlock.engine.shadow import Course, Trial
+from interlock.engine.shadow import Course, SideBySide
 from interlock.errors import NotFoundError, StoreError, UsageError, did_you_mean
 from interlock.model.action import Action
 from interlock.model.ids import new_id
@@ -190,7 +190,7 @@ class PolicyRollouts:
             self._sets[digest] = known
         return known
 
-    def count(self, conn: sa.Connection, run_id: str, action: Action, trial: Trial | None, call: str) -> None:
+    def count(self, conn: sa.Connection, run_id: str, action: Action, trial: SideBySide | None, call: str) -> None:
         """Add a call's two judgements to the comparison, and take the new set back where that breaks a guard rail."""
         if trial is None:
             return
@@ -200,7 +200,7 @@ class PolicyRollouts:
         except Exception as problem:  # noqa: BLE001 - what nobody obeys never stops the call that it was compared with
             _log.warning("a call was not compared: %s: %s", type(problem).__name__, problem)
 
-    def _count(self, conn: sa.Connection, run_id: str, action: Action, trial: Trial, call: str) -> None:
+    def _count(self, conn: sa.Connection, run_id: str, action: Action, trial: SideBySide, call: str) -> None:
         rollout = watching.current_rollout(conn, POLICIES)
         if rollout is None or rollout.id != trial.course.rollout:
             return

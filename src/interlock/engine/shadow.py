@@ -38,7 +38,7 @@ class Course:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
+class SideBySide:
     """What both sets have said of one call."""
 
     course: Course

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Response
 
 from interlock.decide.alerts import by_urgency
 from interlock.doctor import Finding, examine_running
-from interlock.engine.alarms import Trial
+from interlock.engine.alarms import Rehearsal
 from interlock.errors import NotFoundError
 from interlock.model.alert import Alert, Silence
 from interlock.model.health import Health
@@ -135,7 +135,7 @@ def rules(service: TheService, _who: Sees) -> Response:
     return said([RuleOut.of(rule) for rule in service.alarms.rules()])
 
 
-@routes.get("/alert-rules/{rule}/trial", response_model=list[Trial], responses=documented(404))
+@routes.get("/alert-rules/{rule}/trial", response_model=list[Rehearsal], responses=documented(404))
 def trial(rule: Name, service: TheService, _who: Sees, agent: Annotated[str, Query(max_length=100)] = "") -> Response:
     """What a rule says of the agents now, and what it would do. Nothing is done."""
     if agent:

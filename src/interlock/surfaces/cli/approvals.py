@@ -43,10 +43,24 @@ def list_(
 
 
 @app.command()
-def show(approval_id: ApprovalId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
+def show(
+    approval_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="[APPROVAL]", help="An approval's id or its end, or its run's; not needed when one waits."
+        ),
+    ] = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
     """Show exactly what a yes would cover."""
     with opened(env, config) as service:
-        approval = service.approvals.find(approval_id)
+        waiting = [] if approval_id else service.approvals.list(limit=2)
+        approval = waiting[0] if len(waiting) == 1 else service.approvals.find(approval_id) if approval_id else None
+    if approval is None:
+        list_(env=env, config=config, as_json=as_json)
+        return
     if as_json:
         say_json(approval)
         return

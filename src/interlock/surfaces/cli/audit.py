@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, many, opened, say_json
+
+if TYPE_CHECKING:
+    from interlock.service import Service
 
 app = typer.Typer(no_args_is_help=True, help="Read, export and verify the ledger.")
 
@@ -35,7 +38,10 @@ def verify(env: Env = None, config: ConfigFile = None, as_json: Json = False) ->
 @app.command()
 def show(
     run_id: Annotated[
-        str, typer.Argument(metavar="[RUN]", help='A run\'s id, its end, or "last"; without one, all.')
+        str,
+        typer.Argument(
+            metavar="[RUN]", help='A run\'s id, its end, "last", or rollouts, alerts, operator:AGENT; without one, all.'
+        ),
     ] = "",
     env: Env = None,
     config: ConfigFile = None,
@@ -43,7 +49,7 @@ def show(
 ) -> None:
     """Show records in order: when, who, what."""
     with opened(env, config) as service:
-        wanted = service.runs.find(run_id).id if run_id else ""
+        wanted = _filed_under(service, run_id)
         out = None if as_json else console()
         for entry in service.ledger.stream(run_id=wanted):
             if out is None:
@@ -57,6 +63,11 @@ def show(
             )
 
 
+def _filed_under(service: Service, name: str) -> str:
+    """Where records lie that people ask for: what operators do is filed under no run, but under a name such as ``rollouts``."""
+    return name if not name or service.ledger.entries(run_id=name, limit=1) else service.runs.find(name).id
+
+
 def _text(value: object) -> str:
     """A value on one line: text as it is, everything else as JSON."""
     import json  # noqa: PLC0415
@@ -68,7 +79,10 @@ def _text(value: object) -> str:
 def export(
     file: Annotated[Path | None, typer.Option("--out", "-o", help="A file instead of the terminal.")] = None,
     run_id: Annotated[
-        str, typer.Argument(metavar="[RUN]", help='A run\'s id, its end, or "last"; without one, all.')
+        str,
+        typer.Argument(
+            metavar="[RUN]", help='A run\'s id, its end, "last", or rollouts, alerts, operator:AGENT; without one, all.'
+        ),
     ] = "",
     env: Env = None,
     config: ConfigFile = None,
@@ -79,7 +93,7 @@ def export(
     from interlock.model.plain import dump  # noqa: PLC0415
 
     with opened(env, config) as service:
-        wanted = service.runs.find(run_id).id if run_id else ""
+        wanted = _filed_under(service, run_id)
         lines = (orjson.dumps(dump(entry)).decode() + "\n" for entry in service.ledger.stream(run_id=wanted))
         if file is None:
             sys.stdout.writelines(lines)
