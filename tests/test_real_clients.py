@@ -91,9 +91,9 @@ def verdicts(project: Path) -> list[tuple[str, str]]:
     """What the ledger says about the calls."""
     service = build(load_settings(project))
     try:
-        assert service.verify().problem == ""
+        assert service.ledger.verify().problem == ""
         kinds = ("effect.intended", "call.blocked")
-        return [(entry.kind, entry.data["call"]) for entry in service.entries() if entry.kind in kinds]
+        return [(entry.kind, entry.data["call"]) for entry in service.ledger.entries() if entry.kind in kinds]
     finally:
         service.close()
 
@@ -295,8 +295,8 @@ def test_a_client_works_inside_the_sandbox_and_asks_before_every_call(
         service = build(load_settings(project))
         service.start()
         try:
-            run_id = service.submit(Task(text="tidy up", agents=("worker",))).id
-            while (view := service.view(run_id)).run.state is not RunState.ENDED:
+            run_id = service.runs.submit(Task(text="tidy up", agents=("worker",))).id
+            while (view := service.runs.view(run_id)).run.state is not RunState.ENDED:
                 time.sleep(0.05)
         finally:
             service.close()

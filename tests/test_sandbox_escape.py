@@ -134,7 +134,7 @@ def test_a_program_inside_does_its_work(rung: SandboxLevel, tmp_path: Path) -> N
 
 
 def test_git_works_inside_on_a_granted_repository_and_cannot_change_it(rung: SandboxLevel, tmp_path: Path) -> None:
-    from interlock.sandbox.workspace import GitWorkspaces
+    from interlock.sandbox.git_workspaces import GitWorkspaces
 
     project = tmp_path / "project"
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}

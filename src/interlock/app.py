@@ -28,7 +28,6 @@ from interlock.engine.meter import Meter
 from interlock.engine.pins import Definitions, Pins
 from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Percentages, Rollouts
-from interlock.engine.service import Service
 from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
@@ -48,7 +47,8 @@ from interlock.runners.relay import Relay
 from interlock.sandbox.grants import program_paths
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
-from interlock.sandbox.workspace import open_workspaces
+from interlock.sandbox.workspaces import open_workspaces
+from interlock.service import Service
 from interlock.store.database import Database
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def list_(
     from interlock.model.approval import ApprovalState  # noqa: PLC0415
 
     with opened(env, config) as service:
-        found = service.approvals(states=() if every else (ApprovalState.PENDING,))
+        found = service.approvals.list(states=() if every else (ApprovalState.PENDING,))
     if as_json:
         say_json(found)
         return
@@ -46,7 +46,7 @@ def list_(
 def show(approval_id: ApprovalId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Show exactly what a yes would cover."""
     with opened(env, config) as service:
-        approval = service.find_approval(approval_id)
+        approval = service.approvals.find(approval_id)
     if as_json:
         say_json(approval)
         return
@@ -73,8 +73,8 @@ def deny(
 
 def _vote(approval_id: str, *, approve: bool, note: str, env: Env, config: ConfigFile, as_json: bool) -> None:
     with opened(env, config) as service:
-        after = service.vote(approval_id, me(), approve=approve, note=note)
-        alive = service.has_living_worker(datetime.now(UTC))
+        after = service.approvals.vote(approval_id, me(), approve=approve, note=note)
+        alive = service.workers.any_living(datetime.now(UTC))
     if as_json:
         say_json(after)
         return
