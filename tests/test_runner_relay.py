@@ -174,7 +174,7 @@ def test_with_a_gate_every_request_is_a_call_and_a_refused_one_is_not_made(tmp_p
         ("network", {"method": "GET", "url": f"{url}/a?b=c"}),
         ("network", {"method": "DELETE", "url": f"{url}/a"}),
     ]
-    assert gate.outcomes == {"eff_1": (True, "status 200")}
+    assert gate.outcomes == {"eff_1": (True, "status 200\nyou sent Bearer ***")}
 
 
 @given(st.lists(st.text(alphabet="abc", max_size=9)), st.text(alphabet="abc", min_size=1, max_size=6))

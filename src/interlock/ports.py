@@ -81,6 +81,15 @@ class Notes(Protocol):
         ...
 
 
+@runtime_checkable
+class Parts(Protocol):
+    """A gate that also judges results which come in parts."""
+
+    async def more(self, effect_id: str, output: str) -> Decision:
+        """Judge a further part of a result whose outcome has been told, before it flows back. Never raises; like ``after``."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One execution of an agent, as a runner gets it."""

@@ -33,7 +33,7 @@ from interlock.model.history import History
 from interlock.model.ids import new_id
 from interlock.model.plain import dump
 from interlock.model.run import AgentError, Attempt, AttemptState, Compensation, Effect, EffectState, ErrorKind
-from interlock.ports import CallVerdict, Clock
+from interlock.ports import NETWORK_TOOL, CallVerdict, Clock
 from interlock.runners.command import filled
 from interlock.store import queue, rows, watching
 from interlock.store.database import Database, micros
@@ -45,6 +45,7 @@ _DEADLINE_S = 20.0
 
 _POLL_S = 0.2
 _STOPPED_S = 1.0
+_TOLD_KEPT = 100
 ASKED = "a person was asked and the answer is: "
 
 
@@ -118,6 +119,8 @@ class AttemptGate:
         self._clock = clock
         self._checkpoints = checkpoints
         self._calls: dict[str, tuple[Action, Reading]] = {}
+        self._told: dict[str, tuple[Action, Reading]] = {}
+        """Calls over the network that have come out, of whose results more may come."""
         self.refusal: AgentError | None = None
         """The last call that was not allowed: an agent that gives up over it has not failed, it was stopped."""
         self._one_at_a_time = asyncio.Lock()
@@ -380,7 +383,35 @@ class AttemptGate:
             return failed(action, f"{type(error).__name__}: {error}")
         if decision.verdict is Verdict.BLOCK:
             await asyncio.to_thread(self._take_back, effect_id, decision.reason)
+        elif action.tool == NETWORK_TOOL:
+            self._told[effect_id] = (action, reading)
+            if len(self._told) > _TOLD_KEPT:
+                del self._told[next(iter(self._told))]
         return decision
+
+    async def more(self, effect_id: str, output: str) -> Decision:
+        """See :meth:`interlock.ports.Parts.more`. Nothing is recorded of a part in which nothing is found."""
+        action, reading = self._told.get(effect_id, (None, Reading()))
+        if action is None:
+            return failed(Action(kind=Surface.TOOL_RESULT, args={"text": ""}), "there is no result of that id")
+        try:
+            judging = asyncio.to_thread(self._judge_result, action, reading, output, None)
+            decision, joined = await asyncio.wait_for(judging, _DEADLINE_S)
+            call = _Call(effect_id=effect_id, action=action, reading=reading, ok=True, output=output, labels=joined)
+            await self._when_there_is_room(lambda: self._write(lambda conn: self._add_part(conn, call, decision)))
+        except Exception as error:  # noqa: BLE001 - closed on failure
+            return failed(action, f"{type(error).__name__}: {error}")
+        return decision
+
+    def _add_part(self, conn: sa.Connection, call: _Call, decision: Decision) -> None:
+        self._check_fence(conn)
+        before = _history(conn, self._attempt.run_id)
+        counted = after_call(before, call.action, call.reading, call.output, call.labels)
+        history = replace(counted, counts=before.counts)
+        if history != before:
+            rows.save_history(conn, self._attempt.run_id, rows.text_of(history))
+        if decision.verdict is Verdict.BLOCK:
+            self._record(conn, "result.withheld", {"effect": call.effect_id, "reasons": list(decision.reasons)})
 
     def _judge_result(
         self, action: Action, reading: Reading, output: str, labels: Labels | None

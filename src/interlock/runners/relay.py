@@ -20,20 +20,26 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import unquote
 
-from interlock.model.decision import Verdict
-from interlock.ports import NETWORK_TOOL, Gate
+from interlock.model.decision import Decision, Verdict
+from interlock.ports import NETWORK_TOOL, Gate, Parts
 
 MAX_REQUEST = 64 << 20
 """Bytes of one request."""
 _OURS = frozenset(
     {"host", "connection", "content-length", "transfer-encoding", "x-api-key", "authorization", "keep-alive", "accept-encoding"}
 )  # fmt: skip
-_CHUNK = 1 << 16
+_PART = 1 << 17
+"""Bytes of an answer that are judged at once: a reader takes twice as many characters."""
+_AGAIN = 1000
+"""Bytes of the part before that are read once more with the next, for what lies across the border."""
+_STREAMS = frozenset({"text/event-stream", "application/x-ndjson", "application/jsonl"})
+"""Answers of which the agent wants each part as it comes."""
 _BLACK = b"***"
 _WITHOUT_BODY = frozenset({204, 304})
 
@@ -86,10 +92,19 @@ class Relay:
             return "", verdict.decision.reason or "not allowed"
         return verdict.effect_id, ""
 
-    def settle(self, effect: str, *, ok: bool, output: str) -> None:
-        """How the request came out."""
-        if self._gate is not None and effect:
-            self._told(self._gate.after(effect, ok=ok, output=output))
+    def settle(self, effect: str, *, ok: bool, output: str) -> str:
+        """Tell how the request came out; returns why its answer must not be shown, empty when it may."""
+        if self._gate is None or not effect:
+            return ""
+        return _why_not(self._told(self._gate.after(effect, ok=ok, output=output)))
+
+    def more(self, effect: str, output: str) -> str:
+        """The same of a further part of the answer."""
+        if self._gate is None or not effect:
+            return ""
+        if not isinstance(self._gate, Parts):
+            return "there is nobody to judge so long an answer"
+        return _why_not(self._told(self._gate.more(effect, output)))
 
     def _told(self, asked: Any) -> Any:
         assert self._loop is not None  # noqa: S101 - served only while entered
@@ -198,10 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self._settle(ok=False, output="nobody knows")
 
-    def _settle(self, *, ok: bool, output: str) -> None:
-        """Once, and before the agent has the answer: it may end the attempt with it, or be gone."""
+    def _settle(self, *, ok: bool, output: str) -> str:
+        """Once, and before the agent has the answer: it may end the attempt with it, or be gone. Returns why to withhold it."""
         effect, self._effect = self._effect, ""
-        self.relay.settle(effect, ok=ok, output=output)
+        return self.relay.settle(effect, ok=ok, output=output)
 
     def _send(self, upstream: Upstream, path: str, body: bytes | None) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OURS}
@@ -220,9 +235,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(502, why)
 
     def _pass_on(self, status: int, answer: Any, *, ok: bool) -> None:
-        """The answer as it comes, piece by piece."""
-        self._settle(ok=ok, output=f"status {status}")
+        """The answer, as it comes; each part of it is judged before the agent has it."""
         secret = self.relay.upstream.secret
+        pieces = blacked_out(_parts(answer, wait=not _streams(answer)), secret.encode())
+        first = next(pieces, b"") if status not in _WITHOUT_BODY else b""
+        effect = self._effect
+        if why := self._settle(ok=ok, output=f"status {status}\n{_text(first)}"):
+            self._refuse(403, f"Interlock withholds the answer: {why}")
+            return
         self.send_response(status)
         for name, value in answer.headers.items():
             if name.lower() not in _OURS:
@@ -232,9 +252,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for piece in blacked_out(iter(lambda: answer.read1(_CHUNK), b""), secret.encode()):
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self._write(first)
+        for before, piece in pairwise(chain((first,), pieces)):
+            if self.relay.more(effect, _text(before[-_AGAIN:] + piece)):
+                self.close_connection = True  # cut off, and seen to be: the end is missing
+                return
+            self._write(piece)
         self.wfile.write(b"0\r\n\r\n")
+
+    def _write(self, piece: bytes) -> None:
+        if piece:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
     def _refuse(self, status: int, why: str) -> None:
         error = {"type": "error", "error": {"type": "relay_error", "message": why}}
@@ -254,6 +282,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: what an agent asks its model is not for our logs."""
+
+
+def _why_not(decision: Decision) -> str:
+    return "" if decision.verdict is Verdict.ALLOW else decision.reason or "not allowed"
+
+
+def _streams(answer: Any) -> bool:
+    return str(answer.headers.get_content_type()) in _STREAMS
+
+
+def _parts(answer: Any, *, wait: bool) -> Iterator[bytes]:
+    """The body in parts that are read at once: as they come, or (``wait``) as large as they may be."""
+    read = answer.read if wait else answer.read1
+    return iter(lambda: bytes(read(_PART)), b"")
+
+
+def _text(part: bytes) -> str:
+    return part.decode("utf-8", "replace")
 
 
 def blacked_out(pieces: Iterator[bytes], secret: bytes) -> Iterator[bytes]:
