@@ -15,7 +15,7 @@ import typer
 
 from interlock.model.alert import AlertState
 from interlock.model.identity import Role
-from interlock.surfaces.cli.main import app as command_line
+from interlock.surfaces.cli.main import command_line
 from served import CONFIG, Served, serving
 from test_api_authorisation import MATRIX
 
@@ -92,7 +92,7 @@ def commands(group: Any, before: str = "") -> Iterator[str]:
 
 
 def test_every_command_has_its_endpoint_or_a_reason_why_it_is_local() -> None:
-    found = set(commands(typer.main.get_command(command_line)))
+    found = set(commands(typer.main.get_command(command_line())))
     local = {path for path in found if path in LOCAL or path.split()[0] in LOCAL}
     assert found - local == set(COVERED)
     endpoints = {f"{method} {path}" for method, path in MATRIX}

@@ -49,7 +49,7 @@ def read(name: str) -> str:
 
 def problem_with(words: list[str]) -> str:
     """Why ``interlock WORDS…`` could not be typed; empty when it can."""
-    command: Any = typer.main.get_command(main.app)
+    command: Any = typer.main.get_command(main.command_line())
     rest = list(words)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]

@@ -15,7 +15,7 @@ from interlock.engine.judging import recorded
 from interlock.model.action import Action, Surface
 from interlock.model.plan import Task
 from interlock.ports import Gate, Job
-from interlock.surfaces.cli.main import app
+from interlock.surfaces.cli.main import command_line
 
 SECRET = "AKIA" + "Q3EGRT5HXWPL" + "ZK7M"
 OLD = "name: old\nrules:\n  - {id: never, match: {tool: nothing}, action: block, reason: none}\n"
@@ -60,7 +60,7 @@ def test_the_projects_ledger_is_replayed_without_secrets(project: Path) -> None:
     assert [(row["tool"], "args" in row) for row in kept] == [("refund", True), ("fetch", True)]
     assert SECRET not in json.dumps(kept)
     assert "redacted" in kept[1]["args"]["url"]
-    found = CliRunner().invoke(app, ["policy", "diff", "old.yaml", "new.yaml", "--json"])
+    found = CliRunner().invoke(command_line(), ["policy", "diff", "old.yaml", "new.yaml", "--json"])
     assert found.exit_code == 0, found.output
     answer = json.loads(found.output)
     assert answer["actions"] == 2

@@ -33,7 +33,7 @@ from interlock.ports import Gate, Job
 from interlock.service import Service
 from interlock.store import judged
 from interlock.store import schema as t
-from interlock.surfaces.cli.main import app
+from interlock.surfaces.cli.main import command_line
 from watch_kit import NOON, SetClock
 
 PRESENT = {"name": "team", "rules": [{"id": "mail", "match": {"tool": "mail"}, "action": "confirm", "reason": "Ask."}]}
@@ -490,17 +490,17 @@ def test_it_is_started_seen_and_ended_from_the_keyboard(
     say = CliRunner()
     assert (
         "policies: loose for 0 %, else as configured"
-        in say.invoke(app, ["rollout", "start", "policies", "loose"]).output
+        in say.invoke(command_line(), ["rollout", "start", "policies", "loose"]).output
     )
     called(service, "mail")
-    shown = say.invoke(app, ["rollout", "status", "policies"]).output
+    shown = say.invoke(command_line(), ["rollout", "status", "policies"]).output
     assert "1 calls of 1 runs judged by both sets" in shown
     assert "looser  confirm → allow  clerk: mail: hello" in shown
-    assert say.invoke(app, ["check", "--tool", "mail", "hello"]).exit_code == 4
-    say.invoke(app, ["rollout", "promote", "policies", "--fully"])
-    assert say.invoke(app, ["check", "--tool", "mail", "hello"]).exit_code == 0
-    say.invoke(app, ["rollout", "abort", "policies", "--reason", "no"])
-    assert say.invoke(app, ["check", "--tool", "mail", "hello"]).exit_code == 4
+    assert say.invoke(command_line(), ["check", "--tool", "mail", "hello"]).exit_code == 4
+    say.invoke(command_line(), ["rollout", "promote", "policies", "--fully"])
+    assert say.invoke(command_line(), ["check", "--tool", "mail", "hello"]).exit_code == 0
+    say.invoke(command_line(), ["rollout", "abort", "policies", "--reason", "no"])
+    assert say.invoke(command_line(), ["check", "--tool", "mail", "hello"]).exit_code == 4
 
 
 def test_the_share_takes_nobody_back_when_it_rises() -> None:

@@ -299,7 +299,7 @@ def test_the_configuration_finds_it_and_a_missing_extra_has_a_name(
     spec = AgentSpec(name="a", runner=RunnerSpec(kind="llm", options={"model": "m"}))
     assert isinstance(runner_of(spec, {}, settings), LlmRunner)
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
-    with pytest.raises(MissingExtraError, match=r"interlock\[llm\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[llm\]"):
         runner_of(spec, {}, settings)
 
 

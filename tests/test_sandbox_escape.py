@@ -248,7 +248,6 @@ def test_nothing_starts_when_a_wall_cannot_be_raised(tmp_path: Path) -> None:
         "rlimits": {"NOFILE": -7},
         "landlock": None,
         "seccomp": {"inet": False, "unix": False, "required": True},
-        "supervise": False,
     }
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec), "touch", str(tmp_path / "ran")],

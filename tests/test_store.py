@@ -23,7 +23,7 @@ from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine import durable, news
+from interlock.engine import durable, executor, news
 from interlock.engine.ledger import Ledger
 from interlock.errors import NotFoundError, StoreError
 from interlock.model.agent import Priority
@@ -310,7 +310,7 @@ def test_the_servers_clock_is_the_clock_of_leases(database: Database) -> None:
 def test_work_is_begun_because_the_ledger_says_so_and_not_because_a_poll_comes_round(
     opened: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durable, "_QUEUE_POLL_S", 3600.0)
+    monkeypatch.setattr(executor, "_QUEUE_POLL_S", 3600.0)
     service = opened()
     service.start()
     assert ended(service, submit(service)) is OutcomeKind.SUCCEEDED

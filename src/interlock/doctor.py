@@ -256,7 +256,9 @@ def _agents(service: Service) -> Findings:
     specs = [spec for spec in service.catalogue.values() if spec.runner is not None or spec.source]
     if not specs:
         where = service.settings.agents_dir
-        yield _problem("agents", "there is none", f"interlock init, or put definitions into {where}")
+        yield _problem(
+            "agents", "there is none", f"Define one under agents: in interlock.yaml, or put definitions into {where}"
+        )
         return
     bad = 0
     for spec in specs:
@@ -270,7 +272,7 @@ def _agents(service: Service) -> Findings:
 def _runner(spec: AgentSpec, settings: Settings) -> Findings:
     subject = f"agent {spec.name}"
     if spec.runner is None:
-        advice = 'runner: {kind: command, command: ["{python}", "agents/it.py"]}'
+        advice = 'runner: {kind: command, command: ["{python}", "{project}/agents/it.py"]}'
         yield _problem(subject, "nothing says how it is run", f"Say it in interlock.yaml: {advice}")
         return
     try:

@@ -18,6 +18,7 @@ from interlock.service.ledger import LedgerReader
 from interlock.service.plans import Plans
 from interlock.service.policies import Policies
 from interlock.service.queue import Queue
+from interlock.service.requests import Requests
 from interlock.service.runs import Runs
 from interlock.service.storage import Storage
 from interlock.service.workers import Workers
@@ -40,6 +41,7 @@ class Service:
         self.queue = Queue(means)
         self.workers = Workers(means)
         self.sessions = Sessions(means)
+        self.requests = Requests(means)
         self.ledger = LedgerReader(means)
         self.storage = Storage(means)
         self.meter = means.meter

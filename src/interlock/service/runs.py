@@ -117,13 +117,19 @@ class Runs:
             if run is not None:
                 return run
             similar = rows.matching_run_ids(conn, run_id) if run_id else []
+            any_run = bool(rows.list_runs(conn, limit=1))
         if len(similar) == 1:
             return self.find(similar[0])
-        hint = f"it could be {', '.join(similar)}" if similar else "`interlock runs` lists them"
+        where = self._means.settings.project
+        hint = f"`interlock runs` lists those of {where}" if any_run else f"nothing has been run in {where} yet"
+        if similar:
+            hint = f"it could be {', '.join(similar)}"
         message = f"there is no run {run_id!r}: {hint}"
         raise NotFoundError(message)
 
-    def newest(self, *, states: Sequence[RunState] = (), before: str = "", limit: int = 50) -> list[Run]:
+    def newest(
+        self, *, states: Sequence[RunState] = (), outcome: str = "", before: str = "", limit: int = 50
+    ) -> list[Run]:
         """Runs, newest first; ``before`` is the id of a run to go on after.
 
         Raises:
@@ -133,7 +139,7 @@ class Runs:
             mark = rows.find_run(conn, before) if before else None
             if before and mark is None:
                 raise NotFoundError(f"there is no run {before!r} to go on after")
-            return rows.list_runs(conn, states=states, before=mark, limit=limit)
+            return rows.list_runs(conn, states=states, outcome=outcome, before=mark, limit=limit)
 
     def unfinished(self) -> list[Run]:
         """Runs that have not ended, oldest first."""
@@ -144,6 +150,24 @@ class Runs:
         """How many runs there are by state, and by outcome for those that have ended."""
         with self._means.database.read() as conn:
             return rows.count_runs(conn)
+
+    def doing(self, runs: Sequence[Run]) -> dict[str, str]:
+        """What the agents of these runs do at this moment, in words, by the run's id; runs without one are not in it."""
+        under_way = [run.id for run in runs if run.state is not RunState.ENDED]
+        said: dict[str, list[str]] = {}
+        if under_way:
+            with self._means.database.read() as conn:
+                for run_id, agent, state in rows.open_attempts(conn, run_ids=under_way):
+                    said.setdefault(run_id, []).append(f"{agent} {_DOES[state]}")
+        return {run_id: "; ".join(words) for run_id, words in said.items()}
+
+    def at_work(self) -> dict[str, list[str]]:
+        """The runs that each agent works on or waits for a person in, by its name; idle agents are not in it."""
+        found: dict[str, list[str]] = {}
+        with self._means.database.read() as conn:
+            for run_id, agent, _ in rows.open_attempts(conn):
+                found.setdefault(agent, []).append(run_id)
+        return found
 
     def view(self, run_id: str) -> RunView:
         """The run with everything that belongs to it."""
@@ -206,6 +230,12 @@ class Runs:
             ConflictError: when later changes build upon it.
         """
         return self._undo.undo(effect_id, actor=actor, why=why)
+
+
+_DOES = {
+    AttemptState.READY: "waits for a place", AttemptState.ADMITTED: "starts", AttemptState.RUNNING: "works",
+    AttemptState.WAITING: "waits for a person",
+}  # fmt: skip
 
 
 def _waits_for(run: Run, attempts: Sequence[Attempt], approvals: Sequence[Approval]) -> str:

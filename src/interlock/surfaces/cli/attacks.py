@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +64,7 @@ def attack(out: Console, place: Path) -> None:
     """
     import typer  # noqa: PLC0415
 
-    stops = attempts(place)
+    stops = attempts(place, lambda number: out.print(f"{number:>4}  {_NAMES[number - 1]} …", style="dim"))
     _print(out, stops)
     through = [stop.attempt for stop in stops if not stop.where]
     caught = sum(1 for stop in stops if stop.literal != "nothing")
@@ -74,8 +74,8 @@ def attack(out: Console, place: Path) -> None:
         raise typer.Exit(1)
 
 
-def attempts(place: Path) -> list[Stop]:
-    """Each attempt as a run of its own, through the engine, the gate and the sandbox."""
+def attempts(place: Path, tell: Callable[[int], None] = lambda _number: None) -> list[Stop]:
+    """Each attempt as a run of its own, through the engine, the gate and the sandbox; ``tell`` hears of each before it."""
     import yaml  # noqa: PLC0415
 
     from interlock.app import build  # noqa: PLC0415
@@ -90,7 +90,11 @@ def attempts(place: Path) -> list[Stop]:
     service = build(load_settings(place))
     try:
         service.start()
-        return [_attempt(service, number) for number in range(1, len(_NAMES) + 1)]
+        stops = []
+        for number in range(1, len(_NAMES) + 1):
+            tell(number)
+            stops.append(_attempt(service, number))
+        return stops
     finally:
         service.close()
 

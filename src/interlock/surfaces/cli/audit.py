@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, many, opened, say_json
 
 app = typer.Typer(no_args_is_help=True, help="Read, export and verify the ledger.")
 
@@ -24,7 +24,7 @@ def verify(env: Env = None, config: ConfigFile = None, as_json: Json = False) ->
         console().print(f"NOT whole: {result.problem}", style="red", markup=False)
     else:
         console().print(
-            f"whole: {result.records} records of {result.runs} runs, {result.checkpoints} checkpoints, "
+            f"whole: {result.records} records of {many(result.runs, 'run')}, {many(result.checkpoints, 'checkpoint')}, "
             f"{result.anchored} of them outside the database", style="green", markup=False,
         )  # fmt: skip
         if result.taken_back:

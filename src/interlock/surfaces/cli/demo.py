@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.model.approval import Approval
 from interlock.surfaces.cli.common import console, me
 from interlock.surfaces.cli.question import Answered, show
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from interlock.model.approval import Approval
 
 _DEFAULT = "success"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console, me, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, console, git_says, hanging, me, opened, say_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,7 @@ _CODES = {
     "succeeded": 0, "blocked": 3, "denied": 3, "expired": 3, "failed": 1, "rolled_back": 1, "escalated": 1, "cancelled": 1,
 }  # fmt: skip
 WAITING, QUEUED = 4, 5
+_NAMED = 3
 
 
 def run(  # noqa: PLR0917 - a command's options
@@ -53,8 +54,25 @@ def run(  # noqa: PLR0917 - a command's options
         return
     with opened(env, config, execute=True) as service:
         submitted = service.runs.submit(made)
+        if not as_json:
+            _say_what_they_do_not_see(service)
         code = follow(service, submitted.id, as_json=as_json, no_wait=no_wait)
     raise typer.Exit(code)
+
+
+def _say_what_they_do_not_see(service: Service) -> None:
+    """Agents start from the last commit: what the user has changed since is not there for them."""
+    if service.settings.workspace.isolation == "copy":
+        return
+    said = git_says(
+        service.settings.project, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"
+    )
+    changed = [each[3:] for each in (said or "").splitlines()]
+    if changed:
+        names = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
+        hanging(
+            console(), "  note  ", f"agents start from the last commit, without your changes of {names}", style="yellow"
+        )
 
 
 def _detached(task: Task, env: str | None, config: Path | None, *, as_json: bool) -> None:
@@ -168,7 +186,7 @@ def _say_how_to_go_on(service: Service, run: Run, waiting: int) -> None:
         out.print(f"\n[bold]{run.id}[/] is queued{where}\n  go on:  interlock resume {run.id}")
         return
     asked = [each for each in service.approvals.list() if each.run_id == run.id]
-    out.print(f"\n[bold]{run.id}[/] waits for a person; nothing runs and nothing is lost meanwhile")
+    out.print(f"\n[bold]{run.id}[/] waits for a person; nothing runs meanwhile")
     for approval in asked:
         out.print(f"  look:   interlock approvals show {approval.id}")
         out.print(f"  answer: interlock approvals approve {approval.id}   (or: deny)")

@@ -17,7 +17,7 @@ from interlock.model.identity import Being, Role, person_behind
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plain import load
 from interlock.model.plan import Plan, Task
-from interlock.model.run import RunState
+from interlock.model.run import OutcomeKind, RunState
 from interlock.service import Service
 from interlock.surfaces.api.door import Door
 from interlock.surfaces.api.judging import explained
@@ -70,9 +70,10 @@ async def static(name: str) -> Response:
 def overview(visit: Sees) -> Response:
     """Is it safe, what runs, what waits for me, what fires; then what just ended."""
     service = visit.service
+    running = service.runs.newest(states=_UNDER_WAY, limit=_LOOK)
     return visit.page(
         "overview.html", seen=service.health.glance(), questions=_questions(visit, service.approvals.list(limit=_LOOK)),
-        running=service.runs.newest(states=_UNDER_WAY, limit=_LOOK), counts=service.runs.counts(), queued=service.queue.length(),
+        running=running, doing=service.runs.doing(running), counts=service.runs.counts(), queued=service.queue.length(),
         ended=service.runs.newest(states=(RunState.ENDED,), limit=40), worker=service.workers.any_living(),
         alerts=[alert for alert in by_urgency(service.alarms.alerts()) if alert.active], lasting=list(watching.SILENCES),
         priorities=[each.value for each in Priority], agents=list(service.catalogue), system=service.health.fresh()[0],
@@ -96,10 +97,11 @@ def submit(visit: Submits, form: Form) -> Response:
 def runs(visit: Sees, cursor: str = "", state: str = "") -> Response:
     """All runs, newest first."""
     states = (RunState(state),) if state in tuple(RunState) else ()
-    found = visit.service.runs.newest(states=states, before=cursor, limit=51)
+    outcome = state if state in tuple(OutcomeKind) else ""
+    found = visit.service.runs.newest(states=states, outcome=outcome, before=cursor, limit=51)
     return visit.page(
-        "runs.html", runs=found[:50], more=found[49].id if len(found) > 50 else "", state=state,  # noqa: PLR2004 - a page
-        states=[each.value for each in RunState], counts=visit.service.runs.counts(),
+        "runs.html", runs=found[:50], more=found[49].id if len(found) > 50 else "",   # noqa: PLR2004 - a page
+        state=state, counts=visit.service.runs.counts(), doing=visit.service.runs.doing(found[:50]),
     )  # fmt: skip
 
 

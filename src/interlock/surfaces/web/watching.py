@@ -40,7 +40,13 @@ def agents(visit: Sees) -> Response:
     )
     charts = {name: outcomes(found) for name, found in service.meter.hours(_HOURS).items()}
     return visit.page(
-        "agents.html", names=names, healths=healths, breakers=breakers, catalogue=service.catalogue, charts=charts
+        "agents.html",
+        names=names,
+        healths=healths,
+        breakers=breakers,
+        catalogue=service.catalogue,
+        charts=charts,
+        busy=service.runs.at_work(),
     )
 
 
