@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from interlock.engine.durable import Durable
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError, NotFoundError
 from interlock.model.approval import Approval, ApprovalState, Vote
@@ -16,8 +17,10 @@ from interlock.model.identity import person_behind
 from interlock.model.ids import new_id
 from interlock.ports import Clock
 from interlock.store import rows
-from interlock.store.database import Database
+from interlock.store.database import Database, micros
 
+_FEW = 100
+"""Questions that expire in one transaction: others wait for the writer only that long."""
 _OVER = frozenset({ApprovalState.USED, ApprovalState.EXPIRED})
 """What a question cannot be answered in any more, and what the next one of the same digest does not inherit."""
 
@@ -39,9 +42,12 @@ class Question:
 class Approvals:
     """The questions of one store."""
 
-    def __init__(self, database: Database, ledger: Ledger, clock: Clock, *, lifetime: timedelta) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, durable: Durable, clock: Clock, *, lifetime: timedelta
+    ) -> None:
         self._database = database
         self._ledger = ledger
+        self._durable = durable
         self._clock = clock
         self._lifetime = lifetime
 
@@ -98,7 +104,20 @@ class Approvals:
             rows.save_approval(conn, approval)
             kind = "approval.approved" if approve else "approval.denied"
             self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
+            if state is not ApprovalState.PENDING:
+                self._durable.rouse(conn, approval.run_id)
         return approval
+
+    def expire(self) -> int:
+        """Close some of the questions whose time is over, the oldest first; returns how many, 0 when none is left."""
+        now = micros(self._clock.now())
+        with self._database.read() as conn:
+            due = rows.due_approvals(conn, now, _FEW)
+        if due:
+            with self._database.write() as conn:
+                for approval_id in due:
+                    self.state(conn, approval_id)
+        return len(due)
 
     def use(self, conn: sa.Connection, run_id: str, digest: str) -> Approval | None:
         """Use the yes for exactly this digest, if there is one: it counts once and not after its time."""
@@ -161,6 +180,7 @@ class Approvals:
         expired = replace(approval, state=ApprovalState.EXPIRED)
         rows.save_approval(conn, expired)
         self._record(conn, expired, "approval.expired", actor="interlock")
+        self._durable.rouse(conn, expired.run_id)
         return expired
 
     def _record(self, conn: sa.Connection, approval: Approval, kind: str, *, actor: str, **data: Any) -> None:

@@ -4,7 +4,8 @@ DBOS gives a body of code a fixed id and runs it until it has ended, on whicheve
 state in our own tables, in the same database; each state change is one transaction with its ledger record. They are
 level-triggered: a body that is run again reads what has been done and goes on from there. So there is no DBOS operation
 inside a body, and what it waits for it hears from the ledger (:mod:`interlock.engine.news`): a wake-up may come too often
-and never too seldom. DBOS's queues are asked for work when the ledger says that there is some, and once a second anyhow.
+and never too seldom. A run that waits for a person or for a place has no body at all: it is *parked*, and what ends the
+wait puts a body into the queue in its own transaction. DBOS's queues are asked for work when the ledger says that there is some, and once a second anyhow.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +27,7 @@ from dbos._migration import get_migration_versions, get_sqlite_migration_version
 from dbos._queue import queue_worker_thread
 
 from interlock.engine.news import Item, News
+from interlock.store import queue
 from interlock.store.database import AT_WORK, Database
 
 APPLICATION_VERSION = "interlock-1"
@@ -33,13 +37,16 @@ the order of waits in a body changes."""
 _QUEUE_POLL_S = 1.0
 _MADE_S = 20.0
 """Seconds to wait for another process that makes DBOS's tables."""
-_WORK = frozenset({"task.submitted", "attempt.admitted"})
-"""Records that come with something in a queue."""
-_TURNS = frozenset({
-    "attempt.succeeded", "attempt.failed", "approval.approved", "approval.denied", "run.cancel_requested",
+_WORK = frozenset({
+    "task.submitted", "attempt.admitted", "attempt.succeeded", "attempt.failed", "approval.approved", "approval.denied",
+    "approval.expired", "run.cancel_requested",
 })  # fmt: skip
+"""Records that come with something in a queue."""
+_TURNS = frozenset({"attempt.succeeded", "attempt.failed", "run.cancel_requested"})
 """Records that a run's body may wait for."""
 _FEW = 50
+_SEATS = 8
+"""Bodies of runs that go on at once in one process."""
 _LIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 SHARED = "shared"
@@ -69,6 +76,69 @@ async def _run(run_id: str) -> None:
 async def _attempt(attempt_id: str) -> None:
     if Bodies.attempt is not None:
         await Bodies.attempt(attempt_id)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Turn:
+    """A run's body under way here, and whether something has happened to the run meanwhile."""
+
+    loop: asyncio.AbstractEventLoop
+    come: asyncio.Event = field(default_factory=asyncio.Event)
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    bodies: int = 0
+
+
+class _Seats:
+    """So many bodies of runs go on at once in this process; who has begun goes before who has not.
+
+    Thousands of runs may be under way, and each step of each needs a thread, a connection and the one writer: all at once
+    they would only wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._free = _SEATS
+        self._back: deque[asyncio.Future[None]] = deque()
+        self._new: deque[asyncio.Future[None]] = deque()
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """A seat, from here to the end of the block."""
+        await self._take(self._new)
+        try:
+            yield
+        finally:
+            self._give()
+
+    @contextlib.asynccontextmanager
+    async def none(self) -> AsyncIterator[None]:
+        """Without one's seat, from here to the end of the block."""
+        self._give()
+        try:
+            yield
+        finally:
+            await self._take(self._back)
+
+    async def _take(self, line: deque[asyncio.Future[None]]) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        mine = asyncio.get_running_loop().create_future()
+        line.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if not mine.cancelled():
+                self._give()
+            raise
+
+    def _give(self) -> None:
+        for line in (self._back, self._new):
+            while line:
+                first = line.popleft()
+                if not first.done():
+                    first.set_result(None)
+                    return
+        self._free += 1
 
 
 class Bell(threading.Event):
@@ -104,7 +174,8 @@ class Durable:
         self._worker_id = ""
         self._bells: dict[threading.Thread, Bell] = {}
         self._news: News | None = None
-        self._turns: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
+        self._turns: dict[str, _Turn] = {}
+        self._seats = _Seats()
         self.queue = ""
         self.place_queue = ""
 
@@ -115,7 +186,7 @@ class Durable:
         to the place's queue, which all workers of that place serve.
         """
         self.prepare()
-        Bodies.run, Bodies.attempt = self._listening(run), attempt
+        Bodies.run, Bodies.attempt = run, attempt
         self._worker_id = worker_id
         own, shared = own_queue(worker_id), place_queue(place) if place else ""
         queues = [
@@ -135,15 +206,19 @@ class Durable:
             server.start()
         self.queue, self.place_queue = own, shared
 
-    def _listening(self, run: Body) -> Body:
-        """The run's body, for which turns are noted as long as it is executed."""
+    def listening(self, run: Body) -> Body:
+        """The run's body, with a seat and an ear as long as it is executed; never two of one run at once here."""
 
         async def listening(run_id: str) -> None:
-            self._turns[run_id] = asyncio.get_running_loop(), asyncio.Event()
+            turn = self._turns.setdefault(run_id, _Turn(loop=asyncio.get_running_loop()))
+            turn.bodies += 1
             try:
-                await run(run_id)
+                async with turn.alone, self._seats.one():
+                    await run(run_id)
             finally:
-                self._turns.pop(run_id, None)
+                turn.bodies -= 1
+                if not turn.bodies:
+                    del self._turns[run_id]
 
         return listening
 
@@ -151,10 +226,9 @@ class Durable:
         if item.kind in _WORK:
             for bell in list(self._bells.values()):
                 bell.ring()
-        if item.kind in _TURNS and (waiting := self._turns.get(item.run_id)):
-            loop, turn = waiting
+        if item.kind in _TURNS and (turn := self._turns.get(item.run_id)):
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(turn.set)
+                turn.loop.call_soon_threadsafe(turn.come.set)
 
     def _config(self, executor_id: str) -> DBOSConfig:
         return {
@@ -218,6 +292,15 @@ class Durable:
         """Have the run's body executed once the caller's transaction is committed."""
         self._enqueue(conn, "run", run_id, queue)
 
+    def rouse(self, conn: sa.Connection, run_id: str) -> None:
+        """Have a parked run walked on once the caller's transaction is committed; any other is left alone.
+
+        If the body that has parked it is still on its last lines, DBOS finds that its end is not asked for any more.
+        """
+        if queue.unpark(conn, run_id):
+            conn.execute(sa.delete(status := self._table("workflow_status")).where(status.c.workflow_uuid == run_id))
+            self.start_run(conn, run_id, queue.home_of(conn, run_id)[1])
+
     def start_attempt(self, conn: sa.Connection, attempt_id: str, queue: str) -> None:
         """Have the attempt's body executed once the caller's transaction is committed."""
         self._enqueue(conn, "attempt", attempt_id, queue)
@@ -239,11 +322,16 @@ class Durable:
 
         What happened since the last wait counts too.
         """
-        _, turn = self._turns[run_id]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(at_most.total_seconds(), 0.0)):
-                await turn.wait()
+        turn = self._turns[run_id].come
+        async with self.standing_up():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(at_most.total_seconds(), 0.0)):
+                    await turn.wait()
         turn.clear()
+
+    def standing_up(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Inside a run's body: let others go on while this one waits, or has something done that takes long."""
+        return self._seats.none()
 
     @property
     def heir_queue(self) -> str:

@@ -220,6 +220,7 @@ class Governor:
             actor="interlock",
             once=f"ended:{attempt.id}",
         )  # fmt: skip
+        self._durable.rouse(conn, attempt.run_id)
         return ended
 
     def _save_breaker(self, conn: sa.Connection, run_id: str, before: Breaker, after: Breaker) -> None:

@@ -311,6 +311,7 @@ class Service:
         with self._means.database.write() as conn:
             rows.request_cancel(conn, run.id, actor)
             self._means.ledger.append(conn, run.id, "run.cancel_requested", {}, actor=actor, once="cancel")
+            self._means.durable.rouse(conn, run.id)
         return run
 
     def diff(self, run_id: str) -> str:
@@ -347,13 +348,10 @@ class Service:
             approval = rows.find_approval(conn, approval_id)
             if approval is not None:
                 return approval
-            waiting = rows.list_approvals(conn, states=(ApprovalState.PENDING,))
-        fitting = [
-            one for one in waiting if approval_id and (one.id.endswith(approval_id) or one.run_id.endswith(approval_id))
-        ]
+            fitting = rows.matching_approvals(conn, approval_id) if approval_id else []
+            near = "" if fitting else did_you_mean(approval_id, _some_ids(conn))
         if len(fitting) == 1:
             return fitting[0]
-        near = did_you_mean(approval_id, [one.id for one in waiting])
         message = f"there is no approval {approval_id!r}: {near or '`interlock approvals list` shows what waits'}"
         raise NotFoundError(message)
 
@@ -640,6 +638,12 @@ class Service:
 
 
 _LONGEST_TASK = 100_000
+_NEAR = 200
+"""Open questions among which a mistyped id is looked for."""
+
+
+def _some_ids(conn: sa.Connection) -> list[str]:
+    return [one.id for one in rows.list_approvals(conn, states=(ApprovalState.PENDING,), limit=_NEAR)]
 
 
 def _waits_for(run: Run, attempts: Sequence[Attempt], approvals: Sequence[Approval]) -> str:

@@ -65,14 +65,14 @@ class Worker:
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = self._looked = uptime()
-        self._mended = 0.0
+        self._mended = self._expired = 0.0
 
     def start(self) -> None:
         """Begin to execute, and take over what dead workers have left. The lease comes first: without it nobody would."""
         self._beat()
         self._means.durable.launch(
             self._means.worker_id,
-            run=self._kept(RunLine(self._means)),
+            run=self._kept(self._means.durable.listening(RunLine(self._means))),
             attempt=self._kept(AttemptLine(self._means, self._switches)),
             place=self._place if self._shared else "",
         )
@@ -180,6 +180,8 @@ class Worker:
         if uptime() - self._looked > _LOOK_S:
             self._looked = uptime()
             self.take_over()
+        if uptime() - self._expired > _LOOK_S and not self._means.approvals.expire():
+            self._expired = uptime()
         if uptime() - self._mended > _MEND_S:
             self._mend()
         self._cancel()
