@@ -20,7 +20,7 @@ from interlock.store import rows
 from interlock.store.database import Database, micros
 
 _FEW = 100
-"""Questions that expire in one transaction: others wait for the writer only that long."""
+"""Questions that expire or are answered in one transaction: others wait for the writer only that long."""
 _OVER = frozenset({ApprovalState.USED, ApprovalState.EXPIRED})
 """What a question cannot be answered in any more, and what the next one of the same digest does not inherit."""
 
@@ -91,21 +91,47 @@ class Approvals:
             ApprovalError: when the vote does not count; nothing has changed.
         """
         with self._database.write() as conn:
-            approval = self.find(conn, approval_id)
-            self._check_vote(approval, voter)
-            vote = Vote(voter=voter, approve=approve, at=self._clock.now(), note=note)
-            votes = (*approval.votes, vote)
-            state = approval.state
-            if not approve:
-                state = ApprovalState.DENIED
-            elif len({each.voter for each in votes}) >= approval.quorum:
-                state = ApprovalState.APPROVED
-            approval = replace(approval, votes=votes, state=state)
-            rows.save_approval(conn, approval)
-            kind = "approval.approved" if approve else "approval.denied"
-            self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
-            if state is not ApprovalState.PENDING:
-                self._durable.rouse(conn, approval.run_id)
+            return self._vote(conn, self.find(conn, approval_id), voter, approve=approve, note=note)
+
+    def vote_on_same(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> list[Approval]:
+        """The same for that question and all open ones that show exactly what it shows: who has seen one has seen them all.
+
+        A vote that does not count is left out. Returns the questions with a vote of ``voter``'s.
+
+        Raises:
+            NotFoundError: when there is no such question.
+            ApprovalError: when no vote counts.
+        """
+        with self._database.read() as conn:
+            seen = self.find(conn, approval_id)
+            same = [one for one in rows.open_approvals(conn, seen.digest) if _looks_like(one, seen)]
+        done, refused = list[Approval](), ApprovalError(f"this question is already {seen.state}")
+        for start in range(0, len(same), _FEW):
+            with self._database.write() as conn:
+                for one in same[start : start + _FEW]:
+                    try:
+                        done.append(self._vote(conn, self.find(conn, one.id), voter, approve=approve, note=note))
+                    except ApprovalError as problem:
+                        refused = problem
+        if not done:
+            raise refused
+        return done
+
+    def _vote(self, conn: sa.Connection, approval: Approval, voter: str, *, approve: bool, note: str) -> Approval:
+        self._check_vote(approval, voter)
+        vote = Vote(voter=voter, approve=approve, at=self._clock.now(), note=note)
+        votes = (*approval.votes, vote)
+        state = approval.state
+        if not approve:
+            state = ApprovalState.DENIED
+        elif len({each.voter for each in votes}) >= approval.quorum:
+            state = ApprovalState.APPROVED
+        approval = replace(approval, votes=votes, state=state)
+        rows.save_approval(conn, approval)
+        kind = "approval.approved" if approve else "approval.denied"
+        self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
+        if state is not ApprovalState.PENDING:
+            self._durable.rouse(conn, approval.run_id)
         return approval
 
     def expire(self) -> int:
@@ -186,3 +212,7 @@ class Approvals:
     def _record(self, conn: sa.Connection, approval: Approval, kind: str, *, actor: str, **data: Any) -> None:
         facts = {"approval": approval.id, "subject": approval.subject, "digest": approval.digest, **data}
         self._ledger.append(conn, approval.run_id, kind, facts, actor=actor)
+
+
+def _looks_like(one: Approval, other: Approval) -> bool:
+    return (one.digest, one.subject, one.shown) == (other.digest, other.subject, other.shown)

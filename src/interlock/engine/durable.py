@@ -27,8 +27,8 @@ from dbos._migration import get_migration_versions, get_sqlite_migration_version
 from dbos._queue import queue_worker_thread
 
 from interlock.engine.news import Item, News
-from interlock.store import queue
 from interlock.store.database import AT_WORK, Database
+from interlock.store.queue import home_of, unpark
 
 APPLICATION_VERSION = "interlock-1"
 """Fixed: by default DBOS hashes the code and then never resumes what an older version began. Raised by hand when
@@ -297,9 +297,9 @@ class Durable:
 
         If the body that has parked it is still on its last lines, DBOS finds that its end is not asked for any more.
         """
-        if queue.unpark(conn, run_id):
+        if unpark(conn, run_id):
             conn.execute(sa.delete(status := self._table("workflow_status")).where(status.c.workflow_uuid == run_id))
-            self.start_run(conn, run_id, queue.home_of(conn, run_id)[1])
+            self.start_run(conn, run_id, home_of(conn, run_id)[1])
 
     def start_attempt(self, conn: sa.Connection, attempt_id: str, queue: str) -> None:
         """Have the attempt's body executed once the caller's transaction is committed."""

@@ -68,12 +68,12 @@ class RunLine:
         if run.state is RunState.ENDED:
             return
         try:
-            if run.plan is not None and run.state is RunState.RUNNING:
-                plan = run.plan
+            begun = run.plan if run.state is RunState.RUNNING else None
+            plan = begun or await self._studied(run)
+            base = await asyncio.to_thread(self._means.workspaces.begin, run_id)
+            if begun is not None:
                 await self._means.write(lambda conn: self._come_home(conn, run_id))
             else:
-                plan = await self._studied(run)
-                base = await asyncio.to_thread(self._means.workspaces.begin, run_id)
                 await self._write(run_id, lambda conn: self._begin(conn, run, plan, base))
             for number, phase in enumerate(plan.phases):
                 await self._phase(run, number, phase)

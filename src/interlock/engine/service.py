@@ -363,6 +363,11 @@ class Service:
         """
         return self._means.approvals.vote(self.find_approval(approval_id).id, voter, approve=approve, note=note)
 
+    def vote_on_same(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> list[Approval]:
+        """Answer a question and all open ones that show exactly the same; see :meth:`Approvals.vote_on_same`."""
+        found = self.find_approval(approval_id)
+        return self._means.approvals.vote_on_same(found.id, voter, approve=approve, note=note)
+
     def answer(self, approval_id: str, who: Identity, *, approve: bool, digest: str, note: str = "") -> Approval:
         """Answer a question as an identified person who has seen ``digest``.
 

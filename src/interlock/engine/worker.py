@@ -33,6 +33,8 @@ _TICK_S = 0.1
 _LOOK_S = 1.0
 """Seconds between looks for dead workers: a process that signed off or was killed is noticed that soon on its host."""
 _MEND_S = 30.0
+_RARELY = 20
+"""How many times longer than it took the next forecast of the queue is put off: a long queue costs no more than a short one."""
 _PAUSE_S = 5.0
 """Seconds before a body is walked again that broke in a way nobody foresaw."""
 _ENDING_S = 10.0
@@ -65,7 +67,7 @@ class Worker:
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = self._looked = uptime()
-        self._mended = self._expired = 0.0
+        self._mended = self._expired = self._forecast = 0.0
 
     def start(self) -> None:
         """Begin to execute, and take over what dead workers have left. The lease comes first: without it nobody would."""
@@ -184,6 +186,10 @@ class Worker:
             self._expired = uptime()
         if uptime() - self._mended > _MEND_S:
             self._mend()
+        if uptime() > self._forecast:
+            began = uptime()
+            self._means.governor.note_forecasts()
+            self._forecast = uptime() + _LOOK_S + _RARELY * (uptime() - began)
         self._cancel()
         if not self._draining.is_set():
             self._means.governor.admit()

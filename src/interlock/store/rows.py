@@ -371,6 +371,14 @@ def due_approvals(conn: sa.Connection, now: int, limit: int) -> list[str]:
     return list(conn.execute(query.order_by(t.approvals.c.expires_at).limit(limit)).scalars())
 
 
+def open_approvals(conn: sa.Connection, digest: str) -> list[Approval]:
+    """Open questions about that digest, of all runs, oldest first."""
+    query = sa.select(t.approvals.c.approval).where(
+        t.approvals.c.state == ApprovalState.PENDING, t.approvals.c.digest == digest
+    )
+    return [noun_of(Approval, row) for row in conn.execute(query.order_by(t.approvals.c.id)).scalars()]
+
+
 def matching_approvals(conn: sa.Connection, word: str) -> list[Approval]:
     """Open questions whose id or whose run's id ends with that word, for people who type a part of one; two at most."""
     ends = [column.endswith(word, autoescape=True) for column in (t.approvals.c.id, t.approvals.c.run_id)]

@@ -66,6 +66,16 @@ sa.Index(
 sa.Index("il_attempt_admitted", attempts.c.admitted_at)
 sa.Index("il_attempt_served", attempts.c.submitter, attempts.c.admitted_at)
 
+forecasts = sa.Table(
+    "il_forecast",
+    metadata,
+    sa.Column("attempt_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, comment="its place in the queue when this was expected"),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("expected_ms", sa.BigInteger, nullable=False),
+)
+sa.Index("il_forecast_at", forecasts.c.at)
+
 permits = sa.Table(
     "il_permit",
     metadata,

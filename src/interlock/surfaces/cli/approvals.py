@@ -12,12 +12,15 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, ago, console, h
 app = typer.Typer(no_args_is_help=True, help="See and answer what waits for a person.")
 
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id or its end, or its run's.")]
+Same = Annotated[bool, typer.Option("--same", help="Also to all open questions that show exactly the same.")]
 Note = Annotated[str, typer.Option("--note", help="A word of reason, kept in the ledger.")]
 
 
 @app.command("list")
 def list_(
     every: Annotated[bool, typer.Option("--all", help="Also the answered ones.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
+    after: Annotated[str, typer.Option("--after", help="Go on after the question of that id.")] = "",
     env: Env = None,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -26,7 +29,9 @@ def list_(
     from interlock.model.approval import ApprovalState  # noqa: PLC0415
 
     with opened(env, config) as service:
-        found = service.approvals(states=() if every else (ApprovalState.PENDING,))
+        found = service.approvals(states=() if every else (ApprovalState.PENDING,), after=after, limit=limit + 1)
+        waiting = service.open_questions()
+    more_of_them, found = len(found) > limit, found[:limit]
     if as_json:
         say_json(found)
         return
@@ -40,6 +45,8 @@ def list_(
         hanging(out, "  ", " ".join(what_of(approval).split()))
         first, *more = reasons_of(approval)
         hanging(out, "  ", f"{first} (and {len(more)} more: approvals show)" if more else first, style="yellow")
+    if more_of_them:
+        out.print(f"{waiting} wait for an answer; go on: interlock approvals list --after {found[-1].id}")
 
 
 @app.command()
@@ -57,32 +64,50 @@ def show(approval_id: ApprovalId, env: Env = None, config: ConfigFile = None, as
 
 @app.command()
 def approve(
-    approval_id: ApprovalId, note: Note = "", env: Env = None, config: ConfigFile = None, as_json: Json = False
+    approval_id: ApprovalId,
+    same: Same = False,
+    note: Note = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
 ) -> None:
     """Say yes, once, to exactly what `approvals show` shows."""
-    _vote(approval_id, approve=True, note=note, env=env, config=config, as_json=as_json)
+    _vote(approval_id, same=same, approve=True, note=note, env=env, config=config, as_json=as_json)
 
 
 @app.command()
 def deny(
-    approval_id: ApprovalId, note: Note = "", env: Env = None, config: ConfigFile = None, as_json: Json = False
+    approval_id: ApprovalId,
+    same: Same = False,
+    note: Note = "",
+    env: Env = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
 ) -> None:
     """Say no: the run ends, or the agent is told that it may not."""
-    _vote(approval_id, approve=False, note=note, env=env, config=config, as_json=as_json)
+    _vote(approval_id, same=same, approve=False, note=note, env=env, config=config, as_json=as_json)
 
 
-def _vote(approval_id: str, *, approve: bool, note: str, env: Env, config: ConfigFile, as_json: bool) -> None:
+def _vote(
+    approval_id: str, *, same: bool, approve: bool, note: str, env: Env, config: ConfigFile, as_json: bool
+) -> None:
     with opened(env, config) as service:
-        after = service.vote(approval_id, me(), approve=approve, note=note)
+        if same:
+            done = service.vote_on_same(approval_id, me(), approve=approve, note=note)
+        else:
+            done = [service.vote(approval_id, me(), approve=approve, note=note)]
         alive = service.has_living_worker(datetime.now(UTC))
     if as_json:
-        say_json(after)
+        say_json(done if same else done[0])
         return
     out = console()
+    after = done[0]
+    if same:
+        out.print(f"your answer counts for {len(done)} questions that show the same")
     missing = after.quorum - len(after.votes)
     if approve and missing > 0:
         out.print(f"your yes counts; {missing} more must agree")
     else:
         out.print(f"{after.state}: {after.id}")
     if not alive:
-        out.print(f"nothing executes at the moment; go on with: interlock resume {after.run_id}")
+        out.print(f"nothing executes at the moment; go on with: interlock resume{'' if same else f' {after.run_id}'}")
