@@ -14,6 +14,7 @@ demo-attacks: setup
 	$(BIN)/interlock demo --attacks
 
 test: check
+	@$(BIN)/python -m compileall -q src # the tests start hundreds of processes, and PYTHONDONTWRITEBYTECODE may be set
 	$(BIN)/pytest -n 2
 
 # With real MCP servers, each in an environment of its own: they do not go together with each other or with ours.

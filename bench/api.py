@@ -59,7 +59,7 @@ def main(runs: int, records: int) -> None:
             pages.post("/login", data={"secret": secret})
             _timed("first page while nothing is counted yet", lambda: pages.get("/").raise_for_status())
             _timed("count all records (once in a store's life)", service._means.meter.catch_up)
-            _timed("verify the ledger", lambda: _whole(service.verify().problem))
+            _timed("verify the ledger", lambda: _whole(service.ledger.verify().problem))
             again = [sys.executable, "-m", "bench.api", "--client", url_of(address, listening), secret]
             subprocess.run(again, check=True)
         finally:

@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from interlock.engine.ledger import GENESIS, _link
-from interlock.engine.service import Service
 from interlock.model.canon import canonical
 from interlock.model.plan import Task
 from interlock.model.risk import RiskAssessment, RiskLevel
 from interlock.model.run import Outcome, OutcomeKind, Run, RunState
+from interlock.service import Service
 from interlock.store import rows
 from interlock.store import schema as t
 from interlock.store.database import micros

@@ -31,8 +31,7 @@ from bench.choosing_pictures import Point, counted, curves, picture
 
 from interlock.catalogue import apply_settings, load_catalogue, load_matrices
 from interlock.decide import learn
-from interlock.decide.doubt import learned
-from interlock.decide.doubt_examples import DANGEROUS, HARMLESS
+from interlock.decide.doubt import examples, learned
 from interlock.decide.plan import make_plan
 from interlock.decide.risk import assess, assess_lexical
 from interlock.decide.select import select
@@ -251,7 +250,7 @@ def rest(texts: list[str], fold: int) -> list[str]:
 
 
 def risk(rows: Sequence[Row]) -> None:
-    dangerous, kind = DANGEROUS.strip().splitlines(), HARMLESS.strip().splitlines()
+    dangerous, kind = examples()
     own = [{"text": text, "label": "risky"} for text in dangerous] + [
         {"text": text, "label": "benign"} for text in kind
     ]

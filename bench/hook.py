@@ -19,9 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from interlock.surfaces.hook import install
+from interlock.runners import hook_settings as install
 
-START = str(Path(install.__file__).with_name("start.py"))
+START = str(install.START)
 HOOK = (sys.executable, "-I", "-S", START, "--as", "claude", "--deadline", "60")
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     off = {**os.environ, "INTERLOCK_HOOK_SERVER": "off"}
     say("bare", [timed((sys.executable, "-I", "-S", "-c", "pass"), b"", off) for _ in range(calls)])
     say("cold", [timed(HOOK, event(place, f"s{number}"), off) for number in range(max(5, calls // 5))])
-    root = str(Path(install.__file__).parents[3])
+    root = str(Path(install.__file__).parents[2])
     command = (sys.executable, "-m", "interlock", "hook", "serve", "--idle", "60")
     with subprocess.Popen(command, cwd=place, env={**off, "PYTHONPATH": root}) as server:
         while not (place / ".interlock" / "hook.sock").exists():

@@ -22,11 +22,11 @@ from bench.scale import ms, release_to_start
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.approval import ApprovalState
 from interlock.model.plan import Task
 from interlock.model.run import RunState
 from interlock.ports import AgentFunction, Gate, Job
+from interlock.service import Service
 
 LIMIT = 4
 SETTINGS = f"""
@@ -59,11 +59,11 @@ def opened(place: Path) -> Service:
 
 
 def submit(service: Service, agent: str, count: int, text: str = "do it") -> list[str]:
-    return [service.submit(Task(text=text, agents=(agent,))).id for _ in range(count)]
+    return [service.runs.submit(Task(text=text, agents=(agent,))).id for _ in range(count)]
 
 
 def unfinished(service: Service, runs: list[str]) -> bool:
-    return any(service.find_run(run_id).state is not RunState.ENDED for run_id in reversed(runs))
+    return any(service.runs.find(run_id).state is not RunState.ENDED for run_id in reversed(runs))
 
 
 def conservation(service: Service, tasks: int) -> tuple[float, float, list[float]]:
@@ -74,7 +74,7 @@ def conservation(service: Service, tasks: int) -> tuple[float, float, list[float
     while unfinished(service, runs):
         time.sleep(0.2)
     mine = set(runs)
-    entries = [entry for entry in service.all_entries() if entry.run_id in mine]
+    entries = [entry for entry in service.ledger.stream() if entry.run_id in mine]
     at = {kind: {entry.data["attempt"]: entry.at for entry in entries if entry.kind == kind}
           for kind in ("attempt.admitted", "attempt.started", "agent.returned", "attempt.succeeded")}  # fmt: skip
     full = sorted(at["attempt.admitted"].values())[LIMIT - 1]
@@ -95,11 +95,11 @@ def calibration(service: Service, tasks: int) -> tuple[int, float, float, float]
     noted: list[tuple[str, float, int | None, int | None]] = []
     while unfinished(service, runs):
         now = time.time()
-        noted += [(place.attempt_id, now, place.estimate_ms, place.estimate_p90_ms) for place in service.queue()]
+        noted += [(place.attempt_id, now, place.estimate_ms, place.estimate_p90_ms) for place in service.queue.places()]
         time.sleep(1.0)
     admitted = {
         entry.data["attempt"]: entry.at.timestamp()
-        for entry in service.all_entries()
+        for entry in service.ledger.stream()
         if entry.kind == "attempt.admitted"
     }
     known = [
@@ -126,7 +126,7 @@ def waiting(service: Service, count: int) -> tuple[float, float]:
 
 
 def settled(service: Service, count: int) -> None:
-    while len(service.approvals(states=(ApprovalState.PENDING,))) < count:
+    while len(service.approvals.list(states=(ApprovalState.PENDING,))) < count:
         time.sleep(0.5)
     time.sleep(2)
 

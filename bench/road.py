@@ -21,11 +21,11 @@ from dbos import DBOS
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.plan import Task
 from interlock.model.run import RunState
 from interlock.ports import Gate, Job
-from interlock.sandbox.workspace import open_workspaces
+from interlock.sandbox.workspaces import open_workspaces
+from interlock.service import Service
 from interlock.store.database import Database
 
 
@@ -60,20 +60,20 @@ def governed(place: Path, runs: int) -> tuple[list[float], list[float]]:
 
 
 def governed_once(service: Service) -> None:
-    run = service.submit(Task(text="write the file", agents=("worker",)))
-    while service.find_run(run.id).state is not RunState.ENDED:
+    run = service.runs.submit(Task(text="write the file", agents=("worker",)))
+    while service.runs.find(run.id).state is not RunState.ENDED:
         time.sleep(0.002)
 
 
 def release_to_start(service: Service, runs: int) -> list[float]:
     """Many at once: the time between an end and the next start, from the ledger's own times."""
-    submitted = [service.submit(Task(text="write the file", agents=("worker",))) for _ in range(runs)]
-    while any(service.find_run(run.id).state is not RunState.ENDED for run in submitted):
+    submitted = [service.runs.submit(Task(text="write the file", agents=("worker",))) for _ in range(runs)]
+    while any(service.runs.find(run.id).state is not RunState.ENDED for run in submitted):
         time.sleep(0.02)
     gaps = []
     waiting_since = None
     after = 0
-    while page := service.entries(after=after):
+    while page := service.ledger.entries(after=after):
         for entry in page:
             if entry.kind == "attempt.succeeded":
                 waiting_since = entry.at

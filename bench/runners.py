@@ -61,12 +61,12 @@ def whole(runner: Mapping[str, Any], functions: Mapping[str, Any]) -> float:
         service = build(load_settings(projects(Path(name), runner)), functions=functions)
         service.start()
         try:
-            run = service.submit(Task(text="work", agents=("worker",)))
-            while (view := service.view(run.id)).run.state is not RunState.ENDED:
+            run = service.runs.submit(Task(text="work", agents=("worker",)))
+            while (view := service.runs.view(run.id)).run.state is not RunState.ENDED:
                 time.sleep(0.01)
             assert view.run.outcome is not None
             assert view.run.outcome.kind is OutcomeKind.SUCCEEDED, view.run.outcome
-            at = {entry.kind: entry.at for entry in service.all_entries(run_id=run.id)}
+            at = {entry.kind: entry.at for entry in service.ledger.stream(run_id=run.id)}
             return (at["agent.returned"] - at["attempt.started"]).total_seconds() * 1000
         finally:
             service.close()

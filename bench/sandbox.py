@@ -19,9 +19,9 @@ from pathlib import Path
 
 from interlock.model.sandbox import SandboxLevel
 from interlock.sandbox.escapes import ESCAPES, claimed, held
+from interlock.sandbox.git_workspaces import GitWorkspaces
 from interlock.sandbox.ladder import Ladder, holds
 from interlock.sandbox.launcher import landlock_abi
-from interlock.sandbox.workspace import GitWorkspaces
 
 REPEATS = 25
 SIZES = (300, 3_000, 30_000)

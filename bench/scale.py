@@ -35,9 +35,9 @@ from postgres import PostgresForTests
 from interlock.app import build
 from interlock.config import load_settings
 from interlock.engine.durable import Durable
-from interlock.engine.service import Service
 from interlock.model.plan import Task
 from interlock.model.run import Attempt, RunState
+from interlock.service import Service
 from interlock.store import queue, rows
 from interlock.store import schema as t
 from interlock.store.database import Database, micros
@@ -131,7 +131,7 @@ def governed(place: Path, url: str, workers: int, runs: int) -> tuple[float, lis
         latencies = [latency(service) for _ in range(10)]
         began = time.perf_counter()
         ids = [submit(service) for _ in range(runs)]
-        wait(lambda: all(service.find_run(run_id).state is RunState.ENDED for run_id in reversed(ids)))
+        wait(lambda: all(service.runs.find(run_id).state is RunState.ENDED for run_id in reversed(ids)))
         rate = runs / (time.perf_counter() - began)
         gaps = release_to_start(service, ids)
     service.close()
@@ -152,13 +152,13 @@ def cpu(pid: int, seconds: float) -> float:
 
 
 def submit(service: Service, *, detach: bool = True) -> str:
-    return service.submit(Task(text="leave a line", agents=("anna",)), detach=detach).id
+    return service.runs.submit(Task(text="leave a line", agents=("anna",)), detach=detach).id
 
 
 def latency(service: Service, *, detach: bool = True) -> float:
     run_id = submit(service, detach=detach)
-    wait(lambda: service.find_run(run_id).state is RunState.ENDED)
-    entries = {entry.kind: entry.at for entry in service.entries(run_id=run_id)}
+    wait(lambda: service.runs.find(run_id).state is RunState.ENDED)
+    entries = {entry.kind: entry.at for entry in service.ledger.entries(run_id=run_id)}
     return (entries["attempt.started"] - entries["task.submitted"]).total_seconds()
 
 
@@ -167,7 +167,7 @@ def release_to_start(service: Service, ids: list[str]) -> list[float]:
     gaps, since = [], None
     given: dict[str, datetime] = {}
     mine = set(ids)
-    for entry in service.all_entries():
+    for entry in service.ledger.stream():
         if entry.run_id not in mine:
             continue
         if entry.kind == "attempt.succeeded":

@@ -16,11 +16,11 @@ import httpx
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.approval import Approval
 from interlock.model.identity import Being, Role
 from interlock.model.run import RunState
 from interlock.ports import AgentFunction, Gate, Job
+from interlock.service import Service
 from interlock.surfaces.serving import Address, Ends, bind, make_server, url_of
 
 CONFIG = """
@@ -95,20 +95,20 @@ class Served:
         return str(answer.json()["id"])
 
     def ended(self, run_id: str) -> Any:
-        return self._until(lambda: self.service.view(run_id), lambda view: view.run.state is RunState.ENDED)
+        return self._until(lambda: self.service.runs.view(run_id), lambda view: view.run.state is RunState.ENDED)
 
     def asked(self, run_id: str) -> Approval:
-        found = self._until(lambda: [one for one in self.service.approvals() if one.run_id == run_id], bool)
+        found = self._until(lambda: [one for one in self.service.approvals.list() if one.run_id == run_id], bool)
         return found[0]  # type: ignore[no-any-return]
 
     def agreed(self, run_id: str) -> Any:
         """Say yes to whatever the run asks, to its end."""
 
         def look() -> Any:
-            for one in self.service.approvals():
+            for one in self.service.approvals.list():
                 if one.run_id == run_id:
-                    self.service.vote(one.id, "the test", approve=True)
-            return self.service.view(run_id)
+                    self.service.approvals.vote(one.id, "the test", approve=True)
+            return self.service.runs.view(run_id)
 
         return self._until(look, lambda view: view.run.state is RunState.ENDED)
 

@@ -82,7 +82,7 @@ def test_a_stream_goes_on_after_the_last_record_that_was_seen(served: Served, an
 def test_who_comes_between_the_end_and_its_being_read_misses_nothing(served: Served, ann: httpx.Client) -> None:
     run_id = served.submit(ann, "write a note for latecomers", "writer")
     served.ended(run_id)
-    entries = served.service.entries(run_id=run_id)
+    entries = served.service.ledger.entries(run_id=run_id)
 
     async def late() -> list[int]:
         hub = Hub(served.service)
@@ -104,7 +104,7 @@ def test_many_watch_and_each_sees_everything(served: Served, ann: httpx.Client) 
     ]
     for thread in threads:
         thread.start()
-    served.service.vote(asked.id, "bob", approve=True)
+    served.service.approvals.vote(asked.id, "bob", approve=True)
     for thread in threads:
         thread.join(timeout=60)
     assert len(seen) == 12
@@ -155,7 +155,7 @@ def test_lists_come_in_pages_without_gap_or_repetition(served: Served, ann: http
         cursor = page["next"]
         if cursor is None:
             break
-    everything = [run.id for run in served.service.runs(limit=1000)]
+    everything = [run.id for run in served.service.runs.newest(limit=1000)]
     assert found == everything
 
     seqs: list[int] = []

@@ -344,9 +344,9 @@ def test_giving_and_taking_tokens_is_in_the_ledger(served: Served) -> None:
     )
     served.service.identities.revoke(token.id, by="adam")
     served.service.identities.revoke(token.id, by="adam")
-    found, _ = served.service.search(text=token.id)
+    found, _ = served.service.ledger.search(text=token.id)
     assert [entry.kind for entry in found] == ["token.revoked", "token.created"]
-    assert not served.service.verify().problem
+    assert not served.service.ledger.verify().problem
 
 
 @pytest.mark.parametrize("right", Right)
@@ -380,9 +380,9 @@ def test_critical_work_needs_two_others_and_no_trick_makes_it_one(tmp_path_facto
         assert vote(anna) == 200
         assert vote(anna) == 409, "twice"
         assert vote(served.client("anna", Role.ADMIN)) == 409, "the same person with another token"
-        assert served.service.find_approval(asked.id).state == "pending"
+        assert served.service.approvals.find(asked.id).state == "pending"
         assert vote(adam) == 200
-        assert served.service.find_approval(asked.id).state in {"approved", "used"}
+        assert served.service.approvals.find(asked.id).state in {"approved", "used"}
         served.ended(run_id)
         assert vote(served.client("bea", Role.APPROVER)) == 409, "after the fact"
 
@@ -396,7 +396,7 @@ def test_of_many_votes_at_once_by_one_person_one_counts(tmp_path_factory: pytest
 
         def vote() -> None:
             try:
-                served.service.answer(asked.id, anna, approve=True, digest=asked.digest)
+                served.service.approvals.answer(asked.id, anna, approve=True, digest=asked.digest)
                 results.append("counted")
             except ApprovalError:
                 results.append("refused")
@@ -407,13 +407,13 @@ def test_of_many_votes_at_once_by_one_person_one_counts(tmp_path_factory: pytest
         for thread in threads:
             thread.join()
         assert sorted(results) == ["counted", *["refused"] * 5]
-        assert served.service.find_approval(asked.id).state == "pending"
+        assert served.service.approvals.find(asked.id).state == "pending"
 
 
 def test_the_right_to_answer_is_checked_below_the_surface_too(served: Served, tmp_path_factory: Any) -> None:
     project = make_project(tmp_path_factory.mktemp("below") / "project")
     service = build(load_settings(project))
-    assert service.approvals() == []
+    assert service.approvals.list() == []
     service.close()
     program = Identity(name="otto/ci", being=Being.PROGRAM, role=Role.ADMIN, token_id="tok")
     assert "only people" in refusal(program, Right.ANSWER)

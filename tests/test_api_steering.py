@@ -15,7 +15,7 @@ import typer
 
 from interlock.model.alert import AlertState
 from interlock.model.identity import Role
-from interlock.surfaces.cli.main import app as command_line
+from interlock.surfaces.cli.main import command_line
 from served import CONFIG, Served, serving
 from test_api_authorisation import MATRIX
 
@@ -92,7 +92,7 @@ def commands(group: Any, before: str = "") -> Iterator[str]:
 
 
 def test_every_command_has_its_endpoint_or_a_reason_why_it_is_local() -> None:
-    found = set(commands(typer.main.get_command(command_line)))
+    found = set(commands(typer.main.get_command(command_line())))
     local = {path for path in found if path in LOCAL or path.split()[0] in LOCAL}
     assert found - local == set(COVERED)
     endpoints = {f"{method} {path}" for method, path in MATRIX}
@@ -106,7 +106,7 @@ def test_metrics_are_told_ever_and_for_a_window_and_to_prometheus(served: Served
         writer = next(one for one in found["agents"] if one["agent"] == "writer")
         assert (writer["successes"], writer["duration"]["max_ms"]) == (3, 1200)
     assert ever["since"] is None
-    assert ever["seq"] == served.service.newest_entry()
+    assert ever["seq"] == served.service.ledger.newest()
     text = ann.get("/metrics")
     assert text.headers["content-type"].startswith("text/plain; version=")
     assert 'interlock_agent_executions_total{agent="writer",result="success"} 3.0' in text.text

@@ -20,11 +20,11 @@ from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.errors import LedgerError, StoreError, UsageError
 from interlock.model.approval import ApprovalState
 from interlock.model.identity import Being, Role
 from interlock.model.run import EffectState, OutcomeKind, RunState
+from interlock.service import Service
 from interlock.store import copies, queue
 from interlock.store import schema as t
 from interlock.store.database import Database
@@ -83,7 +83,7 @@ def note(service: Service, *words: str) -> None:
 
 
 def words(service: Service) -> list[str]:
-    return [str(entry.data["word"]) for entry in service.all_entries() if entry.kind == "noted"]
+    return [str(entry.data["word"]) for entry in service.ledger.stream() if entry.kind == "noted"]
 
 
 def contents(database: Database) -> dict[str, list[Any]]:
@@ -114,20 +114,22 @@ def test_a_store_comes_back_with_everything_in_it_on_either_database(
     note(service, "one", "two")
     with service._means.database.write() as conn:
         queue.set_limit(conn, "max_concurrent", 7)
-    made = service.backup(tmp_path / "it.backup", actor="otto")
+    made = service.storage.backup(tmp_path / "it.backup", actor="otto")
     before = contents(service._means.database)
     note(service, "three")
     other = opened(other_url)
-    done = other.restore(tmp_path / "it.backup", actor="otto", digest=made.digest)
+    done = other.storage.restore(tmp_path / "it.backup", actor="otto", digest=made.digest)
     assert (done.records, done.replaced) == (made.records, None)
     assert words(other) == ["one", "two"]
     assert contents(other._means.database) == before
-    assert other.verify().problem == ""
-    restored = [entry for entry in other.all_entries() if entry.kind == "store.restored"]
+    assert other.ledger.verify().problem == ""
+    restored = [entry for entry in other.ledger.stream() if entry.kind == "store.restored"]
     assert [(entry.actor, entry.data["backup"]) for entry in restored] == [("otto", made.digest)]
     note(other, "four")
-    assert other.verify().problem == ""
-    assert [entry.data["digest"] for entry in service.all_entries() if entry.kind == "store.backed_up"] == [made.digest]
+    assert other.ledger.verify().problem == ""
+    assert [entry.data["digest"] for entry in service.ledger.stream() if entry.kind == "store.backed_up"] == [
+        made.digest
+    ]
 
 
 def test_a_backup_is_private_and_overwrites_nothing(
@@ -136,10 +138,10 @@ def test_a_backup_is_private_and_overwrites_nothing(
     service = opened(store_url)
     note(service, "one")
     file = tmp_path / "it.backup"
-    service.backup(file, actor="otto")
+    service.storage.backup(file, actor="otto")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(UsageError, match="never overwrites"):
-        service.backup(file, actor="otto")
+        service.storage.backup(file, actor="otto")
     assert sorted(path.name for path in tmp_path.glob("it.backup*")) == ["it.backup"]
 
 
@@ -155,7 +157,7 @@ def test_what_is_written_while_a_backup_is_made_is_in_it_as_a_whole_or_not_at_al
         return copy(source, target, table)
 
     monkeypatch.setattr(copies, "_copy", meanwhile)
-    service.backup(tmp_path / "it.backup", actor="otto")
+    service.storage.backup(tmp_path / "it.backup", actor="otto")
     with copies.read(tmp_path / "it.backup") as backup:
         assert service._means.ledger.verify_copy(backup.conn).problem == ""
         assert backup.about.records in {1, 2}  # the look begins with the first table, before or after its note
@@ -167,21 +169,21 @@ def test_a_store_that_is_not_empty_is_replaced_only_when_told_and_is_kept(
 ) -> None:
     service = opened(store_url)
     note(service, "one")
-    service.backup(tmp_path / "it.backup", actor="otto")
+    service.storage.backup(tmp_path / "it.backup", actor="otto")
     note(service, "two", "three")
     with pytest.raises(UsageError, match="not empty: --replace"):
-        service.restore(tmp_path / "it.backup", actor="otto")
+        service.storage.restore(tmp_path / "it.backup", actor="otto")
     assert words(service) == ["one", "two", "three"]
-    done = service.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+    done = service.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
     assert words(service) == ["one"]
     assert done.taken_back == 3  # two notes, and that a backup was made
-    check = service.verify()
+    check = service.ledger.verify()
     assert (check.problem, check.taken_back) == ("", 3)
     assert done.replaced is not None
     note(service, "four")
-    service.restore(done.replaced, actor="otto", replace_it=True)
+    service.storage.restore(done.replaced, actor="otto", replace_it=True)
     assert words(service) == ["one", "two", "three"]
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 def test_who_cuts_the_ledger_is_still_found_after_a_restore(
@@ -189,15 +191,15 @@ def test_who_cuts_the_ledger_is_still_found_after_a_restore(
 ) -> None:
     service = opened(store_url)
     note(service, "one", "two")
-    service.backup(tmp_path / "it.backup", actor="otto")
-    service.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+    service.storage.backup(tmp_path / "it.backup", actor="otto")
+    service.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
     note(service, "three")
     with service._means.database.write() as conn:
-        newest = service.newest_entry()
+        newest = service.ledger.newest()
         conn.execute(t.ledger.delete().where(t.ledger.c.seq == newest))
         last = conn.execute(sa.select(sa.func.max(t.checkpoints.c.number))).scalar_one()
         conn.execute(t.checkpoints.delete().where(t.checkpoints.c.number == last))
-    assert "stands in ledger" in service.verify().problem
+    assert "stands in ledger" in service.ledger.verify().problem
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -209,7 +211,7 @@ def test_a_forged_record_of_a_restore_excuses_no_loss(opened: Callable[[str], Se
         conn.execute(t.ledger.delete().where(t.ledger.c.seq == 2))
         conn.execute(t.checkpoints.delete().where(t.checkpoints.c.number == 2))
         means.ledger.append(conn, "operator:store", "store.restored", {"restore": "rst_forged"}, actor="mallory")
-    assert "stands in ledger.anchor" in service.verify().problem
+    assert "stands in ledger.anchor" in service.ledger.verify().problem
 
 
 def forge(file: Path, *, honest_digests: bool) -> None:
@@ -254,14 +256,14 @@ def test_a_tampered_backup_is_refused_and_nothing_changes(
     with service._means.database.write() as conn:
         queue.set_limit(conn, "max_concurrent", 7)
     file = tmp_path / "it.backup"
-    made = service.backup(file, actor="otto")
+    made = service.storage.backup(file, actor="otto")
     forge(file, honest_digests=honest_digests)
     with pytest.raises((StoreError, UsageError), match=r"was changed|other|another"):
-        service.restore(file, actor="otto", replace_it=not honest_digests)
+        service.storage.restore(file, actor="otto", replace_it=not honest_digests)
     with pytest.raises((StoreError, UsageError), match=r"was changed|another"):
-        service.restore(file, actor="otto", replace_it=True, digest=made.digest)
+        service.storage.restore(file, actor="otto", replace_it=True, digest=made.digest)
     assert words(service) == ["one"]
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 @pytest.mark.parametrize("bytes_left", [0, 20_000])
@@ -271,10 +273,10 @@ def test_half_a_backup_is_refused(
     service = opened(store_url)
     note(service, *map(str, range(40)))
     file = tmp_path / "it.backup"
-    service.backup(file, actor="otto")
+    service.storage.backup(file, actor="otto")
     os.truncate(file, bytes_left)
     with pytest.raises((StoreError, UsageError)):
-        service.restore(file, actor="otto", replace_it=True)
+        service.storage.restore(file, actor="otto", replace_it=True)
     assert len(words(service)) == 40
 
 
@@ -286,9 +288,9 @@ def test_a_ledger_that_is_not_whole_is_backed_up_with_a_loud_no(
     with service._means.database.write() as conn:
         conn.execute(t.ledger.update().where(t.ledger.c.seq == 1).values(kind="other"))
     with pytest.raises(LedgerError, match="record 1"):
-        service.backup(tmp_path / "it.backup", actor="otto")
+        service.storage.backup(tmp_path / "it.backup", actor="otto")
     with pytest.raises(LedgerError, match="record 1"):
-        service.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+        service.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
 
 
 def test_a_revoked_token_does_not_live_again(opened: Callable[[str], Service], store_url: str, tmp_path: Path) -> None:
@@ -297,12 +299,12 @@ def test_a_revoked_token_does_not_live_again(opened: Callable[[str], Service], s
     token, secret = service.identities.create(
         "ann", being=Being.PERSON, role=Role.ADMIN, lifetime=timedelta(days=1), by="otto"
     )
-    service.backup(tmp_path / "it.backup", actor="otto")
+    service.storage.backup(tmp_path / "it.backup", actor="otto")
     service.identities.revoke(token.id, by="otto")
-    service.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+    service.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
     assert service.identities.identify(secret) is None
     other = opened(f"sqlite:///{tmp_path / 'other.db'}")
-    other.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+    other.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
     assert other.identities.list() == []
 
 
@@ -311,11 +313,11 @@ def test_a_living_worker_keeps_the_store_from_being_replaced(
 ) -> None:
     service = opened(store_url)
     note(service, "one")
-    service.backup(tmp_path / "it.backup", actor="otto")
+    service.storage.backup(tmp_path / "it.backup", actor="otto")
     worker = opened(store_url)
     worker.start()
     with pytest.raises(UsageError, match="stop them"):
-        service.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+        service.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
     assert words(service) == ["one"]
 
 
@@ -324,21 +326,21 @@ def test_what_had_not_ended_when_the_backup_was_made_is_left_to_a_person(
     opened: Callable[[str], Service], project: Path, other_url: str, tmp_path: Path
 ) -> None:
     half_done(project)
-    opened(load_settings(project).store_url).backup(tmp_path / "it.backup", actor="otto")
+    opened(load_settings(project).store_url).storage.backup(tmp_path / "it.backup", actor="otto")
     other = opened(other_url)
-    done = other.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
-    (run,) = other.runs()
+    done = other.storage.restore(tmp_path / "it.backup", actor="otto", replace_it=True)
+    (run,) = other.runs.newest()
     assert done.escalated == (run.id,)
     assert (run.state, run.outcome and run.outcome.kind) == (RunState.ENDED, OutcomeKind.ESCALATED)
     assert run.outcome is not None
     assert run.outcome.unknown == ("journal: line=one",)
     assert "restored from a backup" in run.outcome.reason
-    assert {effect.state for effect in other.view(run.id).effects} == {EffectState.UNKNOWN}
-    assert other.view(run.id).attempts[0].state == "ended"
-    assert other.approvals(states=(ApprovalState.PENDING, ApprovalState.APPROVED)) == []
+    assert {effect.state for effect in other.runs.view(run.id).effects} == {EffectState.UNKNOWN}
+    assert other.runs.view(run.id).attempts[0].state == "ended"
+    assert other.approvals.list(states=(ApprovalState.PENDING, ApprovalState.APPROVED)) == []
     with other._means.database.read() as conn:
         assert queue.list_permits(conn) == []
-    assert other.verify().problem == ""
+    assert other.ledger.verify().problem == ""
     assert finish(project, other_url) == 0
     assert (project.parent / "outside.log").read_text().split() == ["one"]
 
@@ -348,17 +350,17 @@ def test_where_nothing_has_happened_since_unfinished_runs_go_on_as_after_a_crash
     opened: Callable[[str], Service], project: Path, other_url: str, tmp_path: Path
 ) -> None:
     half_done(project)
-    opened(load_settings(project).store_url).backup(tmp_path / "it.backup", actor="otto")
+    opened(load_settings(project).store_url).storage.backup(tmp_path / "it.backup", actor="otto")
     other = opened(other_url)
-    done = other.restore(tmp_path / "it.backup", actor="otto", resume=True)
-    (run,) = other.runs()
+    done = other.storage.restore(tmp_path / "it.backup", actor="otto", resume=True)
+    (run,) = other.runs.newest()
     assert done.resumed == (run.id,)
     assert run.state is RunState.RUNNING
     assert finish(project, other_url) == 0
-    outcome = other.find_run(run.id).outcome
+    outcome = other.runs.find(run.id).outcome
     assert outcome is not None
     assert (outcome.kind, outcome.unknown) == (OutcomeKind.ESCALATED, ("journal: line=one",))
-    assert other.verify().problem == ""
+    assert other.ledger.verify().problem == ""
     assert (project.parent / "outside.log").read_text().split() == ["one"]
 
 
@@ -399,9 +401,9 @@ def killing(self):
 
 Database.write = killing
 if what == "backup":
-    service.backup(file, actor="otto")
+    service.storage.backup(file, actor="otto")
 else:
-    service.restore(file, actor="otto", replace_it=True)
+    service.storage.restore(file, actor="otto", replace_it=True)
 """
 
 
@@ -432,8 +434,8 @@ def test_a_backup_that_is_killed_leaves_no_file_that_looks_like_one(
         with copies.read(file) as backup:
             assert service._means.ledger.verify_copy(backup.conn).problem == ""
         file.unlink()
-    assert service.verify().problem == ""
-    service.backup(file, actor="otto")
+    assert service.ledger.verify().problem == ""
+    service.storage.backup(file, actor="otto")
     assert sorted(path.name for path in tmp_path.glob("it.backup*")) == ["it.backup"]
 
 
@@ -444,17 +446,17 @@ def test_a_restore_that_is_killed_has_happened_or_not_and_the_ledger_is_whole_ei
     service = opened(store_url)
     note(service, "one")
     file = tmp_path / "it.backup"
-    service.backup(file, actor="otto")
+    service.storage.backup(file, actor="otto")
     note(service, "two")
     steps = len(copies._COPIED) + 2  # of the backup of what is replaced; then: clear, pour, and around the commit
     died = killed(project, "restore", steps + back, file, store_url)
     assert died
     assert words(service) in (["one", "two"], ["one"])
-    assert service.verify().problem == ""
-    service.restore(file, actor="otto", replace_it=True)
+    assert service.ledger.verify().problem == ""
+    service.storage.restore(file, actor="otto", replace_it=True)
     assert words(service) == ["one"]
     note(service, "three")
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 FULL = """
@@ -467,7 +469,7 @@ from interlock.errors import StoreError
 service = build(load_settings(Path(sys.argv[1])))
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:
-    service.backup(Path(sys.argv[2]), actor="otto")
+    service.storage.backup(Path(sys.argv[2]), actor="otto")
 except StoreError as problem:
     print(problem)
     sys.exit(7)
@@ -487,7 +489,7 @@ def test_a_backup_without_room_leaves_nothing_and_says_so(
     assert done.returncode == 7, done.stderr
     assert "could not be written" in done.stdout
     assert list(tmp_path.glob("it.backup*")) == []
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -496,7 +498,7 @@ def test_a_restore_without_room_changes_nothing(
 ) -> None:
     service = opened(store_url)
     note(service, *map(str, range(300)))
-    service.backup(tmp_path / "it.backup", actor="otto")
+    service.storage.backup(tmp_path / "it.backup", actor="otto")
     other = opened(f"sqlite:///{tmp_path / 'small.db'}")
     engine = other._means.database.engine
     with engine.connect() as conn:
@@ -508,6 +510,6 @@ def test_a_restore_without_room_changes_nothing(
 
     sa.event.listen(engine, "checkout", limit)
     with pytest.raises(StoreError, match=r"nothing was changed: .*make room"):
-        other.restore(tmp_path / "it.backup", actor="otto")
+        other.storage.restore(tmp_path / "it.backup", actor="otto")
     assert words(other) == []
-    assert other.verify().records == 0
+    assert other.ledger.verify().records == 0

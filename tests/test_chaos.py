@@ -24,10 +24,10 @@ from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plan import Task
 from interlock.model.run import OutcomeKind, RunState
+from interlock.service import Service
 from interlock.store import queue, schema
 from interlock.store.database import Database
 
@@ -137,7 +137,7 @@ def wait_for_all(service: Service, database: Database) -> None:
     give_up = time.monotonic() + PATIENCE_S
     while count_unfinished(database):
         assert time.monotonic() < give_up, [
-            (run.id, run.state, service.view(run.id).attempts) for run in service.unfinished()[:3]
+            (run.id, run.state, service.runs.view(run.id).attempts) for run in service.runs.unfinished()[:3]
         ]
         time.sleep(0.2)
 
@@ -167,7 +167,7 @@ def test_whatever_is_killed_or_paused_every_task_has_one_outcome_and_no_effect_h
         service = build(load_settings(project), functions=functions())
         database = Database(url)
         runs = [
-            service.submit(Task(text="leave a line", agents=(dice.choice(AGENTS),)), detach=True).id
+            service.runs.submit(Task(text="leave a line", agents=(dice.choice(AGENTS),)), detach=True).id
             for _ in range(RUNS)
         ]
         with gang(project, url, WORKERS) as team:
@@ -178,13 +178,13 @@ def test_whatever_is_killed_or_paused_every_task_has_one_outcome_and_no_effect_h
         lines = Counter((tmp_path / "outside.log").read_text().split())
         endings: Counter[str] = Counter()
         for run_id in runs:
-            outcome = service.find_run(run_id).outcome
+            outcome = service.runs.find(run_id).outcome
             assert outcome is not None
             endings[outcome.kind] += 1
             assert lines[run_id] <= 1, run_id
             if outcome.kind is OutcomeKind.SUCCEEDED:
                 assert lines[run_id] == 1
-        entries = list(service.all_entries())
+        entries = list(service.ledger.stream())
         assert Counter(entry.run_id for entry in entries if entry.kind == "run.ended") == Counter(runs)
         ended = Counter(
             entry.data["attempt"] for entry in entries if entry.kind in {"attempt.succeeded", "attempt.failed"}
@@ -193,7 +193,7 @@ def test_whatever_is_killed_or_paused_every_task_has_one_outcome_and_no_effect_h
         assert_limits_held(entries)
         with database.read() as conn:
             assert queue.list_permits(conn) == []
-        assert not service.verify().problem
+        assert not service.ledger.verify().problem
         print(f"\n{did} {endings} attempts={len(ended)}")  # noqa: T201 - what the long story tells
         service.close()
         database.close()

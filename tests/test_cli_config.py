@@ -51,7 +51,7 @@ def test_init_names_the_agents_it_finds_and_the_result_is_valid(project: Path) -
     text = (project / "interlock.yaml").read_text()
     assert "defined in .github/agents" in text
     Draft202012Validator(json_schema()).validate(read_yaml(text).value)
-    assert "interlock config check" in result.output
+    assert "interlock doctor" in result.output
 
 
 def test_every_commented_example_in_the_first_file_is_valid_too(project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ from typer.testing import CliRunner, Result
 from interlock.app import build
 from interlock.config import load_settings
 from interlock.doctor import Finding, Grade, examine
-from interlock.engine.service import Service
 from interlock.engine.watch import Watch
 from interlock.errors import NotFoundError, UsageError
-from interlock.surfaces.cli.main import app
+from interlock.service import Service
+from interlock.surfaces.cli.main import command_line
 
 CONFIG: dict[str, Any] = {
     "agents": {
@@ -67,7 +68,7 @@ def failing(service: Service) -> Service:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
+    return CliRunner().invoke(command_line(), list(words))
 
 
 def said(*words: str) -> Any:
@@ -169,7 +170,7 @@ def test_a_sound_project_has_no_problem(project: Path) -> None:
         ({"notify": {"targets": {"chat": "env:INTERLOCK_NOT_SET"}}}, "INTERLOCK_NOT_SET", "Set it"),
         ({"limitz": {}}, "unknown key", "Correct"),
         ({"store_url": "postgresql://kim:sesame@127.0.0.1:1/il"}, "refused", "PostgreSQL answers at 127.0.0.1:1/il and lets kim in"),
-        ({"agents": {"writer": {"runner": {"kind": "shel"}}}}, "there is no runner 'shel'", "no task that needs it"),
+        ({"agents": {"writer": {"runner": {"kind": "comand"}}}}, "agents.writer.runner.kind", "Correct"),
         ({"alerts": {"rules": {"mine": {"condition": "eror_rate > 1"}}}}, "error_rate", "Correct"),
     ],
 )  # fmt: skip
@@ -194,7 +195,7 @@ def test_the_doctor_warns_of_what_is_not_committed_and_of_an_open_state(project:
 def test_the_doctor_names_the_extra_that_an_agent_lacks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "interlock.yaml").write_text(yaml.safe_dump({"agents": {"writer": {"runner": {"kind": "claude"}}}}))
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
-    assert any('pip install "interlock[claude]"' in each.seen for each in found(project, Grade.PROBLEM))
+    assert any(re.search(r'pip install .*\[claude\]"', each.seen) for each in found(project, Grade.PROBLEM))
 
 
 def test_the_doctor_does_not_faint_over_a_place_that_it_may_not_use(project: Path) -> None:

@@ -50,12 +50,12 @@ def check_promises(project: Path) -> OutcomeKind | None:
     """What must hold after any crash and the resume that follows it."""
     service = build(load_settings(project))
     try:
-        runs = service.runs()
+        runs = service.runs.newest()
         outside = project.parent / "outside.log"
         lines = outside.read_text().split() if outside.exists() else []
         standing = {word: lines.count(word) for word in ("one", "two")}
         standing["one"] -= lines.count("undone")
-        check = service.verify()
+        check = service.ledger.verify()
         assert not check.problem
         with service._means.database.read() as conn:
             assert queue.list_permits(conn) == []
@@ -122,7 +122,7 @@ def test_an_effect_whose_outcome_nobody_saw_is_said_to_be_unknown(project: Path)
     assert walk(project, "resume") == 0
     assert check_promises(project) is OutcomeKind.ESCALATED
     service = build(load_settings(project))
-    (run,) = service.runs()
+    (run,) = service.runs.newest()
     service.close()
     assert run.outcome is not None
     assert run.outcome.unknown == ("journal: line=one",)

@@ -99,12 +99,12 @@ def ended(project: Path) -> tuple[Any, list[Any]]:
     service = build(load_settings(project))
     service.start()
     try:
-        run = service.submit(Task(text="do the work", agents=("worker",)))
+        run = service.runs.submit(Task(text="do the work", agents=("worker",)))
         give_up = time.monotonic() + 90
-        while (view := service.view(run.id)).run.state is not RunState.ENDED:
+        while (view := service.runs.view(run.id)).run.state is not RunState.ENDED:
             assert time.monotonic() < give_up, view
             time.sleep(0.05)
-        return view, list(service.all_entries(run_id=run.id))
+        return view, list(service.ledger.stream(run_id=run.id))
     finally:
         service.close()
 

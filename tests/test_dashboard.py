@@ -122,7 +122,7 @@ def test_a_denied_call_does_not_happen(served: Served, page: Page) -> None:
     page.get_by_label("A word of reason").fill("not today")
     page.get_by_role("button", name="Deny").click()
     page.get_by_text("not today").wait_for()
-    assert served.service.find_approval(asked.id).state is ApprovalState.DENIED
+    assert served.service.approvals.find(asked.id).state is ApprovalState.DENIED
     assert served.ended(run_id).run.outcome.results["mailer"].summary.startswith("not sent: a person was asked")
 
 
@@ -142,7 +142,7 @@ def test_an_agent_is_cut_off_and_let_in_again(served: Served, page: Page) -> Non
 
 
 def test_the_ledger_is_searched_and_verified(served: Served, page: Page) -> None:
-    served.service.force_breaker("breaker", Force.OPEN, reason="a word to find", actor="ann")
+    served.service.agents.force_breaker("breaker", Force.OPEN, reason="a word to find", actor="ann")
     page.goto(f"{served.url}/ledger")
     page.get_by_label("Words").fill("a word to find")
     page.get_by_role("button", name="Search").click()
@@ -326,10 +326,10 @@ def test_a_limit_is_changed_on_the_queues_page_and_taken_back(served: Served, pa
     page.get_by_label("Most for per_agent").fill("7")
     page.get_by_role("button", name="Set per_agent").click()
     page.get_by_text("set by hand").wait_for()
-    assert served.service.limits()["per_agent"] == (7, "set by hand")
+    assert served.service.queue.limits()["per_agent"] == (7, "set by hand")
     page.get_by_role("button", name="As configured for per_agent").click()
     page.wait_for_function("!document.body.textContent.includes('set by hand')")
-    assert served.service.limits()["per_agent"][1] == "configured"
+    assert served.service.queue.limits()["per_agent"][1] == "configured"
 
 
 def test_the_first_page_answers_four_questions(served: Served, page: Page) -> None:

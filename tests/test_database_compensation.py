@@ -315,14 +315,14 @@ def test_a_failed_migration_of_an_agent_is_rolled_back_by_these_commands(
     service = build(load_settings(place), functions={"migrate": migrate})
     service.start()
     try:
-        run = service.submit(Task(text="migrate", agents=("migrate",)))
+        run = service.runs.submit(Task(text="migrate", agents=("migrate",)))
         give_up = time.monotonic() + 60
-        while (view := service.view(run.id)).run.state is not RunState.ENDED:
+        while (view := service.runs.view(run.id)).run.state is not RunState.ENDED:
             assert time.monotonic() < give_up, view
             for (
                 question
-            ) in service.approvals():  # bringing a database back destroys what is there: a person agrees first
-                service.vote(question.id, "anna", approve=True)
+            ) in service.approvals.list():  # bringing a database back destroys what is there: a person agrees first
+                service.approvals.vote(question.id, "anna", approve=True)
             time.sleep(0.02)
     finally:
         service.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_an_abstention_has_its_best_guesses() -> None:
 
 def test_an_empty_catalogue_abstains() -> None:
     assert select("Anything", ()).abstained
+
+
+def test_a_kind_of_work_that_an_agent_has_as_its_keyword_is_its_own_when_nobody_else_suits() -> None:
+    fixer = AgentSpec(name="mender", keywords=("fix", "refactor"))
+    team = (fixer, AgentSpec(name="docs", keywords=("documentation",)))
+    assert select("Fix the pagination", team).primary == ("mender",)
+    assert select("Fix the documentation", team).primary == ("docs",)
+    assert not select("Pay the pagination", team).primary
+    assert not select("Fix the pagination", (*team, replace(fixer, name="other"))).primary
 
 
 def test_agents_that_only_replace_are_found_by_what_they_can_do_and_never_lead() -> None:

@@ -49,7 +49,7 @@ def read(name: str) -> str:
 
 def problem_with(words: list[str]) -> str:
     """Why ``interlock WORDS…`` could not be typed; empty when it can."""
-    command: Any = typer.main.get_command(main.app)
+    command: Any = typer.main.get_command(main.command_line())
     rest = list(words)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
@@ -295,7 +295,7 @@ def test_a_real_prometheus_scrapes_the_server_and_knows_names_types_and_values(s
     client = served.client()
     run = client.post("/v1/runs", json={"task": "Write a note", "agents": ["writer"]}).json()["id"]
     until = time.monotonic() + PATIENCE_S
-    while served.service.find_run(run).state != "ended":
+    while served.service.runs.find(run).state != "ended":
         assert time.monotonic() < until
         time.sleep(0.1)
     (up,) = ask(scraper, "query", query='up{job="interlock"} == 1')["result"]

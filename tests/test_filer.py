@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,11 +18,11 @@ from gate_stub import a_job
 from interlock.app import contained
 from interlock.config import load_settings
 from interlock.errors import RunnerError
-from interlock.model.sandbox import SandboxLevel
+from interlock.model.sandbox import SandboxedCommand, SandboxLevel
 from interlock.runners import filing
 from interlock.runners.filer import Filer, NotDoneError
 from interlock.runners.filing import Filing
-from interlock.runners.places import make_places
+from interlock.runners.places import Places, make_places
 
 WALLS = [SandboxLevel.LANDLOCK, SandboxLevel.BUBBLEWRAP]
 PRIVATE = "not yours"
@@ -216,9 +216,12 @@ def test_what_does_not_speak_as_agreed_is_a_failed_call(said: str, place: Path) 
 
     async def whole() -> None:
         places = make_places(a_job(place))
-        files = Filing(
-            places=places, wrap=lambda argv, env, _: ([sys.executable, "-c", program, argv[-2], said + "\n"], env)
-        )
+
+        def wrap(argv: Sequence[str], env: Mapping[str, str], _: Places) -> SandboxedCommand:
+            odd = (sys.executable, "-c", program, argv[-2], said + "\n")
+            return SandboxedCommand(walls=(), program=odd, env=env, level=SandboxLevel.NONE)
+
+        files = Filing(places=places, wrap=wrap)
         try:
             with pytest.raises(RunnerError, match="no answer"):
                 await files.ask("read", path="a.txt")
@@ -237,7 +240,7 @@ from gate_stub import a_job
 from interlock.app import contained
 from interlock.config import load_settings
 from interlock.runners.filing import Filing
-from interlock.runners.places import make_places
+from interlock.runners.places import Places, make_places
 async def main():
     place = Path(sys.argv[1])
     files = Filing(places=make_places(a_job(place)), wrap=contained(load_settings(place.parent)))

@@ -14,9 +14,9 @@ from hosts import Company, Host, company, why_not
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.plan import Task
 from interlock.model.run import OutcomeKind, RunState
+from interlock.service import Service
 from interlock.store import queue
 
 WHY_NOT = why_not()
@@ -59,7 +59,7 @@ class Site:
             return len(queue.list_workers(conn))
 
     def submit(self) -> str:
-        return self.service.submit(Task(text="dig a hole", agents=("digger",)), detach=True).id
+        return self.service.runs.submit(Task(text="dig a hole", agents=("digger",)), detach=True).id
 
     def at_work(self) -> list[tuple[float, str, str]]:
         lines = (line.split() for line in self.log.read_text().splitlines())
@@ -76,17 +76,17 @@ class Site:
             time.sleep(0.1)
 
     def ended(self, run_id: str) -> bool:
-        return self.service.find_run(run_id).state is RunState.ENDED
+        return self.service.runs.find(run_id).state is RunState.ENDED
 
     def assert_one_success(self, run_id: str) -> None:
-        outcome = self.service.find_run(run_id).outcome
+        outcome = self.service.runs.find(run_id).outcome
         assert outcome is not None
         assert outcome.kind is OutcomeKind.SUCCEEDED
-        kinds = [entry.kind for entry in self.service.entries(run_id=run_id)]
+        kinds = [entry.kind for entry in self.service.ledger.entries(run_id=run_id)]
         assert [kinds.count(kind) for kind in ("attempt.admitted", "attempt.succeeded", "run.ended")] == [1, 1, 1]
 
     def assert_in_order(self) -> None:
-        assert not self.service.verify().problem
+        assert not self.service.ledger.verify().problem
         with self.service._means.database.read() as conn:
             assert queue.list_permits(conn) == []
 
@@ -115,7 +115,7 @@ def test_the_attempt_of_a_host_that_was_cut_off_goes_on_at_the_other_host_of_its
     time.sleep(1)  # for what the host that is back might still do
     for run_id in (first, second):
         site.assert_one_success(run_id)
-    one, two = (f"{site.service.view(run_id).attempts[0].id}" for run_id in (first, second))
+    one, two = (f"{site.service.runs.view(run_id).attempts[0].id}" for run_id in (first, second))
     seen = turns(site.at_work())
     assert seen[:2] == [("north", one), ("south", one)]
     assert [attempt for _, attempt in seen] == [one, one, two]

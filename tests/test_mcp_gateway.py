@@ -28,9 +28,9 @@ from fastmcp.exceptions import ToolError
 from interlock.app import build
 from interlock.config import load_settings
 from interlock.engine.pins import COMMITTED, Pins
-from interlock.engine.service import Service
 from interlock.errors import ConfigError, NotFoundError
 from interlock.model.approval import ApprovalState
+from interlock.service import Service
 from interlock.surfaces.mcp_gateway import Gateway, GatewayError, Patience, Upstream
 
 ODD = Path(__file__).parent / "support" / "mcp_server.py"
@@ -90,7 +90,7 @@ def text_of(result: Any) -> str:
 
 
 def kinds(service: Service) -> list[str]:
-    return [entry.kind for entry in service.all_entries()]
+    return [entry.kind for entry in service.ledger.stream()]
 
 
 async def names(client: Client[Any]) -> set[str]:
@@ -105,7 +105,7 @@ def test_a_harmless_call_goes_through_and_is_in_the_ledger(service: Service, pro
     assert with_client(service, telling(project, {"echo": {}}), work) == "echo got hello"
     assert calls_of(project) == "echo hello\n"
     assert [kind for kind in kinds(service) if kind.startswith("effect")] == ["effect.intended", "effect.done"]
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 def test_a_call_that_the_gate_blocks_never_reaches_the_server(service: Service, project: Path) -> None:
@@ -293,9 +293,9 @@ def test_a_call_that_needs_a_yes_is_denied_at_the_deadline_with_how_to_get_it(se
     async def work(client: Client[Any]) -> None:
         with pytest.raises(ToolError, match="interlock approvals approve") as refused:
             await client.call_tool("write_query", DELETE)
-        (question,) = service.approvals()
+        (question,) = service.approvals.list()
         assert question.id in str(refused.value)
-        service.vote(question.id, "ada", approve=True)
+        service.approvals.vote(question.id, "ada", approve=True)
         assert "got" in text_of(await client.call_tool("write_query", DELETE))
         with pytest.raises(ToolError, match="a person must agree"):  # a yes counts once
             await client.call_tool("write_query", DELETE)
@@ -310,8 +310,8 @@ def test_a_call_is_held_until_a_person_has_answered(service: Service, project: P
     def answer() -> None:
         until = time.monotonic() + 30
         while time.monotonic() < until:
-            for question in service.approvals(states=(ApprovalState.PENDING,)):
-                service.vote(question.id, "ada", approve=yes)
+            for question in service.approvals.list(states=(ApprovalState.PENDING,)):
+                service.approvals.vote(question.id, "ada", approve=yes)
                 return
             time.sleep(0.05)
 

@@ -15,7 +15,7 @@ from interlock.engine.judging import recorded
 from interlock.model.action import Action, Surface
 from interlock.model.plan import Task
 from interlock.ports import Gate, Job
-from interlock.surfaces.cli.main import app
+from interlock.surfaces.cli.main import command_line
 
 SECRET = "AKIA" + "Q3EGRT5HXWPL" + "ZK7M"
 OLD = "name: old\nrules:\n  - {id: never, match: {tool: nothing}, action: block, reason: none}\n"
@@ -43,8 +43,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     service = build(load_settings(tmp_path), functions={"clerk": clerk})
     service.start()
     try:
-        run = service.submit(Task(text="do the work", agents=("clerk",)))
-        list(service.follow(run.id))
+        run = service.runs.submit(Task(text="do the work", agents=("clerk",)))
+        list(service.runs.follow(run.id))
     finally:
         service.close()
     (tmp_path / "old.yaml").write_text(OLD)
@@ -55,12 +55,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_projects_ledger_is_replayed_without_secrets(project: Path) -> None:
     service = build(load_settings(project), functions={"clerk": clerk})
-    kept = service.recorded_actions()
+    kept = service.ledger.recorded_actions()
     service.close()
     assert [(row["tool"], "args" in row) for row in kept] == [("refund", True), ("fetch", True)]
     assert SECRET not in json.dumps(kept)
     assert "redacted" in kept[1]["args"]["url"]
-    found = CliRunner().invoke(app, ["policy", "diff", "old.yaml", "new.yaml", "--json"])
+    found = CliRunner().invoke(command_line(), ["policy", "diff", "old.yaml", "new.yaml", "--json"])
     assert found.exit_code == 0, found.output
     answer = json.loads(found.output)
     assert answer["actions"] == 2

@@ -23,7 +23,6 @@ from interlock.config import RolloutSettings, load_settings
 from interlock.decide.policy import PolicySet, only_tightens
 from interlock.decide.policy_change import next_move, runs_as_canary
 from interlock.decide.rollout import What, _bet, bet
-from interlock.engine.service import Service
 from interlock.engine.shadow import Bystander, Course
 from interlock.errors import ConfigError, NotFoundError, UsageError
 from interlock.model.action import Action, Scope, Surface
@@ -31,9 +30,10 @@ from interlock.model.decision import Decision, Enforcement, Policy, Rule, RuleAc
 from interlock.model.rollout import POLICIES, Judgements, Rollout, RolloutState
 from interlock.model.session import Session
 from interlock.ports import Gate, Job
+from interlock.service import Service
 from interlock.store import judged
 from interlock.store import schema as t
-from interlock.surfaces.cli.main import app
+from interlock.surfaces.cli.main import command_line
 from watch_kit import NOON, SetClock
 
 PRESENT = {"name": "team", "rules": [{"id": "mail", "match": {"tool": "mail"}, "action": "confirm", "reason": "Ask."}]}
@@ -80,7 +80,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 def called(service: Service, tool: str, run: int = 1) -> Verdict:
     """What an agent that somebody runs by hand is told; nobody is waited for."""
     session = Session(agent="clerk", id=f"s{run}", person="kim")
-    said = service.judge_call(session, tool, {"text": "hello"}, wait=timedelta(), elsewhere=True)
+    said = service.sessions.before(session, tool, {"text": "hello"}, wait=timedelta(), elsewhere=True)
     return said.decision.verdict
 
 
@@ -124,11 +124,11 @@ def test_what_the_new_set_would_have_said_stands_beside_every_call_in_the_ledger
     service.rollouts.start(POLICIES, "loose", "kim")
     called(service, "mail")
     called(service, "note")
-    asked, noted = (entry.data for entry in service.all_entries() if "digest" in entry.data)
+    asked, noted = (entry.data for entry in service.ledger.stream() if "digest" in entry.data)
     assert (asked["verdict"], asked["shadow"]["verdict"], asked["shadow"]["canary"]) == ("confirm", "allow", False)
     assert (noted["verdict"], noted["shadow"]["verdict"]) == ("allow", "allow")
     assert asked["policy"] != asked["shadow"]["policy"]
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 def _raise(_: object) -> Decision:
@@ -152,7 +152,7 @@ def test_a_set_that_breaks_or_hangs_holds_no_call_up(opened: Opened, monkeypatch
     assert [called(service, "note"), called(service, "note")] == [Verdict.ALLOW, Verdict.ALLOW]
     go_on.set()
     assert (seen(service).calls, seen(service).left_out, state(service)) == (3, 3, RolloutState.RUNNING)
-    problems = [entry.data["shadow"]["problem"] for entry in service.all_entries() if "shadow" in entry.data]
+    problems = [entry.data["shadow"]["problem"] for entry in service.ledger.stream() if "shadow" in entry.data]
     assert problems == [
         "ZeroDivisionError: division by zero", "the other set took longer than 50 ms",
         "the other set was still busy with an earlier call",
@@ -168,7 +168,7 @@ def test_a_comparison_that_cannot_be_kept_stops_no_call(opened: Opened, monkeypa
 
     monkeypatch.setattr(judged, "count", full)
     assert called(service, "note") is Verdict.ALLOW
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 class Broken(PolicySet):
@@ -236,7 +236,7 @@ def test_an_agents_calls_results_and_changes_obey_the_set_of_its_run(opened: Ope
 
     asyncio.run(once())
     service = opened()
-    blocked = [entry.data for entry in service.all_entries() if entry.kind == "call.blocked"]
+    blocked = [entry.data for entry in service.ledger.stream() if entry.kind == "call.blocked"]
     assert [(one["tool"], one["shadow"]["verdict"], one["shadow"]["canary"]) for one in blocked] == [
         ("mail", "confirm", True)
     ]
@@ -278,7 +278,7 @@ def test_it_is_taken_back_when_the_new_set_stops_many_more_runs(opened: Opened) 
     assert rollout.state is RolloutState.ABORTED
     assert run < 15
     assert rollout.reason.startswith("over 10 % more runs are stopped by the new set: blocked")
-    ended = [entry for entry in service.all_entries() if entry.kind == "rollout.aborted"]
+    ended = [entry for entry in service.ledger.stream() if entry.kind == "rollout.aborted"]
     assert [(entry.actor, entry.data["of"]) for entry in ended] == [("interlock", "policies")]
 
 
@@ -337,8 +337,10 @@ def test_promoted_to_all_every_new_run_obeys_it_in_every_process(opened: Opened)
     service.rollouts.start(POLICIES, "loose", "kim")
     service.rollouts.promote(POLICIES, "kim", fully=True)
     assert [called(one, "mail", 1) for one in (service, opened())] == [Verdict.ALLOW, Verdict.ALLOW]
-    assert service.judge(Action(kind=Surface.TOOL_CALL, tool="mail", args={"text": "x"})).verdict is Verdict.ALLOW
-    assert "team/pay" in {rule.id for policy in service.policies for rule in policy.rules}
+    assert (
+        service.policies.judge(Action(kind=Surface.TOOL_CALL, tool="mail", args={"text": "x"})).verdict is Verdict.ALLOW
+    )
+    assert "team/pay" in {rule.id for policy in service.policies.in_force for rule in policy.rules}
 
 
 def test_a_run_that_began_with_the_old_set_is_not_loosened_under_way(opened: Opened) -> None:
@@ -474,7 +476,7 @@ def test_production_rolls_out_no_version_that_disables_a_policy(tmp_path: Path) 
 def test_agents_may_not_write_the_files_of_a_version(opened: Opened, tmp_path: Path) -> None:
     service = opened()
     change = Action(kind=Surface.TOOL_CALL, tool="write", args={"path": str(tmp_path / "loose.yaml"), "content": "x"})
-    assert service.judge(change).verdict is Verdict.BLOCK
+    assert service.policies.judge(change).verdict is Verdict.BLOCK
 
 
 # From the keyboard
@@ -488,17 +490,17 @@ def test_it_is_started_seen_and_ended_from_the_keyboard(
     say = CliRunner()
     assert (
         "policies: loose for 0 %, else as configured"
-        in say.invoke(app, ["rollout", "start", "policies", "loose"]).output
+        in say.invoke(command_line(), ["rollout", "start", "policies", "loose"]).output
     )
     called(service, "mail")
-    shown = say.invoke(app, ["rollout", "status", "policies"]).output
+    shown = say.invoke(command_line(), ["rollout", "status", "policies"]).output
     assert "1 calls of 1 runs judged by both sets" in shown
     assert "looser  confirm → allow  clerk: mail: hello" in shown
-    assert say.invoke(app, ["check", "--tool", "mail", "hello"]).exit_code == 4
-    say.invoke(app, ["rollout", "promote", "policies", "--fully"])
-    assert say.invoke(app, ["check", "--tool", "mail", "hello"]).exit_code == 0
-    say.invoke(app, ["rollout", "abort", "policies", "--reason", "no"])
-    assert say.invoke(app, ["check", "--tool", "mail", "hello"]).exit_code == 4
+    assert say.invoke(command_line(), ["check", "--tool", "mail", "hello"]).exit_code == 4
+    say.invoke(command_line(), ["rollout", "promote", "policies", "--fully"])
+    assert say.invoke(command_line(), ["check", "--tool", "mail", "hello"]).exit_code == 0
+    say.invoke(command_line(), ["rollout", "abort", "policies", "--reason", "no"])
+    assert say.invoke(command_line(), ["check", "--tool", "mail", "hello"]).exit_code == 4
 
 
 def test_the_share_takes_nobody_back_when_it_rises() -> None:

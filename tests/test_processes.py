@@ -17,8 +17,8 @@ import pytest
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.run import OutcomeKind, RunState
+from interlock.service import Service
 
 PATIENCE_S = 90
 COMMAND = [sys.executable, "-m", "interlock"]
@@ -75,10 +75,10 @@ def test_several_commands_at_once_share_the_limits(project: Path) -> None:
         assert json.loads(out)["run"]["outcome"]["kind"] == "succeeded"
     service = look(project)
     attempts = sorted(
-        (attempt for run in service.runs() for attempt in service.view(run.id).attempts),
+        (attempt for run in service.runs.newest() for attempt in service.runs.view(run.id).attempts),
         key=lambda one: str(one.started_at),
     )
-    check = service.verify()
+    check = service.ledger.verify()
     service.close()
     assert len(attempts) == 3
     for earlier, later in itertools.pairwise(attempts):
@@ -91,13 +91,13 @@ def test_several_commands_at_once_share_the_limits(project: Path) -> None:
 def test_ctrl_c_cancels_cleanly_and_leaves_nothing(project: Path) -> None:
     process = start(project, "run", "sleep for ever", "--agent", "dreamer")
     service = look(project)
-    run = until(lambda: next(iter(service.runs()), None))
-    until(lambda: any(attempt.started_at for attempt in service.view(run.id).attempts))
+    run = until(lambda: next(iter(service.runs.newest()), None))
+    until(lambda: any(attempt.started_at for attempt in service.runs.view(run.id).attempts))
     until(lambda: _agents_of(process.pid))
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=PATIENCE_S)
-    outcome = service.find_run(run.id).outcome
-    left = service.queue()
+    outcome = service.runs.find(run.id).outcome
+    left = service.queue.places()
     service.close()
     assert process.returncode == 1
     assert "cancelled" in out
@@ -111,13 +111,13 @@ def test_ctrl_c_cancels_cleanly_and_leaves_nothing(project: Path) -> None:
 def test_a_killed_command_takes_its_agents_with_it_and_the_next_one_goes_on(project: Path) -> None:
     process = start(project, "run", "sleep", "--agent", "sleeper")
     service = look(project)
-    run = until(lambda: next(iter(service.runs()), None))
-    until(lambda: any(attempt.started_at for attempt in service.view(run.id).attempts))
+    run = until(lambda: next(iter(service.runs.newest()), None))
+    until(lambda: any(attempt.started_at for attempt in service.runs.view(run.id).attempts))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
     resumed = start(project, "resume")
     _, err = resumed.communicate(timeout=PATIENCE_S)
-    ended = service.find_run(run.id)
+    ended = service.runs.find(run.id)
     service.close()
     assert resumed.returncode == 0, err
     assert ended.state is RunState.ENDED
@@ -132,7 +132,7 @@ def test_without_a_terminal_a_question_is_exit_code_4_and_says_how_to_go_on(proj
     assert "interlock approvals approve" in out
     assert "interlock resume" in out
     service = look(project)
-    (approval,) = service.approvals()
+    (approval,) = service.approvals.list()
     service.close()
     answered = start(project, "approvals", "approve", approval.id)
     answered.communicate(timeout=PATIENCE_S)

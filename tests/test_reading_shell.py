@@ -153,6 +153,8 @@ RED_TEAM = [
     ("perl -e 'system(\"rm -rf /\")'", "Perl"),
     ("ruby -e 'require \"fileutils\"; FileUtils.rm_rf(\"/\")'", "Ruby"),
     ("node -e \"require('fs').rmSync('/',{recursive:true})\"", "Node"),
+    ("bun -e \"require('fs').rmSync('/',{recursive:true})\"", "Bun"),
+    ("deno eval \"Deno.removeSync('/etc',{recursive:true})\"", "Deno"),
     ("php -r 'unlink(\"/etc/passwd\");'", "PHP"),
     ("git -C . reset --hard", "an option before the sub-command"),
     ("git --git-dir=.git --work-tree=. reset --hard", "long options before the sub-command"),
@@ -208,7 +210,7 @@ FAMILIES = {
     "git": """
         git reset --hard | git push --force | git push -f origin x | git push --mirror | git push origin --delete x | git branch -D x
         git stash drop | git stash clear | git checkout . | git checkout -f x | git restore f | git filter-branch --all | git gc --prune=now
-        git reflog expire --expire=now --all | git rebase main | git worktree remove --force x | git update-ref -d refs/heads/x
+        git reflog expire --expire=now --all | git rebase --onto main topic~9 topic | git worktree remove --force x | git update-ref -d refs/heads/x
         git push origin main | git commit --no-verify -m x | git tag -d v1 | git config core.hooksPath x | gh repo delete o/r""",
     "packages": """
         npm publish | cargo publish | twine upload dist/x | pip install git+https://e.example/x | npm install https://e.example/x.tgz

@@ -15,7 +15,6 @@ import yaml
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import RunView, Service
 from interlock.errors import ApprovalError, PlanError, RunnerError, UsageError
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.plan import Task
@@ -23,6 +22,7 @@ from interlock.model.run import Compensation, Outcome, OutcomeKind, Run, RunStat
 from interlock.model.sandbox import SandboxLevel
 from interlock.ports import AgentFunction, Gate, Job
 from interlock.sandbox.ladder import probe
+from interlock.service import RunView, Service
 
 PATIENCE_S = 60
 
@@ -57,7 +57,7 @@ def running(
 
 
 def submit(service: Service, *agents: str, text: str = "do the work") -> Run:
-    return service.submit(Task(text=text, agents=agents))
+    return service.runs.submit(Task(text=text, agents=agents))
 
 
 def ended(service: Service, run: Run) -> Outcome:
@@ -68,7 +68,7 @@ def ended(service: Service, run: Run) -> Outcome:
 
 def until(service: Service, run: Run, holds: Any) -> RunView:
     give_up = time.monotonic() + PATIENCE_S
-    while not holds(view := service.view(run.id)):
+    while not holds(view := service.runs.view(run.id)):
         assert time.monotonic() < give_up, view
         time.sleep(0.02)
     return view
@@ -80,7 +80,7 @@ def asked(service: Service, run: Run) -> Approval:
 
 
 def kinds(service: Service, run: Run) -> list[str]:
-    return [entry.kind for entry in service.all_entries(run_id=run.id)]
+    return [entry.kind for entry in service.ledger.stream(run_id=run.id)]
 
 
 async def writer(job: Job, gate: Gate) -> str:
@@ -140,7 +140,7 @@ def test_a_critical_task_waits_for_a_person_whose_no_ends_it(project: Path) -> N
     with running(project, {"writer": writer}) as service:
         run = submit(service, "writer", text="drop all tables of the production database")
         approval = asked(service, run)
-        service.vote(approval.id, "anna", approve=False, note="certainly not")
+        service.approvals.vote(approval.id, "anna", approve=False, note="certainly not")
         outcome = ended(service, run)
         assert outcome.kind is OutcomeKind.DENIED
         assert "certainly not" in outcome.reason
@@ -151,13 +151,13 @@ def test_a_yes_is_for_this_plan_only_and_counts_once(project: Path) -> None:
     with running(project, {"writer": writer}) as service:
         run = submit(service, "writer", text="deploy the release to production")
         approval = asked(service, run)
-        service.vote(approval.id, "anna", approve=True)
+        service.approvals.vote(approval.id, "anna", approve=True)
         with pytest.raises(ApprovalError, match="already"):
-            service.vote(approval.id, "ben", approve=True)
+            service.approvals.vote(approval.id, "ben", approve=True)
         assert ended(service, run).kind is OutcomeKind.SUCCEEDED
         again = submit(service, "writer", text="deploy the release to production")
         assert asked(service, again).id != approval.id
-        service.cancel(again.id, "anna")
+        service.runs.cancel(again.id, "anna")
         assert ended(service, again).kind is OutcomeKind.CANCELLED
 
 
@@ -169,14 +169,14 @@ def test_nobody_answers_in_time_and_the_run_expires(project: Path) -> None:
 
 def test_production_needs_two_people_and_neither_is_the_requester(project: Path) -> None:
     with running(project, {"writer": writer}, {"environment": "production"}) as service:
-        run = service.submit(Task(text="deploy the release to production", agents=("writer",), submitter="anna"))
+        run = service.runs.submit(Task(text="deploy the release to production", agents=("writer",), submitter="anna"))
         approval = asked(service, run)
         with pytest.raises(ApprovalError, match="somebody else"):
-            service.vote(approval.id, "anna", approve=True)
-        assert service.vote(approval.id, "ben", approve=True).state is ApprovalState.PENDING
+            service.approvals.vote(approval.id, "anna", approve=True)
+        assert service.approvals.vote(approval.id, "ben", approve=True).state is ApprovalState.PENDING
         with pytest.raises(ApprovalError, match="already answered"):
-            service.vote(approval.id, "ben", approve=True)
-        assert service.vote(approval.id, "cleo", approve=True).state is ApprovalState.APPROVED
+            service.approvals.vote(approval.id, "ben", approve=True)
+        assert service.approvals.vote(approval.id, "cleo", approve=True).state is ApprovalState.APPROVED
         assert ended(service, run).kind is OutcomeKind.SUCCEEDED
 
 
@@ -223,7 +223,7 @@ def test_a_call_that_needs_a_yes_waits_without_a_permit_and_goes_on_with_it(proj
         approval = asked(service, run)
         assert "DELETE FROM members" in str(approval.shown["args"])
         assert ended(service, submit(service, "other")).kind is OutcomeKind.SUCCEEDED  # the only place was free
-        service.vote(approval.id, "anna", approve=True)
+        service.approvals.vote(approval.id, "anna", approve=True)
         assert ended(service, run).results["careful"].summary == "allow"
 
 
@@ -292,7 +292,7 @@ def test_two_agents_that_change_the_same_lines_are_a_conflict_that_is_tried_agai
     with running(project, agents, {"workspace": {"deliver": "merge"}}) as service:
         run = submit(service, "left", "right")
         outcome = ended(service, run)
-        failed = [entry.data for entry in service.all_entries(run_id=run.id) if entry.kind == "attempt.failed"]
+        failed = [entry.data for entry in service.ledger.stream(run_id=run.id) if entry.kind == "attempt.failed"]
     assert outcome.kind is OutcomeKind.SUCCEEDED
     assert outcome.conflicts == (), "the second one knew of the first when it did it again"
     assert [each["error"] for each in failed] == ["conflict"]
@@ -375,7 +375,7 @@ def test_a_secret_in_what_an_agent_wrote_is_rolled_back_and_never_in_the_ledger(
     with running(project, {"leaker": leaker}) as service:
         run = submit(service, "leaker")
         outcome = ended(service, run)
-        book = "".join(str(entry.data) for entry in service.all_entries())
+        book = "".join(str(entry.data) for entry in service.ledger.stream())
     assert outcome.kind is OutcomeKind.ROLLED_BACK
     assert secret not in book
     assert secret not in str(outcome)
@@ -403,13 +403,13 @@ def test_cancelling_ends_the_agent_gives_the_permit_back_and_removes_the_workspa
     with running(project, {"slow": slow}) as service:
         run = submit(service, "slow")
         until(service, run, lambda view: any(each.started_at for each in view.attempts))
-        service.cancel(run.id, "anna")
+        service.runs.cancel(run.id, "anna")
         outcome = ended(service, run)
         assert outcome.kind is OutcomeKind.CANCELLED
         assert "anna" in outcome.reason
-        assert service.queue() == []
+        assert service.queue.places() == []
         with pytest.raises(UsageError, match="already ended"):
-            service.cancel(run.id, "anna")
+            service.runs.cancel(run.id, "anna")
     assert len(git(project, "worktree", "list").splitlines()) == 1
     assert git(project, "branch", "--list", "interlock/*") == ""
 
@@ -431,7 +431,7 @@ def test_limits_hold_and_what_waits_says_why(project: Path) -> None:
     with running(project, {"counted": counted}, settings) as service:
         runs = [submit(service, "counted") for _ in range(4)]
         until(service, runs[3], lambda view: view.attempts)
-        reasons = {place.reason for place in service.queue()}
+        reasons = {place.reason for place in service.queue.places()}
         for run in runs:
             assert ended(service, run).kind is OutcomeKind.SUCCEEDED
     assert max(at_once) == 2
@@ -441,19 +441,19 @@ def test_limits_hold_and_what_waits_says_why(project: Path) -> None:
 def test_the_same_idempotency_key_is_the_same_run(project: Path) -> None:
     with running(project, {"writer": writer}) as service:
         task = Task(text="do the work", agents=("writer",), idempotency_key="k1")
-        first, second = service.submit(task), service.submit(task)
+        first, second = service.runs.submit(task), service.runs.submit(task)
         assert first.id == second.id
-        assert len(service.runs()) == 1
+        assert len(service.runs.newest()) == 1
         ended(service, first)
 
 
 def test_what_makes_no_sense_is_refused_before_anything_is_stored(project: Path) -> None:
     with running(project, {"writer": writer}) as service:
         with pytest.raises(UsageError, match="empty"):
-            service.submit(Task(text="  "))
+            service.runs.submit(Task(text="  "))
         with pytest.raises(PlanError, match='did you mean "writer"'):
-            service.submit(Task(text="do the work", agents=("wirter",)))
-        assert service.runs() == []
+            service.runs.submit(Task(text="do the work", agents=("wirter",)))
+        assert service.runs.newest() == []
 
 
 def test_a_broken_agent_opens_its_breaker_and_is_refused_from_then_on(project: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_broken_agent_opens_its_breaker_and_is_refused_from_then_on(project: P
         run = submit(service, "broken")
         outcome = ended(service, run)
         assert "attempt.started" not in kinds(service, run)
-        assert [each.state for each in service.breakers() if each.agent == "broken"] == ["open"]
+        assert [each.state for each in service.agents.breakers() if each.agent == "broken"] == ["open"]
     assert "circuit" in outcome.reason
 
 
@@ -474,7 +474,7 @@ def test_the_ledger_of_all_this_verifies(project: Path) -> None:
     with running(project, {"writer": writer}) as service:
         for _ in range(3):
             ended(service, submit(service, "writer"))
-        check = service.verify()
+        check = service.ledger.verify()
         assert check.problem == ""
         assert check.runs == 3
 
@@ -490,7 +490,7 @@ def test_a_definition_that_changes_after_the_yes_is_not_what_was_agreed_to(proje
         "---\nname: writer\ndescription: writes\n---\nWrite one file, and then another.\n"
     )
     with running(project, {"writer": writer}) as service:
-        service.vote(approval.id, "anna", approve=True)
+        service.approvals.vote(approval.id, "anna", approve=True)
         outcome = ended(service, run)
         assert "attempt.started" in kinds(service, run)
         assert "agent.returned" not in kinds(service, run)
@@ -522,5 +522,5 @@ def test_a_dangerous_compensation_is_refused_before_anything_happens(project: Pa
 def test_a_person_can_be_asked_from_a_lower_risk_on(project: Path) -> None:
     with running(project, {"writer": writer}, {"approvals": {"confirm_at": "low"}}) as service:
         run = submit(service, "writer")
-        service.vote(asked(service, run).id, "anna", approve=True)
+        service.approvals.vote(asked(service, run).id, "anna", approve=True)
         assert ended(service, run).kind is OutcomeKind.SUCCEEDED

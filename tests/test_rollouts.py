@@ -16,13 +16,13 @@ from interlock.app import build
 from interlock.config import load_settings
 from interlock.decide.breaker import trip
 from interlock.engine.rollouts import Rollouts
-from interlock.engine.service import Service
 from interlock.errors import ConfigError, NotFoundError, RunnerError, UsageError
 from interlock.flags import FLAG, percentages
 from interlock.model.plan import Task
 from interlock.model.rollout import Outing, RolloutState
 from interlock.model.run import AgentError, Attempt, ErrorKind, Run
 from interlock.ports import Gate, Job
+from interlock.service import Service
 from interlock.store import rows, watching
 from watch_kit import NOON, SetClock
 
@@ -94,7 +94,7 @@ def test_a_rollout_advances_by_evidence_to_everybody(opened: Opened) -> None:
     assert seen[1] == (RolloutState.PROMOTED, 100)
     assert canaries(service) == 40
     assert {attempt.rollout for attempt in picked(service)} == {""}, "a rollout that is over gathers no more evidence"
-    kinds = [entry.kind for entry in service.all_entries() if entry.kind.startswith("rollout.")]
+    kinds = [entry.kind for entry in service.ledger.stream() if entry.kind.startswith("rollout.")]
     assert kinds == ["rollout.started", "rollout.advanced", "rollout.promoted"]
 
 
@@ -276,7 +276,9 @@ def test_agents_run_as_the_version_that_they_got_and_all_attempts_of_a_run_get_t
             for number in range(8):
                 await interlock.run(f"Write it and fail {number}", agents=["writer"])
             attempts = [
-                attempt for run in interlock.service.runs() for attempt in interlock.service.view(run.id).attempts
+                attempt
+                for run in interlock.service.runs.newest()
+                for attempt in interlock.service.runs.view(run.id).attempts
             ]
             assert len(attempts) == 16
             for attempt in attempts:

@@ -230,5 +230,5 @@ def test_wrong_options_and_missing_keys_say_so(place: Path, monkeypatch: pytest.
 
 def test_a_missing_extra_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
-    with pytest.raises(MissingExtraError, match=r"interlock\[claude\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[claude\]"):
         runner_of(AgentSpec(name="a", runner=RunnerSpec(kind="claude")), {}, load_settings(tmp_path))

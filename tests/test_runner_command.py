@@ -26,6 +26,7 @@ from interlock.model.action import Confidentiality, Integrity, Labels
 from interlock.model.agent import AgentResult
 from interlock.model.decision import Decision, Verdict
 from interlock.model.run import Compensation
+from interlock.model.sandbox import SandboxedCommand, SandboxLevel
 from interlock.ports import CallVerdict, Gate
 from interlock.runners.command import KEEP_OUTPUT, CommandRunner
 from interlock.runners.places import Places
@@ -192,14 +193,15 @@ def test_placeholders_are_filled_in_and_other_braces_left_alone(workspace: Path,
 def test_something_can_be_put_in_front_of_the_program(workspace: Path, tmp_path: Path) -> None:
     seen: list[Places] = []
 
-    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[list[str], dict[str, str]]:
+    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> SandboxedCommand:
         seen.append(places)
         assert env["HOME"] == str(places.scratch / "home")
         assert env["TMPDIR"] == str(places.scratch / "tmp")
         assert Path(env["INTERLOCK_JOB"]).is_relative_to(places.scratch)
         assert Path(env["INTERLOCK_RESULT"]).is_relative_to(places.scratch)
         assert env["INTERLOCK_GATE"] == str(places.gate)
-        return ["env", "-u", "LANG", *argv], {**env, "IN_FRONT": "yes"}
+        in_front = {**env, "IN_FRONT": "yes"}
+        return SandboxedCommand(walls=("env", "-u", "LANG"), program=tuple(argv), env=in_front, level=SandboxLevel.NONE)
 
     options = {"command": ["sh", "-c", "echo $IN_FRONT $INTERLOCK_PROJECT"], "writes": ["var"]}
     runner = CommandRunner(options, wrap=wrap)

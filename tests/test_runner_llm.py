@@ -299,7 +299,7 @@ def test_the_configuration_finds_it_and_a_missing_extra_has_a_name(
     spec = AgentSpec(name="a", runner=RunnerSpec(kind="llm", options={"model": "m"}))
     assert isinstance(runner_of(spec, {}, settings), LlmRunner)
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
-    with pytest.raises(MissingExtraError, match=r"interlock\[llm\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[llm\]"):
         runner_of(spec, {}, settings)
 
 
@@ -336,7 +336,7 @@ def test_a_whole_run_with_a_model_as_its_agent(tmp_path: Path) -> None:
         async def whole() -> tuple[Any, list[Any]]:
             async with Orchestrator(project) as interlock:
                 outcome = await interlock.run("Change the greeting in a.txt", agents=["tidy"])
-                return outcome, interlock.service.entries()
+                return outcome, interlock.service.ledger.entries()
 
         outcome, entries = asyncio.run(whole())
     kinds = [entry.kind for entry in entries]

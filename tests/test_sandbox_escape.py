@@ -134,7 +134,7 @@ def test_a_program_inside_does_its_work(rung: SandboxLevel, tmp_path: Path) -> N
 
 
 def test_git_works_inside_on_a_granted_repository_and_cannot_change_it(rung: SandboxLevel, tmp_path: Path) -> None:
-    from interlock.sandbox.workspace import GitWorkspaces
+    from interlock.sandbox.git_workspaces import GitWorkspaces
 
     project = tmp_path / "project"
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -248,7 +248,6 @@ def test_nothing_starts_when_a_wall_cannot_be_raised(tmp_path: Path) -> None:
         "rlimits": {"NOFILE": -7},
         "landlock": None,
         "seccomp": {"inet": False, "unix": False, "required": True},
-        "supervise": False,
     }
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec), "touch", str(tmp_path / "ran")],

@@ -323,14 +323,14 @@ def test_an_agent_without_a_network_reaches_granted_hosts_and_the_ledger_says_so
     service = build(load_settings(project))
     service.start()
     try:
-        run = service.submit(Task(text="do the work", agents=("worker",)))
+        run = service.runs.submit(Task(text="do the work", agents=("worker",)))
         give_up = time.monotonic() + 90
-        while (view := service.view(run.id)).run.state is not RunState.ENDED:
+        while (view := service.runs.view(run.id)).run.state is not RunState.ENDED:
             assert time.monotonic() < give_up, view
             time.sleep(0.05)
         entries = [
             entry
-            for entry in service.all_entries(run_id=run.id)
+            for entry in service.ledger.stream(run_id=run.id)
             if "network" in f"{entry.kind} {entry.data.get('tool')}"
         ]
     finally:

@@ -22,8 +22,9 @@ import pytest
 from interlock.errors import ConflictError, UsageError, WorkspaceError
 from interlock.ports import UndoableWorkspaces
 from interlock.sandbox import journal
-from interlock.sandbox.copies import CopyWorkspaces
-from interlock.sandbox.workspace import GitWorkspaces, open_workspaces
+from interlock.sandbox.copy_workspaces import CopyWorkspaces
+from interlock.sandbox.git_workspaces import GitWorkspaces
+from interlock.sandbox.workspaces import open_workspaces
 
 RUN = "run_1"
 AUTHOR = "analytics-agent <analytics-agent@interlock.invalid>"
@@ -549,7 +550,7 @@ def test_a_deleted_current_directory_does_not_matter(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from interlock.sandbox.workspace import open_workspaces
+from interlock.sandbox.workspaces import open_workspaces
 
 kind, project, state, method, stop = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], sys.argv[5]
 spaces = open_workspaces(project, state, kind)

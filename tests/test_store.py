@@ -23,13 +23,13 @@ from postgres import PostgresForTests
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine import durable, news
+from interlock.engine import durable, executor, news
 from interlock.engine.ledger import Ledger
-from interlock.engine.service import Service
 from interlock.errors import NotFoundError, StoreError
 from interlock.model.agent import Priority
 from interlock.model.plan import Task
 from interlock.model.run import AttemptState, OutcomeKind, Run, RunState
+from interlock.service import Service
 from interlock.store import queue, rows
 from interlock.store import schema as t
 from interlock.store.database import AT_WORK, Database, Turns
@@ -70,11 +70,11 @@ def until(holds: Callable[[], Any]) -> Any:
 
 
 def submit(service: Service, *, detach: bool = False) -> Run:
-    return service.submit(Task(text="leave a line", agents=("anna",)), detach=detach)
+    return service.runs.submit(Task(text="leave a line", agents=("anna",)), detach=detach)
 
 
 def ended(service: Service, run: Run) -> OutcomeKind:
-    found: Run = until(lambda: (now := service.find_run(run.id)).state is RunState.ENDED and now)
+    found: Run = until(lambda: (now := service.runs.find(run.id)).state is RunState.ENDED and now)
     assert found.outcome is not None
     return found.outcome.kind
 
@@ -128,27 +128,27 @@ def test_an_old_run_is_archived_and_the_ledger_still_verifies_and_finds_tamperin
     service.start()
     old, other = submit(service), submit(service)
     assert {ended(service, old), ended(service, other)} == {OutcomeKind.SUCCEEDED}
-    waiting = service.submit(Task(text="drop all tables of the production database", agents=("anna",)))
-    until(service.approvals)
-    before = service.verify()
-    assert service.collect(1, actor="otto").runs == 0
-    assert service.collect(0, actor="otto", dry=True).runs == 2
-    sealed = service.collect(0, actor="otto")
+    waiting = service.runs.submit(Task(text="drop all tables of the production database", agents=("anna",)))
+    until(service.approvals.list)
+    before = service.ledger.verify()
+    assert service.storage.collect(1, actor="otto").runs == 0
+    assert service.storage.collect(0, actor="otto", dry=True).runs == 2
+    sealed = service.storage.collect(0, actor="otto")
     assert (sealed.runs, len(sealed.files)) == (2, 1)
-    after = service.verify()
+    after = service.ledger.verify()
     assert after.problem == ""
     assert after.records == before.records + 1
     with pytest.raises(NotFoundError):
-        service.find_run(old.id)
-    assert service.find_run(waiting.id).state is RunState.WAITING
-    assert not [problem for problem in service.problems() if "MiB" not in problem]
-    assert service.collect(0, actor="otto").runs == 0
+        service.runs.find(old.id)
+    assert service.runs.find(waiting.id).state is RunState.WAITING
+    assert not [problem for problem in service.storage.problems() if "MiB" not in problem]
+    assert service.storage.collect(0, actor="otto").runs == 0
     (file,) = (tmp_path / "project" / ".interlock" / "archive").iterdir()
     file.write_bytes(file.read_bytes().replace(b"anna", b"bert", 1))
-    assert any("archive" in problem for problem in service.problems())
+    assert any("archive" in problem for problem in service.storage.problems())
     with database.write() as conn:
         conn.execute(t.ledger.update().where(t.ledger.c.run_id == waiting.id).values(body=b""))
-    assert "was changed" in service.verify().problem
+    assert "was changed" in service.ledger.verify().problem
 
 
 def test_runs_left_for_anybody_are_executed_by_any_worker_and_what_it_leaves_by_another(
@@ -174,12 +174,12 @@ def test_a_worker_that_is_told_to_stop_lets_its_agent_finish(
     finished = tmp_path / "finished"
     worker = hired(HANDS_UNTIL=str(finished))
     run = submit(service, detach=True)
-    until(lambda: any(entry.kind == "effect.intended" for entry in service.entries(run_id=run.id)))
+    until(lambda: any(entry.kind == "effect.intended" for entry in service.ledger.entries(run_id=run.id)))
     worker.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     finished.touch()
     assert worker.wait(timeout=PATIENCE_S) == 0
-    kinds = [entry.kind for entry in service.entries(run_id=run.id)]
+    kinds = [entry.kind for entry in service.ledger.entries(run_id=run.id)]
     assert "attempt.succeeded" in kinds
     assert "attempt.resumed" not in kinds
 
@@ -191,18 +191,18 @@ def test_a_paused_worker_that_wakes_up_late_changes_nothing_any_more(
     finished = tmp_path / "finished"
     slow = hired(HANDS_UNTIL=str(finished))
     run = submit(service, detach=True)
-    until(lambda: any(entry.kind == "effect.intended" for entry in service.entries(run_id=run.id)))
+    until(lambda: any(entry.kind == "effect.intended" for entry in service.ledger.entries(run_id=run.id)))
     slow.send_signal(signal.SIGSTOP)
     hired()
     outcome = ended(service, run)
-    before = [entry.kind for entry in service.entries()]
+    before = [entry.kind for entry in service.ledger.entries()]
     finished.touch()
     slow.send_signal(signal.SIGCONT)
     time.sleep(2)
     assert outcome is OutcomeKind.ESCALATED  # the line was written, nobody saw its outcome, and it is not repeated
     assert (service.settings.project.parent / "outside.log").read_text().split() == [run.id]
-    assert [entry.kind for entry in service.entries()] == before
-    assert service.verify().problem == ""
+    assert [entry.kind for entry in service.ledger.entries()] == before
+    assert service.ledger.verify().problem == ""
 
 
 def test_an_attempt_that_kills_its_workers_is_given_up(opened: Callable[..., Service], monkeypatch: Any) -> None:
@@ -219,7 +219,7 @@ def test_an_attempt_that_kills_its_workers_is_given_up(opened: Callable[..., Ser
     monkeypatch.setattr(queue, "claim_permit", as_if_resumed)
     run = submit(service)
     assert ended(service, run) is OutcomeKind.ESCALATED
-    outcome = service.find_run(run.id).outcome
+    outcome = service.runs.find(run.id).outcome
     assert outcome is not None
     assert "died" in outcome.reason
 
@@ -255,7 +255,7 @@ def test_a_full_disk_stops_what_is_new_with_a_clear_error_and_loses_nothing(open
     sa.event.remove(engine, "checkout", limits.pop())
     allow(100_000)
     assert {ended(service, run) for run in taken} == {OutcomeKind.SUCCEEDED}
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 @pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
@@ -264,15 +264,15 @@ def test_a_run_survives_a_restart_of_postgres(opened: Callable[..., Service], po
         pytest.skip("the server that INTERLOCK_TEST_PG_URL names is not ours to restart")
     service = opened()
     service.start()
-    asking = service.submit(Task(text="drop all tables of the production database", agents=("anna",)))
-    until(service.approvals)
+    asking = service.runs.submit(Task(text="drop all tables of the production database", agents=("anna",)))
+    until(service.approvals.list)
     runs = [submit(service) for _ in range(3)]
     postgres.restart()
     assert {ended(service, run) for run in runs} == {OutcomeKind.SUCCEEDED}
-    (question,) = service.approvals()
-    service.vote(question.id, "vera", approve=True)
+    (question,) = service.approvals.list()
+    service.approvals.vote(question.id, "vera", approve=True)
     assert ended(service, asking) is OutcomeKind.SUCCEEDED
-    assert service.verify().problem == ""
+    assert service.ledger.verify().problem == ""
 
 
 @pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
@@ -310,7 +310,7 @@ def test_the_servers_clock_is_the_clock_of_leases(database: Database) -> None:
 def test_work_is_begun_because_the_ledger_says_so_and_not_because_a_poll_comes_round(
     opened: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durable, "_QUEUE_POLL_S", 3600.0)
+    monkeypatch.setattr(executor, "_QUEUE_POLL_S", 3600.0)
     service = opened()
     service.start()
     assert ended(service, submit(service)) is OutcomeKind.SUCCEEDED
@@ -399,8 +399,8 @@ def test_what_a_listener_makes_of_the_news_stops_no_news(store_url: str) -> None
 
 
 def waiting_for_a_person(service: Service) -> tuple[Run, str]:
-    run = service.submit(Task(text="drop all tables of the production database", agents=("anna",)))
-    (question,) = until(service.approvals)
+    run = service.runs.submit(Task(text="drop all tables of the production database", agents=("anna",)))
+    (question,) = until(service.approvals.list)
     return run, question.id
 
 
@@ -409,7 +409,7 @@ def test_a_body_that_dbos_has_given_up_is_begun_again(opened: Callable[..., Serv
     service.start()
     run, question = waiting_for_a_person(service)
     service._means.durable.client.cancel_workflow(run.id)
-    service.vote(question, "vera", approve=True)
+    service.approvals.vote(question, "vera", approve=True)
     assert service._worker is not None
     service._worker._mend()
     assert ended(service, run) is OutcomeKind.SUCCEEDED
@@ -426,11 +426,11 @@ def test_a_body_whose_run_was_taken_over_writes_nothing_more(opened: Callable[..
         conn.execute(sa.update(status).where(status.c.workflow_uuid == run.id).values(executor_id="wrk_other"))
 
     service._means.database.transact(take_over)
-    service.vote(question, "vera", approve=True)
+    service.approvals.vote(question, "vera", approve=True)
     before = service._means.ledger.newest()
     time.sleep(1.5)
     assert service._means.ledger.newest() == before
-    assert service.find_run(run.id).state is RunState.WAITING
+    assert service.runs.find(run.id).state is RunState.WAITING
     service._means.durable.resume([run.id])
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 

@@ -57,8 +57,8 @@ def served(library: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 def facts(service: Any, run_id: str) -> dict[str, Any]:
     """What must be the same whichever way a task came in: the road's records, the plan, the outcome."""
-    run = service.find_run(run_id)
-    entries = service.entries(run_id=run_id)
+    run = service.runs.find(run_id)
+    entries = service.ledger.entries(run_id=run_id)
     plain = [entry.kind for entry in entries if not entry.kind.startswith(("attempt.admitted", "attempt.queued"))]
     return {"kinds": sorted(plain), "agents": run.plan.agents, "outcome": run.outcome.kind, "risk": run.risk.level}
 
@@ -74,7 +74,7 @@ async def through_mcp(served: Served) -> str:
         said = (await client.call_tool("run_status", {"run_id": made["run_id"], "wait_s": 30})).data
         assert said["questions"], "it came back for a person's sake, long before its time was over"
         asked = await asyncio.to_thread(served.asked, made["run_id"])
-        await asyncio.to_thread(served.service.vote, asked.id, "ann", approve=True)
+        await asyncio.to_thread(served.service.approvals.vote, asked.id, "ann", approve=True)
         await asyncio.to_thread(served.ended, made["run_id"])
         said = (await client.call_tool("run_status", {"run_id": made["run_id"]})).data
         assert said["outcome"] == "succeeded"
@@ -92,8 +92,8 @@ def through_api(served: Served) -> str:
 
 def through_service(served: Served) -> str:
     """What the command line does: surfaces/cli/run.py submits, surfaces/cli/approvals.py votes."""
-    run_id = served.service.submit(Task(text=TASK, submitter="cli", agents=("mailer",))).id
-    served.service.vote(served.asked(run_id).id, "ann", approve=True)
+    run_id = served.service.runs.submit(Task(text=TASK, submitter="cli", agents=("mailer",))).id
+    served.service.approvals.vote(served.asked(run_id).id, "ann", approve=True)
     served.ended(run_id)
     return run_id
 
@@ -147,7 +147,7 @@ def test_every_surface_says_the_same_of_status_health_and_alerts(served: Served)
 
     status = api.get("/v1/status").json()
     assert asyncio.run(by_mcp("system_status")) == status
-    assert plain(service.status()) == status
+    assert plain(service.health.status()) == status
     assert (status["safe"], status["firing"]) == ("look", 1)
 
     alerts = settled(api.get("/v1/alerts").json()["items"])
@@ -160,7 +160,7 @@ def test_every_surface_says_the_same_of_status_health_and_alerts(served: Served)
 
     health = without_time(api.get("/v1/health").json())
     assert without_time(asyncio.run(by_mcp("health"))) == health
-    assert without_time(plain([service.system_health(), *service.healths()])) == health
+    assert without_time(plain([service.health.system(), *service.health.agents()])) == health
     known = interlock(project, "health", "--json")
     names = {one["subject"] for one in known}
     assert names == {"system", "writer", "mailer"}  # functions are agents of the process that brings them

@@ -190,7 +190,7 @@ def test_a_run_of_the_engine_is_one_trace_too_whatever_happens_in_it(tmp_path: P
         async with Orchestrator(project, agents={"writer": writer}) as library:
             run = await library.submit("Write a note", agents=["writer"])
             await library.outcome(run.id)
-            return list(library.service.all_entries(run_id=run.id))
+            return list(library.service.ledger.stream(run_id=run.id))
 
     entries = asyncio.run(walk())
     spans = InMemorySpanExporter()

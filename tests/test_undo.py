@@ -17,12 +17,12 @@ import yaml
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import RunView, Service
 from interlock.errors import ConflictError, NotFoundError, UsageError, WorkspaceError
 from interlock.model.decision import Verdict
 from interlock.model.plan import Task
 from interlock.model.run import Compensation, Effect, EffectState, OutcomeKind, Run, RunState
 from interlock.ports import AgentFunction, Gate, Job
+from interlock.service import RunView, Service
 
 PATIENCE_S = 60
 
@@ -54,12 +54,12 @@ def running(project: Path, agent: AgentFunction, settings: Mapping[str, Any] | N
 
 
 def submit(service: Service) -> Run:
-    return service.submit(Task(text="do the work", agents=("worker",)))
+    return service.runs.submit(Task(text="do the work", agents=("worker",)))
 
 
 def until(service: Service, run: Run, holds: Any) -> RunView:
     give_up = time.monotonic() + PATIENCE_S
-    while not holds(view := service.view(run.id)):
+    while not holds(view := service.runs.view(run.id)):
         assert time.monotonic() < give_up, view
         time.sleep(0.02)
     return view
@@ -93,11 +93,11 @@ async def two_edits(job: Job, gate: Gate) -> str:
 
 
 def effects(service: Service, run: Run) -> tuple[Effect, ...]:
-    return service.view(run.id).effects
+    return service.runs.view(run.id).effects
 
 
 def kinds(service: Service, run: Run) -> list[str]:
-    return [entry.kind for entry in service.all_entries(run_id=run.id)]
+    return [entry.kind for entry in service.ledger.stream(run_id=run.id)]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_one_call_is_taken_out_of_a_branch_left_for_review_and_the_others_stay(
         outcome = ended(service, run).run.outcome
         assert outcome is not None
         assert outcome.kind is OutcomeKind.SUCCEEDED
-        undone = service.undo_call(effects(service, run)[number].id, actor="ada", why="not wanted")
+        undone = service.runs.undo_call(effects(service, run)[number].id, actor="ada", why="not wanted")
         text = git(project, "show", f"{outcome.branch}:lines.txt")
         assert gone not in text
         assert all(words in text for words in left)
@@ -120,17 +120,17 @@ def test_one_call_is_taken_out_of_a_branch_left_for_review_and_the_others_stay(
         assert f"-{gone}" in undone.diff
         assert effects(service, run)[number].state is EffectState.UNDONE
         assert "effect.undone" in kinds(service, run)
-        assert service.verify().problem == ""
+        assert service.ledger.verify().problem == ""
         git(project, "fsck", "--strict")
         with pytest.raises(UsageError, match="undone already"):
-            service.undo_call(effects(service, run)[number].id, actor="ada")
+            service.runs.undo_call(effects(service, run)[number].id, actor="ada")
 
 
 def test_the_last_call_and_a_new_file_are_taken_out_as_well(project: Path) -> None:
     with running(project, two_edits) as service:
         run = submit(service)
         outcome = ended(service, run).run.outcome
-        service.undo_call(effects(service, run)[2].id, actor="ada")
+        service.runs.undo_call(effects(service, run)[2].id, actor="ada")
         assert outcome is not None
         assert git(project, "ls-tree", "--name-only", outcome.branch) == "lines.txt\n"
 
@@ -147,7 +147,7 @@ def test_a_call_that_later_ones_build_upon_is_not_taken_out_and_nothing_changes(
         assert outcome is not None
         before = git(project, "rev-parse", outcome.branch)
         with pytest.raises(ConflictError, match=r"lines\.txt"):
-            service.undo_call(effects(service, run)[0].id, actor="ada")
+            service.runs.undo_call(effects(service, run)[0].id, actor="ada")
         assert git(project, "rev-parse", outcome.branch) == before
         assert effects(service, run)[0].state is EffectState.DONE
 
@@ -167,7 +167,7 @@ def test_a_call_at_work_goes_back_with_all_that_came_after_it(project: Path) -> 
     with running(project, held) as service:
         run = submit(service)
         until(service, run, lambda _: loops)
-        undone = service.undo_call(effects(service, run)[1].id, actor="ada")
+        undone = service.runs.undo_call(effects(service, run)[1].id, actor="ada")
         assert [effect.summary for effect in undone.also] == ["write_file: c.txt"]
         assert "-b" in undone.diff
         loops[0].call_soon_threadsafe(go_on.set)
@@ -207,7 +207,7 @@ def test_a_call_outside_of_the_workspace_is_undone_by_its_compensation(project: 
     with running(project, outside, {"tools": {"deploy": {"undo": "compensable"}}, "rollback_paths": [".."]}) as service:
         run = submit(service)
         ended(service, run)
-        service.undo_call(effects(service, run)[0].id, actor="ada")
+        service.runs.undo_call(effects(service, run)[0].id, actor="ada")
         assert log.read_text() == "undone"
         assert effects(service, run)[0].state is EffectState.UNDONE
 
@@ -224,13 +224,13 @@ def test_an_irreversible_tool_always_needs_a_yes_and_is_never_said_to_be_rolled_
         view = until(service, run, lambda view: view.approvals)
         assert effects(service, run) == ()
         assert "cannot be undone" in view.approvals[0].reason
-        service.vote(view.approvals[0].id, "ada", approve=True)
+        service.approvals.vote(view.approvals[0].id, "ada", approve=True)
         outcome = ended(service, run).run.outcome
         assert outcome is not None
         assert outcome.kind is not OutcomeKind.ROLLED_BACK
         assert outcome.undone == ()
         with pytest.raises(UsageError, match="named nothing that undoes it"):
-            service.undo_call(effects(service, run)[0].id, actor="ada")
+            service.runs.undo_call(effects(service, run)[0].id, actor="ada")
         assert effects(service, run)[0].state is EffectState.DONE
 
 
@@ -240,12 +240,12 @@ def test_without_per_call_undo_no_snapshot_is_kept_and_it_says_so(project: Path)
         ended(service, run)
         assert {effect.snapshot for effect in effects(service, run)} == {""}
         with pytest.raises(UsageError, match="no snapshot"):
-            service.undo_call(effects(service, run)[0].id, actor="ada")
+            service.runs.undo_call(effects(service, run)[0].id, actor="ada")
 
 
 def test_an_unknown_call_is_said_to_be_so(project: Path) -> None:
     with running(project, two_edits) as service, pytest.raises(NotFoundError, match="interlock show"):
-        service.undo_call("eff_nothing", actor="ada")
+        service.runs.undo_call("eff_nothing", actor="ada")
 
 
 def test_a_workspace_that_cannot_be_kept_does_not_stop_the_call_that_puts_it_in_order(project: Path) -> None:
@@ -276,4 +276,4 @@ def test_without_git_a_call_at_work_goes_back_and_a_delivered_one_is_said_to_sta
         run = submit(service)
         ended(service, run)
         with pytest.raises(WorkspaceError, match="without git"):
-            service.undo_call(effects(service, run)[0].id, actor="ada")
+            service.runs.undo_call(effects(service, run)[0].id, actor="ada")

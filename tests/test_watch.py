@@ -16,7 +16,6 @@ from interlock.app import build
 from interlock.config import load_settings
 from interlock.decide.closer import RULE, closer
 from interlock.engine.alarms import Alarms
-from interlock.engine.service import Service
 from interlock.engine.watch import Watch
 from interlock.errors import ConfigError, NotFoundError, UsageError
 from interlock.model.alert import Alert, AlertState
@@ -28,6 +27,7 @@ from interlock.model.risk import RiskLevel
 from interlock.model.run import OutcomeKind
 from interlock.model.session import Session
 from interlock.ports import Gate, Job, Observer
+from interlock.service import Service
 from interlock.store import watching
 from interlock.store.database import micros
 from watch_kit import SetClock
@@ -83,10 +83,10 @@ class Desk:
         return {alert.rule: alert for alert in self.alarms.alerts(resolved=10)}
 
     def recorded(self, kind: str) -> list[LedgerEntry]:
-        return [entry for entry in self.service.all_entries() if entry.kind == kind]
+        return [entry for entry in self.service.ledger.stream() if entry.kind == kind]
 
     def breaker(self) -> str:
-        return next(breaker.state for breaker in self.service.breakers() if breaker.agent == "writer").value
+        return next(breaker.state for breaker in self.service.agents.breakers() if breaker.agent == "writer").value
 
 
 Opened = Callable[..., Desk]
@@ -133,17 +133,17 @@ def test_an_agent_that_keeps_failing_is_cut_off_watched_and_somebody_is_called_o
     desk.look()
     assert (len(desk.pager.told), len(desk.recorded("alert.action"))) == (1, before)
     assert len(desk.recorded("alert.fired")) == 2
-    assert not desk.service.verify().problem
+    assert not desk.service.ledger.verify().problem
 
 
 def test_a_validator_that_tells_somebody_lets_the_work_through_and_tells(opened: Opened) -> None:
     check = {"name": "spelling", "command": ["false"], "on_failure": "alert"}
     desk = opened({"agents": {"writer": {"validators": [check]}}})
     desk.service.start()
-    run = desk.service.submit(Task(text="write it", agents=("writer",)))
-    for _ in desk.service.follow(run.id):
+    run = desk.service.runs.submit(Task(text="write it", agents=("writer",)))
+    for _ in desk.service.runs.follow(run.id):
         pass
-    outcome = desk.service.find_run(run.id).outcome
+    outcome = desk.service.runs.find(run.id).outcome
     assert outcome is not None
     assert outcome.kind is OutcomeKind.SUCCEEDED
     alert = desk.look()["failed-check"]
@@ -241,7 +241,7 @@ def test_a_slow_agent_gets_a_suggestion_with_its_evidence_in_health(opened: Open
     desk = opened()
     desk.ends(ok=True, ms=31_000)
     desk.look()
-    found = desk.service.health("writer")
+    found = desk.service.health.agent("writer")
     assert found.status is HealthStatus.DEGRADED
     assert any(
         text.startswith("Agent execution time exceeds 30 seconds (executionTime 31000")
@@ -312,7 +312,7 @@ def test_killed_between_telling_and_writing_it_down_people_are_told_again_and_no
     other.look()
     assert [targets for targets, _, _ in other.pager.told] == [("chat",)]
     assert len(other.recorded("alert.fired")) == len(other.alarms.alerts())
-    assert other.service.verify().problem == ""
+    assert other.service.ledger.verify().problem == ""
 
 
 def test_an_agent_that_somebody_runs_by_hand_is_watched_more_closely_too(opened: Opened) -> None:
@@ -320,7 +320,9 @@ def test_an_agent_that_somebody_runs_by_hand_is_watched_more_closely_too(opened:
     session = Session(agent="claude", id="s", person="kim")
 
     def verdict() -> Verdict:
-        said = desk.service.judge_call(session, "shell", {"command": "rm -rf build"}, wait=timedelta(), elsewhere=True)
+        said = desk.service.sessions.before(
+            session, "shell", {"command": "rm -rf build"}, wait=timedelta(), elsewhere=True
+        )
         return said.decision.verdict
 
     assert verdict() is Verdict.ALLOW
@@ -354,10 +356,10 @@ def test_an_observer_that_raises_is_counted_passed_over_and_never_obeyed(opened:
     for _ in range(5):
         desk.look()
     assert seen.count("attempt.succeeded") == 1
-    assert desk.service.metrics().system.observer_failures == 6
+    assert desk.service.meter.metrics().system.observer_failures == 6
     for _ in range(4):
         desk.look()
-    assert desk.service.metrics().system.observer_failures == 10, "it has gone on to the next record"
+    assert desk.service.meter.metrics().system.observer_failures == 10, "it has gone on to the next record"
 
 
 def test_what_one_part_does_wrong_stops_no_other_part(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +372,7 @@ def test_what_one_part_does_wrong_stops_no_other_part(opened: Opened, monkeypatc
     desk.clock.pass_(seconds=1)
     assert desk.watch.once()
     assert any(
-        check.name == "ledger" and "whole when" in check.evidence for check in desk.service.system_health().checks
+        check.name == "ledger" and "whole when" in check.evidence for check in desk.service.health.system().checks
     )
 
 
@@ -382,7 +384,7 @@ def test_a_ledger_that_was_changed_makes_the_system_unhealthy(opened: Opened) ->
     with desk.service._means.database.write() as conn:
         conn.execute(sa.text("UPDATE il_ledger SET kind = 'nothing' WHERE seq = 1"))
     desk.look()
-    found = desk.service.system_health()
+    found = desk.service.health.system()
     assert found.status is HealthStatus.UNHEALTHY
     assert any("record 1" in text for text in found.recommendations)
 

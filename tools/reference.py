@@ -23,9 +23,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from interlock import errors
-from interlock.config import AgentSettings, RecoverySettings, json_schema
+from interlock.config import AgentSettings, RecoverySettings, RunnerSettings, json_schema
+from interlock.config.base import meanings
 from interlock.config.ladder import BUILT_IN, STRICTNESS
-from interlock.config.settings import RunnerSettings, Sections
+from interlock.config.settings import Sections
 from interlock.model import run as nouns
 from interlock.policies import DEFAULT_PACKS, PACKS, read_pack
 from interlock.surfaces.cli import main as cli
@@ -72,7 +73,7 @@ Made from the code; a test holds that it is up to date.
 
 def commands() -> dict[str, Any]:
     """Every command that can be typed, by its words (``audit verify``)."""
-    return dict(_walk(typer.main.get_command(cli.app), ""))
+    return dict(_walk(typer.main.get_command(cli.command_line()), ""))
 
 
 def _walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
@@ -192,7 +193,7 @@ def _keys(fields: list[tuple[str, Any]], owner: type[BaseModel]) -> str:
             default = "required" if field.is_required() else default
         else:
             default = _value(field.default)
-        rows.append(f"| `{name}` | {kind} | {default} | {_cell(field.description or '')} |")
+        rows.append(f"| `{name}` | {kind} | {default} | {_cell(meanings(owner).get(name, ''))} |")
     nested = [each for _, field in fields if (each := _section(field.annotation)) and owner is AgentSettings]
     text = "\n".join(rows)
     for each in nested:
@@ -209,7 +210,7 @@ def _recovery() -> str:
         wait = f"{rule.backoff_s:g} s, doubling, at most {rule.max_backoff_s:g} s" if rule.strategy == "retry" else ""
         rows.append(
             f"| `{name}` | {rule.strategy} | {rule.attempts or ''} | {wait} | {rule.then if rule.attempts else ''} | "
-            f"{_cell(field.description or '')} |"
+            f"{_cell(meanings(RecoverySettings).get(name, ''))} |"
         )
     keys = _keys(list(type(rule).model_fields.items()), type(rule))
     return "\n".join(rows) + "\n\nEach of them is a rule:\n\n" + keys
@@ -258,15 +259,16 @@ def _value(value: Any) -> str:
 
 
 def record_kinds() -> dict[str, list[str]]:
-    """Every kind of record and the engine's modules that write it."""
+    """Every kind of record and the modules that write it."""
     found: dict[str, list[str]] = {}
     prefixes = {kind.partition(".")[0] for kind in SENTENCES} | {"prompt", "plan"}
-    for file in sorted((ROOT / "src" / "interlock" / "engine").glob("*.py")):
+    house = ROOT / "src" / "interlock"
+    for file in sorted(file for folder in ("engine", "service") for file in (house / folder).glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             for kind in _kinds(node, prefixes):
                 places = found.setdefault(kind, [])
-                if file.stem not in places:
-                    places.append(file.stem)
+                if (place := f"{file.parent.name}/{file.name}") not in places:
+                    places.append(place)
     return dict(sorted(found.items()))
 
 
@@ -282,7 +284,7 @@ def _ledger() -> str:
     rows = ["| kind | written by | told as |", "|---|---|---|"]
     for kind, places in record_kinds().items():
         told = SENTENCES.get(kind, ("", ""))[0].strip()
-        rows.append(f"| `{kind}` | {', '.join(f'`engine/{place}.py`' for place in places)} | {_cell(told)} |")
+        rows.append(f"| `{kind}` | {', '.join(f'`{place}`' for place in places)} | {_cell(told)} |")
     return f"""
 # Ledger
 
@@ -320,7 +322,7 @@ def _errors() -> str:
     for kind in nouns.ErrorKind:
         rule = rules.rule(kind)
         tries = f" ({rule.attempts}), then {rule.then}" if rule.attempts else ""
-        meaning = RecoverySettings.model_fields[kind.value].description or ""
+        meaning = meanings(RecoverySettings).get(kind.value, "")
         kinds.append(f"| `{kind.value}` | {_cell(meaning)} | {rule.strategy}{tries} |")
     return f"""
 # Errors

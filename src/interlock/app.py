@@ -28,7 +28,6 @@ from interlock.engine.meter import Meter
 from interlock.engine.pins import Definitions, Pins
 from interlock.engine.policy_rollouts import PolicyRollouts
 from interlock.engine.rollouts import Percentages, Rollouts
-from interlock.engine.service import Service
 from interlock.engine.validate import Contain
 from interlock.engine.worker import worker_name
 from interlock.errors import ConfigError, did_you_mean
@@ -36,7 +35,7 @@ from interlock.model.action import Action, Surface
 from interlock.model.agent import AgentSpec
 from interlock.model.decision import Decision
 from interlock.model.risk import RiskLevel
-from interlock.model.sandbox import Limits, SandboxLevel
+from interlock.model.sandbox import Limits, SandboxedCommand, SandboxLevel
 from interlock.policies import policies_of
 from interlock.ports import AgentFunction, Clock, Notifier, Observer, Runner
 from interlock.ports import Gate as GatePort
@@ -48,7 +47,8 @@ from interlock.runners.relay import Relay
 from interlock.sandbox.grants import program_paths
 from interlock.sandbox.ladder import open_sandbox, probe
 from interlock.sandbox.proxy import HostProxy
-from interlock.sandbox.workspace import open_workspaces
+from interlock.sandbox.workspaces import open_workspaces
+from interlock.service import Service
 from interlock.store.database import Database
 
 if TYPE_CHECKING:
@@ -207,7 +207,8 @@ def _validating(settings: Settings) -> Contain:
     inside = _boxed(settings)
 
     def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
-        return inside(argv, {}, workspace=workspace, scratch=scratch, read=(settings.project,))
+        box = inside(argv, {}, workspace=workspace, scratch=scratch, read=(settings.project,))
+        return box.argv, box.env
 
     return contain
 
@@ -225,7 +226,7 @@ def beside(
 
     def contain(argv: Sequence[str], workspace: Path, scratch: Path) -> tuple[Sequence[str], Mapping[str, str]]:
         there = [path for path in write if path.exists()]
-        return inside(
+        box = inside(
             argv,
             env,
             workspace=workspace,
@@ -235,6 +236,7 @@ def beside(
             keep=kept,
             lasting=True,
         )
+        return box.argv, box.env
 
     return contain
 
@@ -318,7 +320,7 @@ def contained(settings: Settings) -> Wrap:
     """This machine's best sandbox in front of an agent's program; a machine that has none good enough for the risk refuses."""
     inside = _boxed(settings)
 
-    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> tuple[Sequence[str], Mapping[str, str]]:
+    def wrap(argv: Sequence[str], env: Mapping[str, str], places: Places) -> SandboxedCommand:
         return inside(
             argv,
             env,
@@ -326,6 +328,7 @@ def contained(settings: Settings) -> Wrap:
             scratch=places.scratch,
             write=places.writes,
             read=(places.project, Path(__file__).parent, *places.reads, *program_paths(argv[0])),
+            keep=places.keeps,
             sockets=(places.gate,) if places.gate else (),
             proxy=places.proxy,
             relays=places.relays,
@@ -336,7 +339,7 @@ def contained(settings: Settings) -> Wrap:
     return wrap
 
 
-def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str, str]]]:
+def _boxed(settings: Settings) -> Callable[..., SandboxedCommand]:
     """Puts this machine's best sandbox in front of a program."""
     limits = Limits()
     if settings.sandbox.memory_mb:
@@ -352,11 +355,10 @@ def _boxed(settings: Settings) -> Callable[..., tuple[Sequence[str], Mapping[str
         risk: RiskLevel = RiskLevel.LOW,
         guarded: bool = False,
         **places: Any,
-    ) -> tuple[Sequence[str], Mapping[str, str]]:
+    ) -> SandboxedCommand:
         least = settings.sandbox.level_for(risk)
-        box = open_sandbox(max(least, SandboxLevel.LANDLOCK) if guarded else least).wrap(
+        return open_sandbox(max(least, SandboxLevel.LANDLOCK) if guarded else least).wrap(
             argv, network=settings.sandbox.network, env={**passed, **env}, limits=limits, **places
         )
-        return box.argv, box.env
 
     return inside

@@ -18,7 +18,6 @@ import sqlalchemy as sa
 
 from interlock.app import build, runner_of
 from interlock.config import Settings, load_settings, problems
-from interlock.engine.service import Service
 from interlock.errors import ConfigError, InterlockError, StoreError
 from interlock.model.agent import AgentSpec
 from interlock.model.decision import Enforcement
@@ -26,6 +25,7 @@ from interlock.model.run import RunState
 from interlock.model.sandbox import SandboxLevel
 from interlock.policies import examine_file
 from interlock.sandbox.ladder import probe
+from interlock.service import Service
 
 OLDEST_GIT = (2, 38)
 """Since then ``git merge-tree --write-tree`` merges without touching a work tree."""
@@ -256,7 +256,9 @@ def _agents(service: Service) -> Findings:
     specs = [spec for spec in service.catalogue.values() if spec.runner is not None or spec.source]
     if not specs:
         where = service.settings.agents_dir
-        yield _problem("agents", "there is none", f"interlock init, or put definitions into {where}")
+        yield _problem(
+            "agents", "there is none", f"Define one under agents: in interlock.yaml, or put definitions into {where}"
+        )
         return
     bad = 0
     for spec in specs:
@@ -270,7 +272,7 @@ def _agents(service: Service) -> Findings:
 def _runner(spec: AgentSpec, settings: Settings) -> Findings:
     subject = f"agent {spec.name}"
     if spec.runner is None:
-        advice = 'runner: {kind: command, command: ["{python}", "agents/it.py"]}'
+        advice = 'runner: {kind: command, command: ["{python}", "{project}/agents/it.py"]}'
         yield _problem(subject, "nothing says how it is run", f"Say it in interlock.yaml: {advice}")
         return
     try:
@@ -295,7 +297,7 @@ def _path(settings: Settings) -> str:
 
 
 def _store(service: Service) -> Findings:
-    for check in service.system_health().checks:
+    for check in service.health.system().checks:
         if check.name == "workers" or (check.name == "ledger" and check.ok):
             continue
         if check.ok:
@@ -306,18 +308,18 @@ def _store(service: Service) -> Findings:
 
 
 def _workers(service: Service) -> Findings:
-    facts = service.system_facts()
+    facts = service.health.facts()
     if facts.dead_workers:
         advice = "interlock resume takes over what they have left"
         yield _warning("workers", f"{facts.dead_workers} have gone without signing off", advice)
-    unfinished = [run for run in service.unfinished() if run.state is not RunState.WAITING]
+    unfinished = [run for run in service.runs.unfinished() if run.state is not RunState.WAITING]
     if unfinished and not facts.living_workers:
         seen = f"{len(unfinished)} runs have not ended, and nothing executes"
         yield _problem("workers", seen, "Start a worker: interlock resume")
 
 
 def _ledger_clock(service: Service) -> Findings:
-    newest = next(iter(service.entries(after=service.newest_entry() - 1, limit=1)), None)
+    newest = next(iter(service.ledger.entries(after=service.ledger.newest() - 1, limit=1)), None)
     ahead = (newest.at - datetime.now(UTC)).total_seconds() if newest else 0
     if ahead > 1:
         seen = f"it is {ahead:.0f} s behind the newest ledger record: it has jumped back, or machines disagree"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 from collections.abc import Iterable
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, distribution
+from urllib.parse import unquote, urlsplit
 
 
 class InterlockError(Exception):
@@ -114,7 +118,23 @@ class MissingExtraError(InterlockError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f'{feature} needs the extra "{extra}": pip install "interlock[{extra}]"')
+        super().__init__(f'{feature} needs the extra "{extra}": {_install(extra)}')
+
+
+def _install(extra: str) -> str:
+    """The command that adds an extra from where this Interlock itself came: a registry may hold a stranger's package.
+
+    PEP 610 has ``direct_url.json`` say where a package was installed from; there is none when it was a registry.
+    """
+    with contextlib.suppress(PackageNotFoundError, ValueError, KeyError, TypeError):
+        origin = json.loads(distribution("interlock").read_text("direct_url.json") or "")
+        url = str(origin["url"])
+        if "dir_info" in origin:
+            editable = "-e " if origin["dir_info"].get("editable") else ""
+            return f'pip install {editable}"{unquote(urlsplit(url).path)}[{extra}]"'
+        vcs = f"{origin['vcs_info']['vcs']}+" if "vcs_info" in origin else ""
+        return f'pip install "interlock[{extra}] @ {vcs}{url}"'
+    return f'pip install "interlock[{extra}]"'
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -86,12 +86,12 @@ def main() -> None:
     service = build(load_settings(PROJECT), functions={"first": first, "second": second})
     service.start()
     if sys.argv[2] == "submit":
-        service.submit(Task(text="take both steps", agents=("first", "second"), idempotency_key="the-only-one"))
+        service.runs.submit(Task(text="take both steps", agents=("first", "second"), idempotency_key="the-only-one"))
     until = time.monotonic() + 60
-    while service.unfinished() and time.monotonic() < until:
+    while service.runs.unfinished() and time.monotonic() < until:
         time.sleep(0.02)
     service.close()
-    left = [run for run in service.runs() if run.state is not RunState.ENDED]
+    left = [run for run in service.runs.newest() if run.state is not RunState.ENDED]
     sys.exit(3 if left else 0)
 
 

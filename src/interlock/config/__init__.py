@@ -1,28 +1,21 @@
 """Settings by environment: read once, checked as a whole, then handed around frozen."""
 
+from interlock.config.agents import AgentSettings, ValidatorSettings
 from interlock.config.base import RunnerSettings
-from interlock.config.load import effective, find_project, json_schema, load_settings, problems
-from interlock.config.settings import (
-    AgentSettings,
+from interlock.config.containment import SandboxSettings, WorkspaceSettings
+from interlock.config.judging import (
     ApprovalSettings,
-    BreakerSettings,
-    BudgetSettings,
-    LimitSettings,
     PolicySettings,
-    RecoveryRule,
-    RecoverySettings,
     RiskSettings,
-    SandboxSettings,
     ScopeSettings,
-    ServerSettings,
-    Settings,
-    Strategy,
     ToolSettings,
     Undo,
-    ValidatorSettings,
-    WorkerSettings,
-    WorkspaceSettings,
 )
+from interlock.config.limits import BreakerSettings, BudgetSettings, LimitSettings
+from interlock.config.load import effective, find_project, json_schema, load_settings, problems
+from interlock.config.processes import ServerSettings, WorkerSettings
+from interlock.config.recovery import RecoveryRule, RecoverySettings, Strategy
+from interlock.config.settings import Settings
 from interlock.config.text import Tree, read_yaml
 from interlock.config.watching import (
     AlertRuleSettings,

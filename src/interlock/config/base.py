@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?(ms|s|m|h|d)")
@@ -47,19 +52,48 @@ PART = "part"
 """The validation context of one layer of a file: what only the merged whole can break is not judged yet."""
 
 
-class Section(BaseModel):
-    """A part of the settings: frozen, unknown keys refused, attribute docstrings become the schema's descriptions."""
+class _Described(BaseModel):
+    """Attribute docstrings are the schema's descriptions: read when a schema is wanted, which no command but one does."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for key, text in meanings(cls).items():
+            properties[key].setdefault("description", text)
+        return schema
 
 
-class RunnerSettings(BaseModel):
+def meanings(section: type[BaseModel]) -> dict[str, str]:
+    """What each key of a section means: the docstring under it."""
+    found: dict[str, str] = {}
+    for owner in reversed(section.__mro__):
+        if issubclass(owner, _Described):
+            for key, text in pairwise(_classes(owner.__module__)[owner.__name__]):
+                if isinstance(key, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    found[ast.unparse(key.target)] = inspect.cleandoc(ast.literal_eval(text.value))
+    return found
+
+
+@cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+class Section(_Described):
+    """A part of the settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunnerSettings(_Described):
     """How an agent is run: ``kind`` names the adapter, all other keys are the adapter's own options."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
-    kind: Word = "command"
-    """``command``, ``function``, ``llm``, ``claude``, or a plug-in's name."""
+    kind: Literal["command", "function", "llm", "claude"] = "command"
+    """A program, a Python function given to the library, a model behind an API, or Claude Code."""
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -15,10 +15,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from interlock.config.agents import BUILT_IN_AGENTS
 from interlock.config.base import PART
 from interlock.config.explain import OF_THE_FILE, dotted, explain, shown
 from interlock.config.ladder import BUILT_IN, ORDER, looser, without_looser
-from interlock.config.settings import BUILT_IN_AGENTS, Sections, Settings, source_of
+from interlock.config.settings import Sections, Settings, source_of
 from interlock.config.text import MAX_BYTES, Tree, read_yaml
 from interlock.config.text import Path as Way
 from interlock.errors import ConfigError, did_you_mean

@@ -8,7 +8,10 @@ a cap on length, and every part of the condition is tried on a sample of the dec
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from interlock.errors import ConfigError, did_you_mean
@@ -95,16 +98,25 @@ def compile_condition(source: str, declared: Mapping[str, Any], *, dynamic: froz
 
 def context(variables: Mapping[str, Any]) -> Any:
     """What conditions are evaluated in."""
-    import cel  # noqa: PLC0415 - it loads a command line of its own: only for rules that have a condition
+    return _cel().Context(variables=dict(variables))
 
-    return cel.Context(variables=dict(variables))
+
+@cache
+def _cel() -> Any:
+    """CEL, without the command line of its own that it loads with itself: 70 ms of terminal libraries."""
+    stub = ModuleType("cel.cli")
+    sys.modules.setdefault(stub.__name__, stub)
+    try:
+        import cel  # noqa: PLC0415 - only for rules that have a condition
+    finally:
+        if sys.modules[stub.__name__] is stub:
+            del sys.modules[stub.__name__]
+    return cel
 
 
 def _compiled(source: str) -> Any:
-    import cel  # noqa: PLC0415 - the same
-
     try:
-        return cel.compile(source)
+        return _cel().compile(source)
     except ValueError as problem:
         said = str(problem).split("\n", maxsplit=1)[0]
         raise ConfigError(f"the condition {source!r} is not valid: {said}") from problem

@@ -10,12 +10,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
 
 from interlock.decide import words
 from interlock.decide.clause import Clause
-from interlock.decide.doubt_examples import DANGEROUS, HARMLESS
 from interlock.model.risk import Factor, RiskLevel
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SMOOTHING = 0.5
 _LEAST = 0.5
 """Log-odds above which a clause is doubtful; `python -m bench.choosing` prints what it catches, cross-validated."""
@@ -50,7 +54,13 @@ def doubt(clause: Clause) -> list[Factor]:
 @cache
 def known() -> Weigh:
     """What the examples teach."""
-    return learned(DANGEROUS.strip().splitlines(), HARMLESS.strip().splitlines())
+    return learned(*examples())
+
+
+def examples() -> tuple[list[str], list[str]]:
+    """The dangerous tasks and the harmless ones of ``rules/doubt.yaml``."""
+    listed = yaml.load(resources.files(__package__).joinpath("rules/doubt.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+    return listed["dangerous"], listed["harmless"]
 
 
 def learned(dangerous: list[str], harmless: list[str]) -> Weigh:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from interlock.decide import matrix as matrices
 from interlock.decide.brief import BriefContext, brief, in_one_line, meets, parts
@@ -12,6 +12,9 @@ from interlock.errors import PlanError, did_you_mean
 from interlock.model.agent import AgentSpec, Priority
 from interlock.model.choosing import Matrix
 from interlock.model.plan import Assignment, Phase, Plan, Selection, Task
+
+_NAMED = 5
+"""So many agents are named when nobody suits."""
 
 
 def make_plan(
@@ -64,14 +67,21 @@ def _known(selection: Selection, by_name: Mapping[str, AgentSpec]) -> tuple[str,
     if not selection.primary:
         guesses = [match.agent for match in selection.matches[:2]]
         nearest = f"; the nearest are {' and '.join(guesses)}" if guesses else ""
-        raise PlanError(
-            f"nobody to do it: {selection.reason or 'no agent suits'}{nearest}. Name the agents with --agent"
-        )
+        raise PlanError(f"nobody to do it: {selection.reason or 'no agent suits'}{nearest}; {how_somebody(by_name)}")
     for name in selection.primary:
         if name not in by_name:
             hint = did_you_mean(name, by_name) or f"known are {', '.join(sorted(by_name)) or 'none'}"
             raise PlanError(f"there is no agent {name!r} in the catalogue: {hint}")
     return tuple(dict.fromkeys(selection.primary))
+
+
+def how_somebody(names: Iterable[str]) -> str:
+    """What to do when nobody suits, for the catalogue of these names."""
+    known = sorted(names)
+    if not known:
+        return "define one under agents: in interlock.yaml, which `interlock init` writes with an example"
+    more = ", …" if len(known) > _NAMED else ""
+    return f"name the agents with --agent ({', '.join(known[:_NAMED])}{more}), or give them keywords and examples"
 
 
 def _priority(task: Task, selection: Selection, spec: AgentSpec) -> Priority:

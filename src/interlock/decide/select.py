@@ -112,9 +112,16 @@ def select(
     chosen = _chosen(text, parts)
     if chosen:
         return _selection(text, chosen, index, parts, reason="they know the words of the task")
-    known = any(parts.values())
-    reason = "no agent of the catalogue knows " + ("enough of this task" if known else "any word of this task")
-    return _selection(text, (), index, parts, reason=reason)
+    chosen = _by_kind_of_work(text, index.agents)
+    if chosen:
+        return _selection(text, chosen, index, parts, reason="nobody else suits, and this kind of work is its keyword")
+    return _selection(text, (), index, parts, reason=_why_nobody(parts))
+
+
+def _why_nobody(parts: Parts) -> str:
+    if not parts:
+        return "there are no agents yet"
+    return "no agent knows " + ("enough of this task" if any(parts.values()) else "any word of this task")
 
 
 def evidence(text: str, catalogue: Sequence[AgentSpec]) -> Mapping[str, Mapping[str, float]]:
@@ -143,6 +150,14 @@ def _chosen(text: str, parts: Parts) -> tuple[str, ...]:
         for what, weight in parts[following].items():
             explained[what] = max(explained.get(what, 0.0), weight)
     return tuple(chosen)
+
+
+def _by_kind_of_work(text: str, agents: Sequence[AgentSpec]) -> tuple[str, ...]:
+    """The one agent with the kind of work ("fix") among its keywords: such a word tells little, but the project said so."""
+    said = words.kinds_of_work(text)
+    count = {spec.name: len(said & {words.phrase(keyword) for keyword in spec.keywords}) for spec in agents}
+    best = [name for name, found in count.items() if found and found == max(count.values())]
+    return tuple(best) if len(best) == 1 else ()
 
 
 def _trust(text: str, found: Mapping[str, float]) -> float:

@@ -85,6 +85,8 @@ def stem(word: str) -> str:
 _WEAK = frozenset(stem(word) for word in FUNCTION_WORDS | WORK_WORDS) | FUNCTION_WORDS | WORK_WORDS
 
 
+_WORK = frozenset(stem(word) for word in WORK_WORDS)
+
 _SAYINGS = tuple(
     (re.compile(rf"\b(?:{said})\b", re.IGNORECASE), meant)
     for said, meant in (
@@ -149,6 +151,11 @@ def terms(text: str) -> list[str]:
     return [
         found for found in map(stem, plain_words(text)) if len(found) > 1 and found not in _WEAK and not found.isdigit()
     ]
+
+
+def kinds_of_work(text: str) -> set[tuple[str, ...]]:
+    """The words of ``text`` that tell the kind of work and not whose it is, each as a keyword of one word."""
+    return {(found,) for found in stems(text) if found in _WORK}
 
 
 _PHRASE_END = re.compile(r"[,;:.!?()]\s|$")

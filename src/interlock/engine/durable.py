@@ -1,4 +1,4 @@
-"""DBOS: all of it, nowhere else.
+"""The door to DBOS. The library itself is behind it, in :mod:`interlock.engine.executor`, and nowhere else.
 
 DBOS gives a body of code a fixed id and runs it until it has ended, on whichever worker is alive. Our bodies keep their
 state in our own tables, in the same database; each state change is one transaction with its ledger record. They are
@@ -12,31 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, error
-from dbos._migration import get_migration_versions, get_sqlite_migration_versions
-from dbos._queue import queue_worker_thread
 
 from interlock.engine.news import Item, News
+from interlock.engine.seats import Seats
 from interlock.store.database import AT_WORK, Database
 from interlock.store.queue import home_of, unpark
 
-APPLICATION_VERSION = "interlock-1"
-"""Fixed: by default DBOS hashes the code and then never resumes what an older version began. Raised by hand when
-the order of waits in a body changes."""
+if TYPE_CHECKING:
+    from dbos import DBOSClient
 
-_QUEUE_POLL_S = 1.0
-_MADE_S = 20.0
-"""Seconds to wait for another process that makes DBOS's tables."""
+    from interlock.engine.executor import Executor
+
 _WORK = frozenset({
     "task.submitted", "attempt.admitted", "attempt.succeeded", "attempt.failed", "approval.approved", "approval.denied",
     "approval.expired", "run.cancel_requested",
@@ -45,8 +38,6 @@ _WORK = frozenset({
 _TURNS = frozenset({"attempt.succeeded", "attempt.failed", "run.cancel_requested"})
 """Records that a run's body may wait for."""
 _FEW = 50
-_SEATS = 8
-"""Bodies of runs that go on at once in one process."""
 _LIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 SHARED = "shared"
@@ -59,25 +50,6 @@ class Lost(BaseException):
     """Raised inside a body when this worker may not go on with it: it has lost its lease or is shutting down."""
 
 
-class Bodies:
-    """The two bodies of the process's worker. DBOS registers functions once per process and is one per process."""
-
-    run: Body | None = None
-    attempt: Body | None = None
-
-
-@DBOS.workflow(name="run")
-async def _run(run_id: str) -> None:
-    if Bodies.run is not None:
-        await Bodies.run(run_id)
-
-
-@DBOS.workflow(name="attempt")
-async def _attempt(attempt_id: str) -> None:
-    if Bodies.attempt is not None:
-        await Bodies.attempt(attempt_id)
-
-
 @dataclass(kw_only=True, slots=True)
 class _Turn:
     """A run's body under way here, and whether something has happened to the run meanwhile."""
@@ -86,59 +58,6 @@ class _Turn:
     come: asyncio.Event = field(default_factory=asyncio.Event)
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     bodies: int = 0
-
-
-class _Seats:
-    """So many bodies of runs go on at once in this process; who has begun goes before who has not.
-
-    Thousands of runs may be under way, and each step of each needs a thread, a connection and the one writer: all at once
-    they would only wait for each other.
-    """
-
-    def __init__(self) -> None:
-        self._free = _SEATS
-        self._back: deque[asyncio.Future[None]] = deque()
-        self._new: deque[asyncio.Future[None]] = deque()
-
-    @contextlib.asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """A seat, from here to the end of the block."""
-        await self._take(self._new)
-        try:
-            yield
-        finally:
-            self._give()
-
-    @contextlib.asynccontextmanager
-    async def none(self) -> AsyncIterator[None]:
-        """Without one's seat, from here to the end of the block."""
-        self._give()
-        try:
-            yield
-        finally:
-            await self._take(self._back)
-
-    async def _take(self, line: deque[asyncio.Future[None]]) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        mine = asyncio.get_running_loop().create_future()
-        line.append(mine)
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if not mine.cancelled():
-                self._give()
-            raise
-
-    def _give(self) -> None:
-        for line in (self._back, self._new):
-            while line:
-                first = line.popleft()
-                if not first.done():
-                    first.set_result(None)
-                    return
-        self._free += 1
 
 
 class Bell(threading.Event):
@@ -170,12 +89,12 @@ class Durable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._client: DBOSClient | None = None
+        self._loaded: Executor | None = None
         self._worker_id = ""
         self._bells: dict[threading.Thread, Bell] = {}
         self._news: News | None = None
         self._turns: dict[str, _Turn] = {}
-        self._seats = _Seats()
+        self._seats = Seats()
         self.queue = ""
         self.place_queue = ""
 
@@ -186,22 +105,16 @@ class Durable:
         to the place's queue, which all workers of that place serve.
         """
         self.prepare()
-        Bodies.run, Bodies.attempt = run, attempt
         self._worker_id = worker_id
         own, shared = own_queue(worker_id), place_queue(place) if place else ""
-        queues = [
-            self.client.register_queue(name, polling_interval_sec=_QUEUE_POLL_S)
-            for name in (own, *([SHARED, shared] if place else []))
-        ]
+        queues = self._dbos.register((own, *([SHARED, shared] if place else [])))
         self._news = News(self._database, self._hear)
         self._news.start()
-        dbos = DBOS(config=self._config(worker_id))
-        DBOS.listen_queues([])
-        DBOS.launch()
+        serve = self._dbos.launch(worker_id, run=run, attempt=attempt)
         for queue in queues:
             bell = Bell()
             bell.ring()
-            server = threading.Thread(target=_serve, args=(bell, dbos, queue), name=queue.name, daemon=True)
+            server = threading.Thread(target=_at_work, args=(serve, bell, queue), name=queue.name, daemon=True)
             self._bells[server] = bell
             server.start()
         self.queue, self.place_queue = own, shared
@@ -230,18 +143,6 @@ class Durable:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 turn.loop.call_soon_threadsafe(turn.come.set)
 
-    def _config(self, executor_id: str) -> DBOSConfig:
-        return {
-            "name": "interlock",
-            "system_database_engine": self._database.engine,
-            "executor_id": executor_id,
-            "application_version": APPLICATION_VERSION,
-            "notification_listener_polling_interval_sec": _QUEUE_POLL_S,  # nobody waits for DBOS's own notifications
-            "use_listen_notify": False,
-            "log_level": "ERROR",
-            "console_log_level": "ERROR",
-        }
-
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""
         if self._news is not None:
@@ -252,41 +153,31 @@ class Durable:
         for server in self._bells:
             server.join()
         self._bells.clear()
-        if self.queue:
-            DBOS.destroy()
-            Bodies.run = Bodies.attempt = None
-            self.queue = self.place_queue = ""
-        if self._client is not None:
-            self._client.destroy()
-            self._client = None
+        if self._loaded is not None:
+            self._loaded.destroy()
+            self._loaded = None
+        self.queue = self.place_queue = ""
+
+    @property
+    def _dbos(self) -> Executor:
+        if self._loaded is None:
+            from interlock.engine.executor import Executor  # noqa: PLC0415 - a third of a second that readers do without
+
+            self._loaded = Executor(self._database)
+        return self._loaded
 
     @property
     def client(self) -> DBOSClient:
         """The client side of DBOS on our own engine."""
-        if self._client is None:
-            _quiet()
-            self._client = DBOSClient(
-                system_database_engine=self._database.engine, application_name="interlock", lazy=True
-            )
-        return self._client
+        return self._dbos.client
 
     def prepare(self) -> None:
         """Make DBOS's own tables where no worker has been yet: work may be put into a store before anybody executes.
 
         Not in a transaction of ours: DBOS makes them on a connection of its own.
         """
-        if self.queue or self.is_ready():
-            return
-        _quiet()
-        url = self._database.engine.url.render_as_string(hide_password=False)
-        try:
-            DBOS.migrate(url)
-        except Exception:
-            until = time.monotonic() + _MADE_S
-            while not self.is_ready():  # another process may be making them at this moment
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
+        if not self.queue:
+            self._dbos.prepare()
 
     def start_run(self, conn: sa.Connection, run_id: str, queue: str) -> None:
         """Have the run's body executed once the caller's transaction is committed."""
@@ -306,16 +197,7 @@ class Durable:
         self._enqueue(conn, "attempt", attempt_id, queue)
 
     def _enqueue(self, conn: sa.Connection, name: str, workflow_id: str, queue: str) -> None:
-        self.client.enqueue_in_transaction(
-            conn,
-            {
-                "workflow_name": name,
-                "queue_name": queue,
-                "workflow_id": workflow_id,
-                "app_version": APPLICATION_VERSION,
-            },
-            workflow_id,
-        )
+        self._dbos.enqueue(conn, name, workflow_id, queue)
 
     async def wait(self, run_id: str, at_most: timedelta) -> None:
         """Inside a run's body: wait until something has happened to the run, or until the time is over.
@@ -374,7 +256,7 @@ class Durable:
         for workflow_id in ids:
             try:
                 self.client.rewind_workflow(workflow_id, queue_name=self.heir_queue)
-            except error.DBOSException:
+            except self._dbos.errors:
                 with self._database.read() as conn:
                     if self.broken(conn, [workflow_id]):
                         raise
@@ -421,22 +303,14 @@ class Durable:
         query = sa.select(status.c.status).where(status.c.workflow_uuid == workflow_id)
         return conn.execute(query).scalar() in _LIVE
 
-    def is_ready(self) -> bool:
-        """Whether DBOS's own tables are all there and of this version: the first process makes them, one after the other."""
-        if self._database.is_sqlite:
-            found, known = get_sqlite_migration_versions(self._database.engine)
-        else:
-            found, known = get_migration_versions(self._database.engine, "dbos", use_listen_notify=False)
-        return found >= known
-
     def _table(self, name: str) -> Any:
         columns: list[Any] = [sa.column(word) for word in ("workflow_uuid", "status", "executor_id", "queue_name")]
         return sa.table(name, *columns, schema=None if self._database.is_sqlite else "dbos")
 
 
-def _serve(bell: Bell, dbos: DBOS, queue: Any) -> None:
+def _at_work(serve: Callable[[Bell, Any], None], bell: Bell, queue: Any) -> None:
     AT_WORK.set(True)  # what is in a queue holds a permit, or is about to ask for one
-    queue_worker_thread(bell, dbos, queue)
+    serve(bell, queue)
 
 
 def own_queue(worker_id: str) -> str:
@@ -447,8 +321,3 @@ def own_queue(worker_id: str) -> str:
 def place_queue(place: str) -> str:
     """The queue that all workers of a place serve which serve others at all."""
     return f"place-{place}"
-
-
-def _quiet() -> None:
-    """DBOS speaks to the console about every start and stop; only its errors matter to our users."""
-    logging.getLogger("dbos").setLevel(logging.ERROR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -86,4 +86,10 @@ class Decision:
     @property
     def reason(self) -> str:
         """All reasons in one line."""
-        return "; ".join(self.reasons)
+        return one_line(self.reasons)
+
+
+def one_line(reasons: Iterable[str]) -> str:
+    """Sentences as one line: each but the last loses its full stop before the semicolon."""
+    *first, last = tuple(reasons) or ("",)
+    return "; ".join([*(reason.rstrip(" .") for reason in first), last])

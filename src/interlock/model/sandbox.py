@@ -35,6 +35,10 @@ class Limits:
     """Of one file. What comes through a pipe is bounded by who reads it."""
 
 
+FIRST_FREE = 10
+"""The lowest descriptor that a sandboxed program may inherit besides its streams: a shell on its way in uses those below."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxedCommand:
     """A command inside its walls: run exactly this, with exactly this environment, inheriting no other descriptors.
@@ -43,6 +47,13 @@ class SandboxedCommand:
     that ends what has left the group.
     """
 
-    argv: tuple[str, ...]
+    walls: tuple[str, ...]
+    """What raises them, and becomes the program."""
+    program: tuple[str, ...]
     env: Mapping[str, str]
     level: SandboxLevel
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """All of it."""
+        return self.walls + self.program

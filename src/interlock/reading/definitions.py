@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 import re2
@@ -12,10 +14,14 @@ import yaml
 
 from interlock.model.action import Finding, Span, SpanKind
 from interlock.model.risk import RiskLevel
+from interlock.reading.orders import filled
 from interlock.reading.secrets import redact
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LISTED = re2.compile(r"^[a-z][a-zA-Z0-9]*(?:[_.-][a-zA-Z0-9]+)+\s?:\s")
+_DEFENDER = re.compile(r"(?i)(?:detect|prevent|check|scan|find)_")
+_DEFENDS = re.compile(r"(?i)\b(?:detect|prevent|protect|block|mitigat|advisor)\w*\b[^.!?\n]{0,160}$")
+_MOST_HITS = 40
 _REASONS = {
     "hidden_marker": "the description carries instructions that are marked as hidden",
     "important_tag": "the description carries instructions in a tag for the model",
@@ -30,6 +36,9 @@ _REASONS = {
     "obeys": "the description makes the tool's results orders",
     "asks_for_secrets": "the description wants data that the tool does not need",
     "other_language": "the description wants files with secrets read",
+    "unsaid": "the description wants something kept from people",
+    "consents": "the description consents for people",
+    "diverts": "the description sends things elsewhere than the user said",
 }
 
 
@@ -49,12 +58,21 @@ def poisoned(text: str, of: SpanKind) -> list[Finding]:
         if match:
             severity = RiskLevel.CRITICAL if critical else RiskLevel.HIGH
             found.append(_finding(f"text.tool.{name}", severity, match, _REASONS[name], of))
-    match = tables.names.search(text) or tables.capabilities.search(text)
+    match = _offered(tables.names, text) or _offered(tables.capabilities, text)
     if match:
         found.append(
             _finding("text.tool.capability", RiskLevel.HIGH, match, "by its own words the tool is made to attack", of)
         )
     return found
+
+
+def _offered(pattern: Any, text: str) -> Any:
+    """The first attack that a tool says it does; what it finds or prevents is none."""
+    for match in islice(pattern.finditer(text), _MOST_HITS):
+        named = match.start() == 0 and _DEFENDER.match(text)
+        if not named and not _DEFENDS.search(text[max(0, match.start() - 180) : match.start()]):
+            return match
+    return None
 
 
 def is_listed(text: str) -> bool:
@@ -81,7 +99,8 @@ def _tables() -> _Tables:
     )
     return _Tables(
         tuple(
-            (row["name"], bool(row.get("critical")), re2.compile(f"(?is){row['of']}")) for row in loaded["instructions"]
+            (row["name"], bool(row.get("critical")), re2.compile(f"(?is){filled(row['of'], loaded['parts'])}"))
+            for row in loaded["instructions"]
         ),
         re2.compile(f"(?i)(?:{loaded['capabilities'].replace(' |', '|')})"),
         re2.compile(f"(?i){loaded['names']}"),

@@ -34,6 +34,7 @@ _ODD = re2.compile(r"\S{32}|(?:\b\w\b[\W_]{1,3}){4}|(?:\b(?:[A-Za-z]+\d|\d+[A-Za
 _MAY_HOLD = re2.compile(r"\S{20}|(?:\b\w\b[\W_]{1,3}){4}|(?:[0-9A-Fa-f]{2}[ :,]){12}")
 _ENTITIES = 4
 _NO_WORD = 32
+_CARRIED = 24  # characters
 _RUN_ON = re.compile(r"[A-Za-z0-9]+[.,!?;:]*|(?:[A-Za-z0-9][._-]){8,}[A-Za-z0-9]?[.,!?;:]*")
 _FOREIGN_WORDS = 2
 
@@ -54,6 +55,14 @@ def views(text: str) -> Iterator[tuple[str, str]]:
     if _MAY_HOLD.search(text) is not None:
         yield from _blobs(text)
     yield from _rearranged(text[:_LONGEST])
+
+
+def carries_text(query: str) -> bool:
+    """Whether a query string carries text that somebody encoded; what a service hands out as a cursor is JSON or bytes."""
+    if len(query) < _CARRIED:
+        return False
+    found = (decoded for _, decoded in _blobs(unquote(query)))
+    return any(len(decoded) >= _CARRIED // 2 and decoded.lstrip()[:1] not in {"{", "["} for decoded in found)
 
 
 def squashed(text: str) -> str:

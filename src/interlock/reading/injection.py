@@ -139,13 +139,15 @@ def _vocative(text: str, start: int, end: int) -> bool:
     if text[end : end + 1] not in {",", ":"} or not text[end + 1 : end + 3].strip():
         return False
     before = text[max(0, start - 14) : start].rstrip(" ")
-    return not before or before[-1] in ".!?,;\n>" or before.rsplit(None, 1)[-1] in _GREETINGS
+    return not before or before[-1] in ".!?,;\n>" or _GREETED.search(before) is not None
 
 
 _SPOKEN_TO = frozenset(
     "assistant ai llm llms model agent agents chatbot chatgpt claude copilot gpt bot asistente assistente assistent".split()  # noqa: SIM905 - a list of words reads as words
 )
-_GREETINGS = frozenset("hello hi hey dear attention ok okay the to for my note".split())  # noqa: SIM905 - a list of words reads as words
+_GREETED = re.compile(
+    r"(?:\b(?:hello|hi|hey|dear|attention|ok|okay|to|for|note)(?: (?:the|my))?|(?:^|[.!?\n>]) ?(?:the|my))$"
+)
 
 
 def _unleet(word: str, words: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ import re2
 
 from interlock.model.action import Finding, Span
 from interlock.model.risk import RiskLevel
+from interlock.reading.encoded import carries_text
 from interlock.reading.secrets import entropy, find_secrets, redact
 
 _URL = re2.compile(r"""(!?)\[[^\]\n]{0,200}\]\(\s*<?(https?://[^\s)>]{4,})|<(img|iframe|script|link|video|audio|object|embed|form)\b[^>]{0,300}?\b(?:src|href|data|action)\s*=\s*["']?(https?://[^\s"'>]{4,})|(https?://[^\s"'<>)\]]{4,})""")  # fmt: skip
@@ -96,6 +97,8 @@ def _carries(url: str) -> str:
         return "secret"
     if not query:
         return ""
+    if carries_text(query):
+        return "secret"
     for match in _DATA_NAME.finditer("?" + query):
         return "value" if match[1] else ""
     for part in query.split("&"):

@@ -24,7 +24,7 @@ _NEGATED = re.compile(r"(?i)(?:\b(?:never|not|cannot|nobody|no one)\b|n't\b)[^.!
 # What speaks of attacks quotes them: a hit inside quotation marks beside such a word is a mention.
 _QUOTED = re2.compile(r"""(?:^|[\s(:,])(?:"[^"\n]{1,160}"|'[^'\n]{1,160}'(?:[\s).,:;!?]|$)|`[^`\n]{1,160}`)""")
 _ABOUT = re2.compile(
-    r"(?i)\b(?:attacks?|attackers?|injections?|jailbreaks?|detect\w*|malicious|untrusted|payloads?|benchmarks?|owasp|classif\w+|fixtures?|vulnerab\w+|red[- ]team\w*|training examples?|examples? of|phishing|mitigat\w+|studies|paraphrases?)\b"
+    r"(?i)\b(?:attacks?|attackers?|injections?|jailbreaks?|detect\w*|malicious|untrusted|payloads?|benchmarks?|owasp|classif\w+|fixtures?|vulnerab\w+|red[- ]team\w*|training examples?|examples? of|phishing|mitigat\w+|studies|paraphrases?|documentation|readme example|shown (?:here|only))\b"
 )
 _MOST_HITS = 40  # of one pattern; more of the same tells nothing new
 _NESTED = 4  # parts are written into parts
@@ -100,8 +100,13 @@ def _tables() -> _Tables:
 
 
 def _pattern(row: dict[str, Any], parts: dict[str, str]) -> _Pattern:
-    of = row["of"]
+    of = filled(row["of"], parts)
+    return _Pattern(row["name"], row["weight"], row.get("at", ""), row["what"], re2.compile(f"(?i){of}"))
+
+
+def filled(of: str, parts: dict[str, str]) -> str:
+    """A pattern with the parts that it names in braces."""
     for _ in range(_NESTED if parts else 0):
         for name, part in parts.items():
             of = of.replace(f"{{{name}}}", part)
-    return _Pattern(row["name"], row["weight"], row.get("at", ""), row["what"], re2.compile(f"(?i){of}"))
+    return of

@@ -95,6 +95,8 @@ _EDIT_NAMES = frozenset({*_OLD_NAMES, *_NEW_NAMES, *_DIFF_NAMES, "edits", "comma
 _HTTP_NAMES = frozenset({"url", "headers", "method", "body"})
 _MEANINGFUL = _PATH_NAMES | COMMAND_NAMES | _SQL_NAMES
 _CLIMBING = re2.compile(r"""[^\s"';|&<>]*\.\.\\[^\s"';|&<>]*""")
+_DETOURS = re2.compile(r"(?:\.\.;/){2,}[^\s\"';|&<>]*|\S*\.\.%[eE][fF]%[bB][cC]%8[fF]\S*")
+"""Paths that climb by a server's spelling: a parameter that is dropped, a wide slash."""
 _GAP = re2.compile(r"(?:\n[+ -]?[ \t\r]*){50,}\n")
 """Many blank lines: they say nothing, and patterns that begin with ``^\\s*`` take quadratic time on them."""
 _UNNAMED = "unnamed"
@@ -201,8 +203,8 @@ class _Dispatch:
 
     def _command(self, command: str) -> Reading:
         """A command line, as bash reads it; and paths that climb with backslashes, which only Windows' shells see."""
-        climbing = _CLIMBING.findall(command) if "..\\" in command else ()
-        paths = [self._run(read_path, path, self.scope, write=False) for path in climbing]
+        climbing = _CLIMBING.findall(command) if "..\\" in command else _DETOURS.findall(command)
+        paths = [self._run(read_path, path.replace("..;", ".."), self.scope, write=False) for path in climbing]
         return together([self._run(read_shell, command, self.scope, sql=read_sql), *paths])
 
     def _file_change(self, action: Action) -> Reading:

@@ -70,7 +70,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Rule:
     kind: str
     words: tuple[str, ...]
-    pattern: Any
+    pattern: str
     entropy: float
     check: str
     weak: bool
@@ -165,7 +165,7 @@ def _scan(text: str) -> list[_Hit]:
 
 
 def _found(rule: _Rule, text: str) -> Iterator[_Hit]:
-    for count, match in enumerate(rule.pattern.finditer(text)):
+    for count, match in enumerate(_compiled(rule.pattern).finditer(text)):
         if count >= _MOST_A_RULE:
             yield _Hit(match.start(), len(text), rule.kind, RiskLevel.CRITICAL, SpanKind.RAW)
             break
@@ -330,6 +330,12 @@ _CHECKS = {
 
 
 @cache
+def _compiled(pattern: str) -> Any:
+    """The pattern of a rule, compiled when something first wakes it: a hundred of them take 40 ms, and most sleep."""
+    return re2.compile(pattern)
+
+
+@cache
 def _rules() -> tuple[tuple[_Rule, ...], tuple[tuple[int, ...], ...], Any, tuple[tuple[Linear, int], ...]]:
     """The rules, for each word the rules that it wakes, the set of the words, and shapes that wake a rule like words."""
     listed = yaml.load(resources.files(__package__).joinpath("rules/secrets.yaml").read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
@@ -337,7 +343,7 @@ def _rules() -> tuple[tuple[_Rule, ...], tuple[tuple[int, ...], ...], Any, tuple
         _Rule(
             kind=row["kind"],
             words=tuple(str(word) for word in row["words"]),
-            pattern=re2.compile(row["pattern"]),
+            pattern=row["pattern"],
             entropy=float(row.get("entropy", _DEFAULT_ENTROPY)),
             check=row.get("check", ""),
             weak=bool(row.get("weak", False)),

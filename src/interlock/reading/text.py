@@ -53,6 +53,13 @@ _ROLE = re2.compile(
 _ROLE_BOUND = 6
 _ORDERS = frozenset({"act", "act_there", "ordered", "model", "persona", "command"})
 _POSES = frozenset({"role", "addressed", "reader", "override", "new_task", "from_user", "unseen", "decode"})
+# The first says nothing more when its words are also the second's.
+_SAME = {
+    "model": {"addressed", "model_policy", "reader"},
+    "persona": {"persona_you"},
+    "takes": {"takes_secret"},
+    "for_user": {"hiding"},
+}
 _SHORT = 2_000  # characters; weak signs next to each other weigh in a message, not in a source file
 _PLAIN = 6
 _CODE_DANGER = re2.compile(
@@ -79,6 +86,12 @@ _SQUASHED = re2.compile(
     r"|(?:revea[il]|show|pr[il]nt|[il]eak|d[il]sp[il]ay|repeat|output|exf[il][il]trate|send)(?:me|the|your|a[il][il]|h[il]dden|[il]n[il]t[il]a[il]|custom|customer){0,5}(?:systemprompt|systemmessage|system[il]nstruct|h[il]ddenprompt|secrets?|credent[il]a[il]s?|passwords?|ap[il]keys?|env[il]ronmentvar)"
     r"|(?:send|forward|ema[il][il]|export|up[il]oad|exf[il][il]trate)(?:the|a[il][il]|customer|user|database|every){0,4}(?:ema[il][il]s?|records|data|credent[il]a[il]s|database|f[il][il]es|messages|secrets)[a-z]{0,20}(?:attacker|ev[il][il]|externa[il])"
     r"|(?:export|dump)(?:the|a[il][il]|every|customer){0,3}(?:database)?(?:credent[il]a[il]s|secrets|database)|approve(?:the|a[il][il]|every|next|pend[il]ng){1,4}too[il]ca[il][il]|youarenow(?:dan|unrestr|free|an?unf)|doanyth[il]ngnow|deve[il]opermodeenab"
+)
+# Whoever says that data are no orders gives none.
+_WARNING = re2.compile(
+    r"(?i)\b(?:do not|don't|never|must not|should not) (?:follow|obey|execute|act on|trust) (?:any |the )?"
+    r"(?:instructions?|commands?|orders?|directives?)(?:,? (?:or|and) \w+)? (?:\w+ ){0,2}?(?:in|inside|within|from|by) "
+    r"(?:it|them|this tool|the (?:web )?(?:page|content|result|data|document|output|text|file)s?|(?:web )?pages|(?:tool )?results|documents|content|data)\b"
 )
 _COMMAND = re2.compile(
     r"(?i)\b(?:curl|wget)\b[^\n|]{0,200}\|\s*(?:ba|z|da)?sh\b|\brm\s+-[a-z]*[rf]|\b(?:nc|ncat)\b.{0,60}\s-e\b|/dev/tcp/|\bpowershell\b.{0,60}-e(?:nc|xec)|\bos\.system\(|\bsubprocess\.|\beval\(|\bchmod \+x\b|\bdrop\s+(?:table|database)\b"
@@ -230,6 +243,9 @@ def _with_structure(text: str, at: str) -> list[Signal]:
         pieces += (text[done : role.start], ".".ljust(role.end - role.start))
         done = role.end
     found = signals("".join((*pieces, text[done:])), at) + roles
+    if any(signal.name == "override" for signal in found):
+        warned = [match.span() for match in _WARNING.finditer(text)]
+        found = [signal for signal in found if not _is_warning(signal, warned)]
     if (command := _COMMAND.search(text)) and at != "T":
         found.append(Signal("command", 3, "it holds a command", *command.span()))
     code = [signal for signal in found if signal.name == "code"]
@@ -240,9 +256,15 @@ def _with_structure(text: str, at: str) -> list[Signal]:
     return found
 
 
+def _is_warning(signal: Signal, warned: list[tuple[int, int]]) -> bool:
+    return signal.name == "override" and any(start < signal.end and signal.start < end for start, end in warned)
+
+
 def _role(match: re2._Match) -> Signal:
     """Marks of a chat's plumbing and shouted roles weigh more than a word before a colon."""
-    weight = _ROLE_BOUND if any(char in "#<[" for char in match[0]) or match[0].strip().isupper() else _ROLE_BOUND - 3
+    heading = match[0][:1] == "#" and not any(char in ":(" for char in match[0]) and "\n" in match[0]
+    shouted = any(char in "#<[" for char in match[0]) or match[0].strip().isupper()
+    weight = _ROLE_BOUND if shouted and not heading else _ROLE_BOUND - 3
     return Signal("role", weight, "it poses as another role", *match.span())
 
 
@@ -276,7 +298,7 @@ def _score(near: list[Signal]) -> int:
 
 def _by_grammar(found: list[Signal], text: str) -> list[Signal]:
     """The strongest signals of the grammar near each other; none when they are what ordinary text is full of."""
-    near = strongest(found)[1]
+    near = _once(strongest(found)[1])
     names = {signal.name for signal in near}
     telling = [signal for signal in near if signal.name not in _ORDERS]
     if not telling or ("unseen" in names and names <= _ORDERS | {"marker", "unseen"}):
@@ -291,11 +313,23 @@ def _by_orders(found: list[Signal], told: list[Signal], text: str) -> list[Signa
     if not told:
         return []
     near = adds_up(
-        strongest([*told, *(signal for signal in found if signal.name in _POSES and not _is_mild(signal))])[1]
+        _once(strongest([*told, *(signal for signal in found if signal.name in _POSES and not _is_mild(signal))])[1])
     )
     if len(text) > _SHORT and all(signal.weight < _PLAIN for signal in near):
         return []
     return near
+
+
+def _once(near: list[Signal]) -> list[Signal]:
+    """The same words count once."""
+    return [
+        signal
+        for signal in near
+        if not any(
+            other.name in _SAME.get(signal.name, ()) and other.start < signal.end and signal.start < other.end
+            for other in near
+        )
+    ]
 
 
 def _is_mild(signal: Signal) -> bool:

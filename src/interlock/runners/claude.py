@@ -31,8 +31,7 @@ from interlock.ports import Gate, Job
 from interlock.reading.secrets import redact
 from interlock.runners import dialects
 from interlock.runners.credentials import none_known
-from interlock.runners.handover import result_of, tell
-from interlock.runners.llm import prompt_of
+from interlock.runners.handover import prompt_of, result_of, tell
 from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.relay import Relay, Upstream
 
@@ -192,12 +191,12 @@ class ClaudeRunner:
         The SDK adds to our environment and cannot take away; so the script takes away, by name.
         """
         ours = places.environment(_PASSED_ON) | {"INTERLOCK_JOB": str(places.job)}
-        argv, env = self._wrap([str(program)], ours, places)
-        gone = [word for name in sorted(os.environ) if name not in env for word in ("-u", name)]
+        box = self._wrap([str(program)], ours, places)
+        gone = [word for name in sorted(os.environ) if name not in box.env for word in ("-u", name)]
         script = places.sockets / "claude"
-        script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *argv])} "$@"\n', encoding="utf-8")
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(["env", *gone, *box.argv])} "$@"\n', encoding="utf-8")
         script.chmod(0o700)
-        return script, env
+        return script, box.env
 
     async def _session(self, job: Job, talk: _Talk, start: tuple[Path, Mapping[str, str]], key: str) -> ResultMessage:
         from claude_agent_sdk import (  # noqa: PLC0415 - an extra

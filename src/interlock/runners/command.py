@@ -18,14 +18,18 @@ import psutil
 from interlock.errors import ConfigError, RunnerError, did_you_mean
 from interlock.model.agent import AgentResult
 from interlock.ports import Gate, Job
-from interlock.runners import keeper
-from interlock.runners.handover import Captured, declared_error, job_file, read_result, result_of
+from interlock.runners import hook_settings, keeper
+from interlock.runners.handover import Captured, declared_error, job_file, prompt_of, read_result, result_of
 from interlock.runners.places import Doors, Places, Wrap, make_places, no_doors
 from interlock.runners.wire import GateServer
 
 KEEP_OUTPUT = 1_000_000
 """Bytes kept of each of the two output streams, half of it the beginning, half of it the end."""
-_OPTIONS = ("command", "env", "writes", "grace_s")
+_OPTIONS = ("command", "env", "writes", "grace_s", "hook")
+_HOOKED = ("claude", "codex", "gemini", "opencode")
+_HOOK_DEADLINE_S = (
+    3600.0  # the longest that a hook has: the call may wait for a person, and the attempt's own time is kept elsewhere
+)
 _CHUNK = 1 << 16
 _KEEPER_PATIENCE_S = 25.0
 _LAST_LINES = 15
@@ -50,10 +54,11 @@ class _Printed:
 class CommandRunner:
     """Runs ``options["command"]`` in the job's workspace.
 
-    Options: ``command`` (a list; ``{python}``, ``{project}`` and ``{workspace}`` are filled in), ``env`` (names of more
-    environment variables to pass on; they are visible to the agent), ``writes`` (paths inside the project that a sandbox
-    lets the agent write to besides its workspace: the gate is what judges that), ``grace_s`` (seconds between SIGTERM and
-    SIGKILL, 2 by default). The program finds its job in the file ``INTERLOCK_JOB``, asks the gate on ``INTERLOCK_GATE`` and leaves
+    Options: ``command`` (a list; ``{python}``, ``{project}``, ``{workspace}`` and ``{prompt}``, what the agent is asked in
+    words, are filled in), ``env`` (names of more environment variables to pass on; they are visible to the agent), ``writes``
+    (paths inside the project that a sandbox lets the agent write to besides its workspace: the gate is what judges that),
+    ``hook`` (claude, codex, gemini or opencode: which of these the program is; it finds our hook in its settings),
+    ``grace_s`` (seconds between SIGTERM and SIGKILL, 2 by default). The program finds its job in the file ``INTERLOCK_JOB``, asks the gate on ``INTERLOCK_GATE`` and leaves
     its hand-over in ``INTERLOCK_RESULT``; :mod:`interlock.agent` does all three for Python programs.
 
     Raises:
@@ -72,6 +77,11 @@ class CommandRunner:
         for path in map(PurePosixPath, self._writes):
             if path.is_absolute() or ".." in path.parts:
                 raise ConfigError(f"writes of the command runner are paths inside the project, not {path}")
+        self._hook = options.get("hook", "")
+        if self._hook and self._hook not in _HOOKED:
+            raise ConfigError(
+                f"the command runner puts no hook into {self._hook!r}", suggestion=f"known: {', '.join(_HOOKED)}"
+            )
         grace = options.get("grace_s", 2)
         if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= 60:  # noqa: PLR2004 - a minute
             raise ConfigError("grace_s is a number of seconds from 0 to 60")
@@ -93,6 +103,7 @@ class CommandRunner:
         places = self._places(job)
         try:
             places.job.write_bytes(job_file(job))
+            places = self._hooked(places)
             async with GateServer(gate, places.sockets / "gate") as server, self._doors(gate, places) as open_places:
                 code, printed = await self._to_the_end(job, open_places)
             return _concluded(code, printed, places, server)
@@ -100,10 +111,15 @@ class CommandRunner:
             places.remove()
 
     async def _to_the_end(self, job: Job, places: Places) -> tuple[int, _Printed]:
-        argv: Sequence[str] = filled(self._command, project=job.project, workspace=job.workspace)
+        prompt = _prompt(job)
+        argv: Sequence[str] = [
+            word.replace("{prompt}", prompt)
+            for word in filled(self._command, project=job.project, workspace=job.workspace)
+        ]
         env: Mapping[str, str] = self._environment(places)
         if self._wrap is not None:
-            argv, env = self._wrap(argv, env, places)
+            box = self._wrap(argv, env, places)
+            argv, env = box.argv, box.env
         printed = _Printed()
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
@@ -157,8 +173,16 @@ class CommandRunner:
         writes = tuple(job.project / name for name in self._writes)
         return replace(places, writes=writes, gate=places.sockets / "gate")
 
+    def _hooked(self, places: Places) -> Places:
+        """Our hook in the settings that the program finds in its HOME."""
+        if not self._hook:
+            return places
+        change = hook_settings.plan(self._hook, places.scratch / "home", user=True, deadline_s=_HOOK_DEADLINE_S)
+        hook_settings.apply(change)
+        return replace(places, keeps=(change.file,))
+
     def _environment(self, places: Places) -> dict[str, str]:
-        env = places.environment(self._env)
+        env = places.environment(self._env) | hook_settings.surroundings()
         if "{python}" in self._command:
             env["PYTHONDONTWRITEBYTECODE"] = "1"  # byte code is no change to review
             root = str(Path(keeper.__file__).parents[2])
@@ -177,6 +201,12 @@ def filled(command: Sequence[str], *, project: Path, workspace: Path) -> tuple[s
     """A configured command with ``{python}``, ``{project}`` and ``{workspace}`` filled in; other braces stay."""
     places = {"{python}": sys.executable, "{project}": str(project), "{workspace}": str(workspace)}
     return tuple(_PLACE.sub(lambda found: places[found[0]], word) for word in command)
+
+
+def _prompt(job: Job) -> str:
+    """What the agent is asked. Never the look of an option, whatever a task begins with; nothing that ends a text early."""
+    words = "\n\n".join(filter(None, (job.agent.instructions, prompt_of(job)))).replace("\0", "")
+    return f" {words}" if words.startswith("-") else words
 
 
 def _words(value: Any, name: str) -> tuple[str, ...]:

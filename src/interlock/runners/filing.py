@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import socket
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from interlock.errors import RunnerError
+from interlock.model.sandbox import FIRST_FREE
 from interlock.runners import filer
 from interlock.runners.kept import end_kept, start_kept, uninterrupted
 from interlock.runners.places import Places, Wrap
@@ -65,13 +67,13 @@ class Filing:
 
     async def _start(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         walled = replace(self.places, gate=None, proxy=None, relays={}, variables={})  # files need no doors
-        ours, theirs = socket.socketpair()
+        ours, theirs = _pair()
         try:
             program = (sys.executable, "-I", "-S", filer.__file__, str(theirs.fileno()), str(walled.workspace))
-            argv, env = self.wrap(program, walled.environment(), walled)
+            box = self.wrap(program, walled.environment(), walled)
             self._streams = await asyncio.open_connection(sock=ours, limit=filer.MAX_LINE)
             self._starting = asyncio.ensure_future(
-                start_kept(argv, cwd=walled.workspace, env=env, output=asyncio.subprocess.DEVNULL, passed=theirs)
+                start_kept(box, cwd=walled.workspace, output=asyncio.subprocess.DEVNULL, passed=theirs)
             )
             await asyncio.shield(self._starting)
         finally:
@@ -89,6 +91,13 @@ class Filing:
             streams[1].close()
         if starting is not None:
             await uninterrupted(asyncio.ensure_future(_end(starting)))
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends; the second under a number that no shell on the way in uses."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        return ours, socket.socket(fileno=fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE))
 
 
 async def _end(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:

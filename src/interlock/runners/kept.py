@@ -1,23 +1,33 @@
-"""One command in front of a keeper, to its end: with everything that it has started gone when this returns."""
+"""One command to its end: with everything that it has started gone when this returns, and with us when we are killed.
+
+In bubblewrap the sandbox itself sees to that; elsewhere a keeper does (:mod:`interlock.runners.keeper`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from interlock.errors import RunnerError
+from interlock.model.sandbox import SandboxedCommand, SandboxLevel
 from interlock.runners import keeper
 from interlock.runners.handover import Captured
 
 _CHUNK = 1 << 16
 _GRACE_S = 1.0
 _KEEPER_PATIENCE_S = 25.0
+_LOOK_S = 0.05
+_READY = b"\n"
+_IN_TURN = 'echo; read -r go || exit 126; exec "$@" </dev/null'
+"""Runs inside the walls, which end with us from before it does: a command that nobody could end any more is not begun."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +40,7 @@ class Ended:
     timed_out: bool = False
 
 
-async def run_kept(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float, keep: int = 64_000
-) -> Ended:
+async def run_kept(box: SandboxedCommand, *, cwd: Path, timeout_s: float, keep: int = 64_000) -> Ended:
     """Run a command; when its time is over or this is cancelled, it and all that came of it are ended first.
 
     ``keep`` is the number of bytes of output that are kept.
@@ -41,26 +49,29 @@ async def run_kept(
         RunnerError: when it cannot be started.
     """
     printed = Captured(keep)
-    starting = asyncio.ensure_future(start_kept(argv, cwd=cwd, env=env, output=asyncio.subprocess.PIPE))
+    walled = box.level is SandboxLevel.BUBBLEWRAP
+    starting = asyncio.ensure_future((_start_walled if walled else _start_with_keeper)(box, cwd))
     timed_out = False
     try:
         process = await asyncio.shield(starting)
         try:
             async with asyncio.timeout(timeout_s):
+                if walled:
+                    await _let_go(process, printed)
                 await _read(process, printed)
         except TimeoutError:
             timed_out = True
     except (OSError, ValueError) as error:
-        raise RunnerError(f"cannot start {argv[0]}: {error}") from error
+        raise RunnerError(f"cannot start {box.program[0]}: {error}") from error
     finally:
-        await uninterrupted(asyncio.ensure_future(_end(starting, printed)))
+        await uninterrupted(asyncio.ensure_future(_end(starting, printed, walled=walled)))
     return Ended(
         code=process.returncode if process.returncode is not None else -1, output=printed.text, timed_out=timed_out
     )
 
 
 async def start_kept(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: int, passed: socket.socket | None = None
+    box: SandboxedCommand, *, cwd: Path, output: int, passed: socket.socket | None = None
 ) -> asyncio.subprocess.Process:
     """Start a command in front of a keeper, both its streams going to ``output``; :func:`end_kept` ends it.
 
@@ -68,13 +79,38 @@ async def start_kept(
     """
     try:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", keeper.__file__, str(_GRACE_S), *argv),
-            cwd=cwd, env=dict(env), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.STDOUT,
+            *(sys.executable, "-I", "-S", keeper.__file__, str(_GRACE_S), *box.argv),
+            cwd=cwd, env=dict(box.env), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.STDOUT,
             start_new_session=True, pass_fds=(passed.fileno(),) if passed else (),
         )  # fmt: skip
     finally:
         if passed:
             passed.close()
+
+
+async def _start_with_keeper(box: SandboxedCommand, cwd: Path) -> asyncio.subprocess.Process:
+    return await start_kept(box, cwd=cwd, output=asyncio.subprocess.PIPE)
+
+
+async def _start_walled(box: SandboxedCommand, cwd: Path) -> asyncio.subprocess.Process:
+    """Without a keeper: the sandbox is a namespace of processes, and all of it ends when its first process does, or we do."""
+    argv = (*box.walls, "/bin/sh", "-c", _IN_TURN, "sh", *box.program)
+    return await asyncio.create_subprocess_exec(
+        *argv, cwd=cwd, env=dict(box.env), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+async def _let_go(process: asyncio.subprocess.Process, printed: Captured) -> None:
+    """Tell the command to begin, now that the walls stand and will fall with us; what comes instead of the sign is a failure."""
+    assert process.stdout is not None  # noqa: S101 - the process was started with pipes
+    assert process.stdin is not None  # noqa: S101 - the same
+    sign = await process.stdout.read(1)
+    if sign == _READY:
+        process.stdin.write(b"go\n")
+    else:
+        printed.add(sign)
+    process.stdin.close()
 
 
 async def _read(process: asyncio.subprocess.Process, into: Captured) -> None:
@@ -84,12 +120,32 @@ async def _read(process: asyncio.subprocess.Process, into: Captured) -> None:
     await process.wait()
 
 
-async def _end(starting: asyncio.Future[asyncio.subprocess.Process], printed: Captured) -> None:
+async def _end(starting: asyncio.Future[asyncio.subprocess.Process], printed: Captured, *, walled: bool) -> None:
     try:
         process = await starting
     except (OSError, ValueError):
         return
-    await end_kept(process, _read(process, printed))
+    if walled:
+        await _end_walled(process, printed)
+    else:
+        await end_kept(process, _read(process, printed))
+
+
+async def _end_walled(process: asyncio.subprocess.Process, printed: Captured) -> None:
+    """Kill the namespace's first process: the kernel then kills all others, and bubblewrap ends when they are gone."""
+    if process.returncode is not None:
+        return
+    rest = asyncio.ensure_future(_read(process, printed))
+    for _ in range(round(_KEEPER_PATIENCE_S / _LOOK_S)):
+        with suppress(psutil.Error):
+            for first in psutil.Process(process.pid).children():
+                first.kill()
+        if (await asyncio.wait({rest}, timeout=_LOOK_S))[0]:
+            return
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+    rest.cancel()
 
 
 async def end_kept(process: asyncio.subprocess.Process, rest: Coroutine[Any, Any, object]) -> None:

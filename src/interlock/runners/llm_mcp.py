@@ -181,9 +181,9 @@ def _transport(name: str, server: McpServer, secrets: Mapping[str, str], tools: 
     places = replace(tools.places, scratch=tools.places.sockets / f"mcp-{name}", guarded=bool(secrets))
     for folder in ("home", "tmp"):
         (places.scratch / folder).mkdir(parents=True, mode=0o700)
-    argv, env = tools.wrap(server.command, places.environment() | dict(secrets), places)
+    box = tools.wrap(server.command, places.environment() | dict(secrets), places)
     return StdioTransport(
-        argv[0], list(argv[1:]), env=dict(env), cwd=str(places.workspace), keep_alive=False,
+        box.argv[0], list(box.argv[1:]), env=dict(box.env), cwd=str(places.workspace), keep_alive=False,
         log_file=Path(os.devnull),  # what it prints for people is not for ours
     )  # fmt: skip
 

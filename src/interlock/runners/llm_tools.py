@@ -105,8 +105,8 @@ class Tools:
 
         async def run() -> str:
             limit = min(max(timeout_s, 1.0), _MAX_COMMAND_S)
-            argv, env = self.wrap(("/bin/sh", "-c", command), self.places.environment(), self.places)
-            ended = await run_kept(argv, cwd=self.job.workspace, env=env, timeout_s=limit)
+            box = self.wrap(("/bin/sh", "-c", command), self.places.environment(), self.places)
+            ended = await run_kept(box, cwd=self.job.workspace, timeout_s=limit)
             if ended.timed_out:
                 raise ToolError(f"not finished after {limit:g} s and ended; it had printed:\n{ended.output}")
             if ended.code != 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from interlock.errors import RunnerError
 from interlock.model.risk import RiskLevel
+from interlock.model.sandbox import SandboxedCommand
 from interlock.ports import Gate, Job
 
 _PASSED_ON = frozenset({"PATH", "LANG", "TZ", "TERM"})
@@ -33,6 +34,8 @@ class Places:
     """A private directory with a short name for the sockets of this attempt; not to be seen as a whole."""
     writes: tuple[Path, ...] = ()
     """To be written to as well: what the configuration grants of the project, such as its live database's directory."""
+    keeps: tuple[Path, ...] = ()
+    """Not to be written to, inside what may be."""
     reads: tuple[Path, ...] = ()
     """To be read as well: a program that is not among the system's."""
     gate: Path | None = None
@@ -73,8 +76,8 @@ class Places:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
 
-Wrap = Callable[[Sequence[str], Mapping[str, str], Places], tuple[Sequence[str], Mapping[str, str]]]
-"""Puts the sandbox in front of a program: its argument list and whole environment, changed."""
+Wrap = Callable[[Sequence[str], Mapping[str, str], Places], SandboxedCommand]
+"""Puts the sandbox in front of a program: given its argument list and whole environment."""
 
 Doors = Callable[[Gate, Places], AbstractAsyncContextManager[Places]]
 """What leads out of the sandbox while it is entered: a proxy to the granted hosts, relays for credentials. The places know of it."""

@@ -3,16 +3,20 @@
 ``{"op": "before", "tool": …, "args": {…}, "labels"?, "idempotent"?, "compensation"?}`` is answered by
 ``{"verdict": "allow" | "block", "effect": …, "key": …, "reason": …}``; ``{"op": "after", "effect": …, "ok": …, "output"?,
 "labels"?}`` by ``{"verdict": …, "reason": …}``. One request at a time on a connection, several connections at once.
+Hooks, which keep nothing between the two, give the ``call`` a name of their own instead: then one that is announced or
+reported twice (a program may have our hook in two of its settings) is one call and gets one answer.
 Whatever is not understood, too long or goes wrong is answered with block: no path through this module allows by accident.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,12 +32,22 @@ MAX_LINE = 1_000_000
 MAX_CONNECTIONS = 32
 _DRAIN_S = 10.0
 _REASONS_KEPT = 20
+_NAMES_KEPT = 1000
 
 _log = logging.getLogger(__name__)
 
 
 class _BadRequest(ValueError):  # noqa: N818 - said to the agent, never raised out of this module
     """A request that is not understood."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Named:
+    """A call that a hook has named: what was asked and answered, and the same for what was reported of it."""
+
+    request: str
+    before: asyncio.Future[dict[str, Any]]
+    after: dict[str, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
 
 
 class GateServer:
@@ -48,6 +62,7 @@ class GateServer:
         self.calls = 0
         self.blocks: deque[str] = deque(maxlen=_REASONS_KEPT)
         """The last reasons of what was blocked."""
+        self._named: dict[str, _Named] = {}
         self.open: dict[str, bool] = {}
         """Allowed calls whose outcome was not reported: effect and whether it may be repeated."""
 
@@ -114,16 +129,47 @@ class GateServer:
 
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.pop("op", None)
+        call = _taken(request, "call", str, default="")
         if operation == "before":
-            task = asyncio.ensure_future(self._before(request))
-            self._asking.add(task)
-            try:
-                return await task
-            finally:
-                self._asking.discard(task)
+            return await (self._before_named(call, request) if call else self._asked(request))
         if operation == "after":
-            return await self._after(request)
+            return await (self._after_named(call, request) if call else self._after(request))
         raise _BadRequest(f"op is before or after, not {operation!r}"[:200])
+
+    async def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        task = asyncio.ensure_future(self._before(request))
+        self._asking.add(task)
+        try:
+            return await task
+        finally:
+            self._asking.discard(task)
+
+    async def _before_named(self, call: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer of the same call that is still under way; a call that has ended, or differs, is a new one."""
+        known, same = self._named.get(call), _digest(request)
+        if known is None or known.request != same or not self._is_under_way(known):
+            known = _Named(request=same, before=asyncio.ensure_future(self._asked(request)))
+            self._named.pop(call, None)
+            self._named[call] = known
+            if len(self._named) > _NAMES_KEPT:
+                del self._named[next(iter(self._named))]
+        return await asyncio.shield(known.before)
+
+    def _is_under_way(self, known: _Named) -> bool:
+        if not known.before.done():
+            return True
+        if known.after or known.before.cancelled() or known.before.exception() is not None:
+            return False
+        return known.before.result()["effect"] in self.open
+
+    async def _after_named(self, call: str, request: dict[str, Any]) -> dict[str, Any]:
+        known, said = self._named.get(call), _digest(request)
+        if known is None:
+            raise _BadRequest("no such call was announced in this attempt")
+        if said not in known.after:
+            answer = await known.before
+            known.after[said] = asyncio.ensure_future(self._after({"effect": answer["effect"], **request}))
+        return await asyncio.shield(known.after[said])
 
     async def _before(self, request: dict[str, Any]) -> dict[str, Any]:
         tool = _taken(request, "tool", str)
@@ -185,6 +231,10 @@ def _request(line: bytes) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise _BadRequest("a request is one JSON object a line")
     return request
+
+
+def _digest(request: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _taken(request: dict[str, Any], name: str, kind: type, **default: Any) -> Any:

@@ -1,6 +1,6 @@
 """The ladder of sandboxes: the best one that this machine can do, found by trying to break out of it.
 
-Each rung is the same launcher (limits, no privileges, denied system calls) inside a wall: bubblewrap's, landlock's, or none.
+Each rung has the same limits, no privileges and the same denied system calls. What is around them differs: bubblewrap, landlock or nothing.
 """
 
 from __future__ import annotations
@@ -87,28 +87,30 @@ class Ladder:
             named_doors = [f"{names}={path}" for names, path in doors.items()]
             argv = [sys.executable, "-I", "-S", str(FORWARDER), *named_doors, "--", *argv]
         if self._level is SandboxLevel.NONE:
-            return SandboxedCommand(argv=tuple(argv), env=env_inside, level=self._level)
+            return SandboxedCommand(walls=(), program=tuple(argv), env=env_inside, level=self._level)
         granted = [*readable_paths(network=network), *(_usable(path) for path in read)]
         named = [_usable(path) for path in (*sockets, *doors.values())]
+        inet, unix = (
+            network or bool(doors),
+            bool(named) or network,
+        )  # of a network of its own: nothing in it but the forwarder
+        rlimits = _rlimits(limits or Limits())
+        if self._level is SandboxLevel.BUBBLEWRAP:
+            if argv[0].startswith("-"):
+                raise SandboxError(f"{argv[0]} is no program's name")
+            walls = bubblewrap.walls(
+                shutil.which("bwrap") or "bwrap", limits=rlimits, inet=inet, unix=unix, read=granted, write=writable,
+                sockets=named, keep=[path for path in keep if path.exists()], lasting=lasting, network=network, start=writable[0],
+            )  # fmt: skip
+            return SandboxedCommand(walls=tuple(walls), program=tuple(argv), env=env_inside, level=self._level)
         landlock = self._level is SandboxLevel.LANDLOCK
         spec = {
-            "rlimits": _rlimits(limits or Limits()),
+            "rlimits": rlimits,
             "landlock": _landlock_grants(granted, writable, named, network=network) if landlock else None,
-            "seccomp": {
-                "inet": network or bool(doors),  # of a network of its own, which has nothing in it but the forwarder
-                "unix": bool(named) or network,
-                "required": self._level > SandboxLevel.RLIMITS,
-            },
-            "supervise": self._level < SandboxLevel.BUBBLEWRAP,
+            "seccomp": {"inet": inet, "unix": unix, "required": self._level > SandboxLevel.RLIMITS},
         }
-        inner = [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec), *argv]
-        if self._level is SandboxLevel.BUBBLEWRAP:
-            program = shutil.which("bwrap") or "bwrap"
-            inner = bubblewrap.wrapped(
-                program, inner, read=granted, write=writable, sockets=named,
-                keep=[path for path in keep if path.exists()], lasting=lasting, network=network, start=writable[0],
-            )  # fmt: skip
-        return SandboxedCommand(argv=tuple(inner), env=env_inside, level=self._level)
+        launched = (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec))
+        return SandboxedCommand(walls=launched, program=tuple(argv), env=env_inside, level=self._level)
 
     def _doors(self, proxy: Path | None, relays: Mapping[str, Path], *, network: bool) -> dict[str, Path]:
         """The unix sockets to which ports on loopback lead, by the variables that tell a program of them.

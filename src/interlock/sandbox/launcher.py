@@ -66,8 +66,7 @@ class CannotContainError(Exception):
 def main(arguments: Sequence[str]) -> NoReturn:
     """Raise the walls that the first argument (JSON) asks for, then become the rest."""
     spec, program = json.loads(arguments[0]), list(arguments[1:])
-    if spec["supervise"]:
-        _supervise()
+    _supervise()
     try:
         _contain(spec)
     except (CannotContainError, OSError, ValueError) as error:
@@ -92,7 +91,7 @@ def _contain(spec: dict[str, Any]) -> None:
         _landlock(spec["landlock"])
     wall = spec["seccomp"]
     try:
-        _seccomp(inet=wall["inet"], unix=wall["unix"])
+        _seccomp(seccomp_filter(inet=wall["inet"], unix=wall["unix"]))
     except CannotContainError:
         if wall["required"]:
             raise
@@ -166,8 +165,12 @@ def _called(number: int, *arguments: Any) -> int:
     return answer
 
 
-def _seccomp(*, inet: bool, unix: bool) -> None:
-    """Deny calls that reach into other processes, the kernel or the network; the answer is an error, not a kill."""
+def seccomp_filter(*, inet: bool, unix: bool) -> bytes:
+    """The rules that deny calls which reach into other processes, the kernel or the network; the answer is an error, not a kill.
+
+    Raises:
+        CannotContainError: when there is no table of system calls for this machine.
+    """
     if os.uname().machine not in _ARCHITECTURES:
         raise CannotContainError(f"no table of system calls for {os.uname().machine}")
     column, architecture = _ARCHITECTURES[os.uname().machine]
@@ -188,17 +191,24 @@ def _seccomp(*, inet: bool, unix: bool) -> None:
     families = ([_UNIX] if unix else []) + ([_INET, _INET6] if inet else [])
     code.argument(_SOCKET[column], 0, [(_EQUAL, family, True) for family in families], otherwise=errno.EPERM)
     code.add(_RETURN, _ALLOW)
-    code.load()
+    return code.code
+
+
+def _seccomp(code: bytes) -> None:
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
+    if _libc.prctl(_PR_SET_SECCOMP, 2, ctypes.c_char_p(program), 0, 0) != 0:
+        raise CannotContainError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 class _Filter:
     """A program of classic BPF."""
 
     def __init__(self) -> None:
-        self._code = b""
+        self.code = b""
 
     def add(self, operation: int, value: int, *, yes: int = 0, no: int = 0) -> None:
-        self._code += struct.pack("HBBI", operation, yes, no, value)
+        self.code += struct.pack("HBBI", operation, yes, no, value)
 
     def test(self, operation: int, value: int, answer: int) -> None:
         """Where the test holds the call fails with ``answer``."""
@@ -214,12 +224,6 @@ class _Filter:
             self.add(operation, value, no=1)
             self.add(_RETURN, _ALLOW if good else _ERRNO | errno.EPERM)
         self.add(_RETURN, _ERRNO | otherwise if otherwise else _ALLOW)
-
-    def load(self) -> None:
-        buffer = ctypes.create_string_buffer(self._code, len(self._code))
-        program = struct.pack("HxxxxxxP", len(self._code) // 8, ctypes.addressof(buffer))
-        if _libc.prctl(_PR_SET_SECCOMP, 2, ctypes.c_char_p(program), 0, 0) != 0:
-            raise CannotContainError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def _supervise() -> None:

@@ -28,7 +28,9 @@ from interlock.store.database import Database
 
 _FORMAT = 1
 _BATCH = 1000
-_COPIED = [table for table in t.metadata.sorted_tables if table not in {t.version, t.tokens, t.workers, t.leases}]
+_COPIED = [
+    table for table in t.metadata.sorted_tables if table not in {t.version, t.tokens, t.workers, t.leases, t.requests}
+]
 _ABOUT = sa.Table("il_backup", sa.MetaData(), sa.Column("about", sa.Text, nullable=False))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -85,12 +85,19 @@ def find_run_by_key(conn: sa.Connection, idempotency_key: str) -> Run | None:
 
 
 def list_runs(
-    conn: sa.Connection, *, states: Sequence[RunState] = (), before: Run | None = None, limit: int = 50
+    conn: sa.Connection,
+    *,
+    states: Sequence[RunState] = (),
+    outcome: str = "",
+    before: Run | None = None,
+    limit: int = 50,
 ) -> list[Run]:
     """Runs, newest first, those submitted before the run ``before``."""
     query = sa.select(t.runs.c.run).order_by(t.runs.c.submitted_at.desc(), t.runs.c.id.desc()).limit(limit)
     if states:
         query = query.where(t.runs.c.state.in_(states))
+    if outcome:
+        query = query.where(t.runs.c.outcome == outcome)
     if before is not None:
         at = micros(before.submitted_at)
         query = query.where((t.runs.c.submitted_at < at) | ((t.runs.c.submitted_at == at) & (t.runs.c.id < before.id)))
@@ -208,6 +215,15 @@ def find_attempt(conn: sa.Connection, attempt_id: str) -> Attempt | None:
     """The attempt of that id."""
     row = conn.execute(_FIND_ATTEMPT, {"key": attempt_id}).scalar()
     return noun_of(Attempt, row) if row else None
+
+
+def open_attempts(conn: sa.Connection, *, run_ids: Collection[str] = ()) -> list[tuple[str, str, AttemptState]]:
+    """(run, agent, state) of attempts that have not ended: of these runs, or without any all that are past the queue."""
+    query = sa.select(t.attempts.c.run_id, t.attempts.c.agent, t.attempts.c.state).order_by(t.attempts.c.queued_at)
+    past = [AttemptState.ADMITTED, AttemptState.RUNNING, AttemptState.WAITING]
+    open_ = t.attempts.c.run_id.in_(run_ids) & (t.attempts.c.state != AttemptState.ENDED)
+    query = query.where(open_ if run_ids else t.attempts.c.state.in_(past))
+    return [(run, agent, AttemptState(state)) for run, agent, state in conn.execute(query)]
 
 
 def attempts_of(conn: sa.Connection, run_id: str) -> list[Attempt]:

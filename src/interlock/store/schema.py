@@ -226,6 +226,19 @@ marks = sa.Table(
     sa.Column("note", sa.Text, nullable=False, server_default=""),
 )
 
+requests = sa.Table(
+    "il_request",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True, comment="whose key it is"),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, comment="of what was asked: the same key never stands for two things"),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False, server_default="0", comment="0: nobody knows how it came out"),
+    sa.Column("body", sa.Text, nullable=False, server_default=""),
+)
+
+sa.Index("il_request_at", requests.c.at)
+
 leases = sa.Table(
     "il_lease",
     metadata,

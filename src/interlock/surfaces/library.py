@@ -10,7 +10,6 @@ from typing import Self
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import RunView, Service
 from interlock.errors import UsageError
 from interlock.model.agent import Priority
 from interlock.model.approval import Approval, ApprovalState
@@ -19,6 +18,7 @@ from interlock.model.plan import Plan, Task
 from interlock.model.risk import RiskAssessment
 from interlock.model.run import Outcome, Run, RunState
 from interlock.ports import AgentFunction
+from interlock.service import RunView, Service
 
 Approver = Callable[[Approval], Awaitable[bool | None]]
 """Asked about every question of a run: True is yes, False is no, None leaves it for somebody else."""
@@ -124,13 +124,13 @@ class Orchestrator:
     ) -> Run:
         """Take a task on, durably, and return at once."""
         made = Task(text=task, submitter=self._submitter, agents=tuple(agents), priority=priority, idempotency_key=key)
-        return await asyncio.to_thread(self.service.submit, made)
+        return await asyncio.to_thread(self.service.runs.submit, made)
 
     async def outcome(self, run_id: str) -> Outcome:
         """Wait for a run's outcome, answering its questions with the approver."""
         seen: set[str] = set()
         while True:
-            view = await asyncio.to_thread(self.service.view, run_id)
+            view = await asyncio.to_thread(self.service.runs.view, run_id)
             if view.run.state is RunState.ENDED and view.run.outcome is not None:
                 return view.run.outcome
             await self._answer(view, seen)
@@ -143,14 +143,14 @@ class Orchestrator:
             seen.add(approval.id)
             answer = await self._approver(approval)
             if answer is not None:
-                await asyncio.to_thread(self.service.vote, approval.id, self._voter, approve=answer)
+                await asyncio.to_thread(self.service.approvals.vote, approval.id, self._voter, approve=answer)
 
     async def events(self, run_id: str) -> AsyncIterator[LedgerEntry]:
         """The run's records as they come, until it has ended."""
         after = 0
         while True:
-            run = await asyncio.to_thread(self.service.find_run, run_id)
-            page = await asyncio.to_thread(self.service.entries, run_id=run_id, after=after)
+            run = await asyncio.to_thread(self.service.runs.find, run_id)
+            page = await asyncio.to_thread(self.service.ledger.entries, run_id=run_id, after=after)
             for entry in page:
                 after = entry.seq
                 yield entry
@@ -160,7 +160,7 @@ class Orchestrator:
 
     async def assess(self, task: str) -> RiskAssessment:
         """What a task risks."""
-        return await asyncio.to_thread(self.service.assess, Task(text=task, submitter=self._submitter))
+        return await asyncio.to_thread(self.service.plans.assess, Task(text=task, submitter=self._submitter))
 
     async def plan(self, task: str) -> Plan:
         """Who would do what, in which order.
@@ -168,8 +168,8 @@ class Orchestrator:
         Raises:
             PlanError: when there is no sound plan.
         """
-        return await asyncio.to_thread(self.service.plan, Task(text=task, submitter=self._submitter))
+        return await asyncio.to_thread(self.service.plans.make, Task(text=task, submitter=self._submitter))
 
     async def cancel(self, run_id: str) -> None:
         """End a run cleanly."""
-        await asyncio.to_thread(self.service.cancel, run_id, self._submitter)
+        await asyncio.to_thread(self.service.runs.cancel, run_id, self._submitter)

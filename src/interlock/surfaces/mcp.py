@@ -16,7 +16,7 @@ from interlock.model.run import RunState
 if TYPE_CHECKING:
     from fastmcp import FastMCP
 
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 ABOUT = (
     "Interlock runs tasks with a team's agents inside hard limits. Submit a task with submit_task and follow it with "
@@ -59,18 +59,18 @@ def _add_judgements(server: FastMCP, service: Service, caller: str) -> None:
         """Judge an action before you take it: allow, confirm or block, and why. Give text or args."""
         row: dict[str, Any] = {"surface": surface, "tool": tool, "actor": caller}
         row.update({"args": args} if args is not None else {"text": text})
-        return as_json(service.judge(action_of(row, environment=service.settings.environment)))
+        return as_json(service.policies.judge(action_of(row, environment=service.settings.environment)))
 
     @server.tool(annotations=_LOOKS)
     def assess_task(text: str) -> dict[str, Any]:
         """Say how dangerous a task is, and why."""
-        risk = service.assess(Task(text=text, submitter=caller))
+        risk = service.plans.assess(Task(text=text, submitter=caller))
         return {**dump(risk), "confirmation_required": risk.confirmation_required}
 
     @server.tool(annotations=_LOOKS)
     def plan_task(text: str) -> dict[str, Any]:
         """Say which agents would do a task, in which order. Nothing runs."""
-        plan = service.plan(Task(text=text, submitter=caller))
+        plan = service.plans.make(Task(text=text, submitter=caller))
         return {"phases": [[one.agent for one in phase.assignments] for phase in plan.phases], "digest": plan.digest}
 
 
@@ -80,7 +80,7 @@ def _add_runs(server: FastMCP, service: Service, caller: str) -> None:
         task: str, idempotency_key: str, agents: list[str] | None = None, priority: Priority | None = None
     ) -> dict[str, Any]:
         """Have a task done. The same idempotency key is the same run. Returns the run's id at once."""
-        run = service.submit(
+        run = service.runs.submit(
             Task(
                 text=task, submitter=caller, agents=tuple(agents or ()), priority=priority,
                 idempotency_key=f"{caller}:{idempotency_key}",
@@ -102,7 +102,7 @@ def _add_runs(server: FastMCP, service: Service, caller: str) -> None:
     @server.tool(annotations=_LOOKS)
     def run_diff(run_id: str) -> str:
         """Give what a run has changed so far, as a unified diff."""
-        diff = service.diff(run_id)
+        diff = service.runs.diff(run_id)
         return diff if len(diff) <= _DIFF else f"{diff[:_DIFF]}\n… {len(diff) - _DIFF} more characters"
 
 
@@ -115,13 +115,13 @@ def _add_looks(server: FastMCP, service: Service) -> None:
     @server.tool(annotations=_LOOKS)
     def system_status() -> dict[str, Any]:
         """Say whether it is safe and why not, what runs, what waits, what fires, and which agents are cut off."""
-        said: dict[str, Any] = dump(service.status())
+        said: dict[str, Any] = dump(service.health.status())
         return said
 
     @server.tool(annotations=_LOOKS)
     def health() -> list[dict[str, Any]]:
         """Say how well Interlock itself (first) and all agents are, and what to do about it."""
-        return [dump(one) for one in (service.system_health(), *service.healths(within_s=_SOON_S))]
+        return [dump(one) for one in (service.health.system(), *service.health.agents(within_s=_SOON_S))]
 
     @server.tool(annotations=_LOOKS)
     def list_alerts() -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def _add_looks(server: FastMCP, service: Service) -> None:
 
 
 def _brief(service: Service, run_id: str) -> dict[str, Any]:
-    view = service.view(run_id)
+    view = service.runs.view(run_id)
     run = view.run
     return {
         "run_id": run.id, "state": run.state, "risk": run.risk.level if run.risk else None,

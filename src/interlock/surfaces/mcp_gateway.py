@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from fastmcp.tools.base import Tool, ToolResult
 
     from interlock.config import Settings
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 _START_S = 60.0
 """For the server to start and to say hello: some are fetched first."""
@@ -129,7 +129,7 @@ class Gateway(Middleware):
         self._name = upstream.called
         self._session = Session(agent=f"mcp:{self._name}", id=new_id("mcp"), person=person)
         self._definitions = Definitions(
-            Pins(service.settings), lambda tool, text: service.judge_definition(self._session, tool, text)
+            Pins(service.settings), lambda tool, text: service.sessions.define(self._session, tool, text)
         )
         self._told: set[str] = set()
         self._client = Client(transport_to(upstream, service.settings), mode="legacy")
@@ -184,7 +184,7 @@ class Gateway(Middleware):
             if why and digest not in self._told:
                 self._told.add(digest)
                 facts = {"server": self._name, "tool": tool, "definition": digest, "why": why}
-                self._service.note(self._session, "tool.hidden", facts)
+                self._service.sessions.note(self._session, "tool.hidden", facts)
         return reasons
 
     def _tool(self, name: str) -> str:
@@ -209,7 +209,7 @@ class Gateway(Middleware):
             raise ToolError(f"{self._name} has no tool {name!r}")
         if looked[name][1]:
             facts = {"tool": self._tool(name), "why": looked[name][1]}
-            await asyncio.to_thread(self._service.note, self._session, "call.blocked", facts)
+            await asyncio.to_thread(self._service.sessions.note, self._session, "call.blocked", facts)
             raise ToolError(f"Interlock refuses {name}: {looked[name][1]}")
         result: ToolResult = await self._gated(self._tool(name), args, call_next(context), _texts_of)
         result.content = [_redacted(block) for block in result.content]
@@ -254,7 +254,7 @@ class Gateway(Middleware):
     async def _gated(self, tool: str, args: dict[str, Any], call: Any, texts: Any) -> Any:
         """The answer to ``call``, when it may be made and its answer may be seen."""
         verdict = await asyncio.to_thread(
-            self._service.judge_call, self._session, tool, args, wait=self._patience.person
+            self._service.sessions.before, self._session, tool, args, wait=self._patience.person
         )  # fmt: skip
         if verdict.decision.verdict is not Verdict.ALLOW:
             call.close()
@@ -281,7 +281,7 @@ class Gateway(Middleware):
 
     async def _settle(self, tool: str, args: Mapping[str, Any], *, ok: bool | None, output: str) -> Sequence[str]:
         said = await asyncio.to_thread(
-            self._service.settle_call, self._session, tool, args, ok=ok, output=output
+            self._service.sessions.after, self._session, tool, args, ok=ok, output=output
         )  # fmt: skip
         if said.decision.verdict is not Verdict.ALLOW:
             raise ToolError(f"Interlock withholds the answer: {said.decision.reason}")

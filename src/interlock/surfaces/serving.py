@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from interlock.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _GRACE_S = 5

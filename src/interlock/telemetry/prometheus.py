@@ -30,34 +30,34 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Measured(Protocol):
-    """Whoever knows the metrics: the service."""
+    """Whoever knows the metrics: the meter."""
 
     def metrics(self) -> Metrics:
         """What was measured, ever."""
         ...
 
 
-def exposition(service: Measured) -> bytes:
+def exposition(meter: Measured) -> bytes:
     """All metrics in Prometheus' text format.
 
     Raises:
         StoreError: when the store cannot be read; a scrape then fails, which Prometheus shows as ``up == 0``.
     """
     registry = CollectorRegistry()
-    registry.register(_Collector(service))
+    registry.register(_Collector(meter))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, service: Measured) -> None:
-        self._service = service
+    def __init__(self, meter: Measured) -> None:
+        self._meter = meter
 
     def describe(self) -> Iterable[Any]:
         """Nothing: describing would cost a second reading of the store."""
         return ()
 
     def collect(self) -> Iterator[Any]:
-        found = self._service.metrics()
+        found = self._meter.metrics()
         yield from _of_agents(found.agents)
         yield from _of_system(found.system)
 

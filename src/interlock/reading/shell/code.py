@@ -12,6 +12,7 @@ from interlock.model.risk import RiskLevel
 from interlock.reading.linear import Linear
 from interlock.reading.shell import holes
 from interlock.reading.shell.databases import judge_sql
+from interlock.reading.shell.indirect import opaque
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_delete, judge_read, judge_write
 from interlock.reading.shell.registry import handles
@@ -54,6 +55,8 @@ def _flag_values(call: Call, flags: tuple[str, ...]) -> list[str]:
 def interpreter(machine: Machine, call: Call) -> str | None:
     """Code in an argument or on standard input is read; a file or a module is opaque."""
     codes = _flag_values(call, _CODE_FLAGS[call.name])
+    if call.name == "deno" and call.form.words[:1] == ("eval",):
+        codes = list(call.form.words[1:2])
     for text in codes:
         judge_code(machine, call, text)
     if codes:
@@ -61,8 +64,10 @@ def interpreter(machine: Machine, call: Call) -> str | None:
     if call.name in {"python", "pypy", "ipython"} and "-m" in call.args[:-1]:
         machine.execute(call.args[call.args.index("-m") + 1 :], call.stdin)
         return None
-    if call.name in {"deno", "bun"}:
-        return None
+    if call.name == "bun":
+        return opaque(machine, call)
+    if call.name == "deno":
+        return None  # its files and tasks are judged by the rules
     scripts = call.form.words
     if scripts and scripts[0] not in {"-", "/dev/stdin"}:
         _script(machine, call, scripts[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from functools import lru_cache
@@ -9,6 +10,7 @@ from functools import lru_cache
 from interlock.model.risk import RiskLevel
 from interlock.reading.linear import Linear
 from interlock.reading.normal import normalise
+from interlock.reading.paths import credential
 from interlock.reading.shell import code, databases, elsewhere, filing, holes, network, texts, wrappers
 from interlock.reading.shell.control import call_function
 from interlock.reading.shell.indirect import hidden_command
@@ -195,6 +197,8 @@ def _unknown(machine: Machine, call: Call) -> None:
     machine.report(
         "shell.program.unknown", RiskLevel.MEDIUM, call.text, f"{call.name} is not a program that is known here."
     )
+    if "/" in call.argv[0] and (kept := credential(posixpath.normpath(call.argv[0]))) is not None:
+        machine.report("shell.credentials.read", RiskLevel.HIGH, call.text, f"It names what {kept.reason}.")
     if any(_SHELL_PATH.search(arg) for arg in call.args):
         machine.report("shell.escape", RiskLevel.HIGH, call.text, f"{call.name} would open a shell.")
     _inner_commands(machine, call)

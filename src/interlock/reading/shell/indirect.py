@@ -34,7 +34,6 @@ def hidden_command(machine: Machine, call: Call, text: str) -> None:
     "npm",
     "yarn",
     "pnpm",
-    "bun",
     "rake",
     "gradle",
     "mvn",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from interlock.model.risk import RiskLevel
+from interlock.reading.encoded import carries_text
 from interlock.reading.shell import holes
 from interlock.reading.shell.machine import Machine
 from interlock.reading.shell.places import judge_read, judge_write, secret_file
@@ -153,6 +154,8 @@ def _http(machine: Machine, call: Call) -> None:
         machine.report("shell.exfiltration.post", RiskLevel.HIGH, call.text, "A downloader would send data away.")
     for url in urls:
         _sent(machine, call, url)
+        if carries_text(url.partition("?")[2]):
+            machine.report("shell.exfiltration.encoded", RiskLevel.HIGH, call.text, "The address carries encoded data.")
     for value in _values(call, "-H", "--header", "-A", "--user-agent", "-e", "--referer"):
         if (holes.OUTPUT in value or holes.SECRET in value) and not _SIGNS_IN.match(value):
             _sent(machine, call, value)
@@ -169,9 +172,8 @@ _SIGNS_IN = re.compile(
 def _changes(machine: Machine, call: Call, method: str, urls: list[str]) -> None:
     """What a request asks the other side to do."""
     if method == "DELETE":
-        machine.report(
-            "shell.remote.delete", RiskLevel.HIGH, call.text, "Something on another machine would be deleted."
-        )
+        level = RiskLevel.MEDIUM if urls and all(_OWN_SERVER.match(url) for url in urls) else RiskLevel.HIGH
+        machine.report("shell.remote.delete", level, call.text, "Something on another machine would be deleted.")
     elif method in {"PUT", "PATCH", "PURGE", "MOVE"}:
         level = RiskLevel.HIGH if method in {"PURGE", "MOVE"} else RiskLevel.MEDIUM
         machine.report("shell.remote.change", level, call.text, "Something on another machine would be changed.")
@@ -229,6 +231,10 @@ def _stays_here(call: Call) -> bool:
     return bool(urls) and all(_LOOPBACK.match(url) for url in urls)
 
 
+_OWN_SERVER = re.compile(
+    r"(?i)^(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\]):(?:3\d\d\d|4000|4200|5000|5173|8000|8080|8888)/\w[\w/.-]*\w$"
+)
+"""One thing on a server that somebody develops: the ports that frameworks start on, an address without wildcards."""
 _LOOPBACK = re.compile(r"(?i)^(?:https?://)?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?(?:[/?#]|$)")
 
 

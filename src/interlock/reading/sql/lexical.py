@@ -105,8 +105,10 @@ def _asked(lead: str, tokens: Words, notes: Notes) -> None:
         _copy(tokens, notes)
     elif lead == "LOAD" and "SELECT" in texts[:2]:
         reason = "reads a file into a table"
-    elif lead == "DBCC" and second in {"CHECKDB", "OPENTRAN", "SHOW_STATISTICS", "CHECKTABLE"}:
-        notes.statements.append("admin")
+    elif (lead == "REINDEX" and "CONCURRENTLY" in texts) or (
+        lead == "DBCC" and second in {"CHECKDB", "OPENTRAN", "SHOW_STATISTICS", "CHECKTABLE"}
+    ):
+        notes.statements.append(kind_of_statement)
         return
     notes.statements.append(kind_of_statement)
     for token in tokens:
@@ -184,6 +186,13 @@ def _changing(lead: str, tokens: Words, notes: Notes) -> None:
         notes.add("sql.delete.where", HIGH, "deletes the rows that match")
     if lead == "VACUUM" and "INTO" in texts:
         notes.add("sql.file", HIGH, "writes the database to a file")
+        return
+    if lead == "VACUUM" and {"FULL", "RETAIN"} & set(texts):
+        what = "rewrites a table while others wait" if "FULL" in texts else "removes the history of a table"
+        notes.add("sql.maintenance.locking", HIGH, what)
+        return
+    if lead == "REPLACE" and "SELECT" in texts:
+        notes.add("sql.insert.overwrite", HIGH, "replaces every row that is there already")
         return
     if lead == "DETACH" and {"PERMANENTLY", "DELETE"} & set(texts):
         notes.add("sql.unknown_root", HIGH if "DELETE" not in texts else CRITICAL, "takes data out of reach")

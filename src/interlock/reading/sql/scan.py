@@ -66,6 +66,8 @@ def scan_calls(tokens: Words, notes: Notes) -> None:
             continue
         follows = text_at(tokens, place + 1)
         seen = known.FUNCTIONS.get(name)
+        if name == "SYSTEM" and text_at(tokens, place - 1) == "TABLESAMPLE":
+            continue
         if seen is not None and (follows == "(" or name.startswith(("XP_", "SP_"))):
             if name not in {"EXTRACTVALUE", "UPDATEXML"} or _carries_data(tokens, place):
                 _note_call(seen, token, notes)

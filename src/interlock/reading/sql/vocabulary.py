@@ -170,10 +170,6 @@ CHANGING_LEADS: dict[str, str] = {
     "MERGE": "merge",
     "CREATE": "create",
     "VACUUM": "maintenance",
-    "OPTIMIZE": "maintenance",
-    "REINDEX": "maintenance",
-    "CLUSTER": "maintenance",
-    "LOCK": "lock",
     "UNLOCK": "lock",
     "DETACH": "detach",
     "UNDROP": "undrop",
@@ -182,6 +178,10 @@ CHANGING_LEADS: dict[str, str] = {
 
 ASKED_LEADS: dict[str, tuple[str, str, str]] = {
     "ALTER": ("alter", "sql.alter", "changes a definition in a way that could not be read in full"),
+    "LOCK": ("lock", "sql.lock", "makes everybody else wait for the table"),
+    "REINDEX": ("maintenance", "sql.maintenance.locking", "builds anew while others wait"),
+    "CLUSTER": ("maintenance", "sql.maintenance.locking", "rewrites a table while others wait"),
+    "OPTIMIZE": ("maintenance", "sql.maintenance.locking", "rewrites a table while others wait"),
     "RENAME": ("alter", "sql.alter", "renames what others rely on"),
     "GRANT": ("grant", "sql.grant", "gives rights"),
     "REVOKE": ("revoke", "sql.grant.revoke", "takes rights away"),

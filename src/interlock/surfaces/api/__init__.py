@@ -1,1 +1,1 @@
-"""The HTTP API: the use-cases of :mod:`interlock.engine.service`, and nothing else."""
+"""The HTTP API: the use-cases of :mod:`interlock.service`, and nothing else."""

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from interlock import __version__
-from interlock.engine.service import Service
+from interlock.service import Service
 from interlock.surfaces.api import judging, operate, people, problems, runs, steering, watching
 from interlock.surfaces.api.door import Door
 from interlock.surfaces.api.guard import Guard

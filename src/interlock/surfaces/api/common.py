@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from interlock.decide.access import Right
-from interlock.engine.service import Service
 from interlock.model.identity import Identity
+from interlock.service import Service
 from interlock.surfaces.api.door import needs
+from interlock.surfaces.api.once import changing_right, declared_key, once
 from interlock.surfaces.api.problems import ALWAYS, documented
 
 
@@ -24,11 +25,22 @@ class _Strict(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose bodies are read strictly."""
+    """A route whose bodies are read strictly, and whose changes are made once for each idempotency key."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        self.once_for = changing_right(more.get("methods"), endpoint)
+        if self.once_for:
+            given = list(more.get("dependencies") or ())
+            if not any(one.dependency is declared_key for one in given):
+                more["dependencies"] = [*given, Depends(declared_key)]
+            more["responses"] = {**documented(409), **(more.get("responses") or {})}
+        super().__init__(path, endpoint, **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler, given a strict request."""
         handle = super().get_route_handler()
+        if self.once_for:
+            handle = once(handle, self.once_for, secret=getattr(self.response_model, "shown_once", False))
 
         async def strictly(request: Request) -> Response:
             return await handle(_Strict(request.scope, request.receive))

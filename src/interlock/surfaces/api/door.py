@@ -15,8 +15,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from interlock.decide.access import Right, refusal
-from interlock.engine.service import Service
 from interlock.model.identity import Identity, TokenUse
+from interlock.service import Service
 from interlock.surfaces.api.problems import ProblemError
 
 _KNOWN_S = 1.0
@@ -160,6 +160,19 @@ _Token = Annotated[Any, Security(_bearer)]
 _Session = Annotated[Any, Security(_cookie)]
 
 
+async def caller(request: Request) -> Identity:
+    """Whose request this is, asked once for each request.
+
+    Raises:
+        ProblemError: as :meth:`Door.who`.
+    """
+    known: Identity | None = getattr(request.state, "caller", None)
+    if known is None:
+        door: Door = request.app.state.door
+        known = request.state.caller = await door.who(request)
+    return known
+
+
 def needs(right: Right) -> Callable[..., Awaitable[Identity]]:
     """The dependency of an endpoint that somebody with this right may call."""
     return _DEPENDENCIES[right]
@@ -167,8 +180,7 @@ def needs(right: Right) -> Callable[..., Awaitable[Identity]]:
 
 def _dependency(right: Right) -> Callable[..., Awaitable[Identity]]:
     async def allowed(request: Request, _token: _Token, _session: _Session) -> Identity:
-        door: Door = request.app.state.door
-        who = await door.who(request)
+        who = await caller(request)
         no = refusal(who, right)
         if no:
             raise ProblemError(403, "not-allowed", no)

@@ -7,10 +7,10 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 
-from interlock.engine.service import Service
 from interlock.errors import StoreError
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import RunState
+from interlock.service import Service
 
 _POLL_S = 0.15
 _KEPT = 2_000
@@ -47,7 +47,7 @@ class Hub:
         try:
             if self._reader is None or self._reader.done():
                 self._recent.clear()
-                self._read_to = await asyncio.to_thread(self._service.newest_entry)
+                self._read_to = await asyncio.to_thread(self._service.ledger.newest)
                 self._reader = asyncio.create_task(self._read())
             at = self._read_to if after is None else min(after, self._read_to)
             async for entry in self._serve(at, run_id, beat_s):
@@ -63,7 +63,7 @@ class Hub:
             news, seen = self._news, self._read_to
             page = await self._page(at, run_id)
             if ended and not page:  # the store may know of the end before the reader has read it
-                page = await asyncio.to_thread(self._service.entries, run_id=run_id, after=at, limit=_PAGE)
+                page = await asyncio.to_thread(self._service.ledger.entries, run_id=run_id, after=at, limit=_PAGE)
             for entry in page:
                 yield entry
                 at = max(at, entry.seq)
@@ -81,7 +81,7 @@ class Hub:
                 yield None
 
     async def _has_ended(self, run_id: str) -> bool:
-        run = await asyncio.to_thread(self._service.find_run, run_id)
+        run = await asyncio.to_thread(self._service.runs.find, run_id)
         return run.state is RunState.ENDED
 
     async def _page(self, at: int, run_id: str) -> list[LedgerEntry]:
@@ -90,13 +90,13 @@ class Hub:
             return [one for one in self._recent if one.seq > at and run_id in {"", one.run_id}][:_PAGE]
         if at >= self._read_to and not run_id:
             return []
-        return await asyncio.to_thread(self._service.entries, run_id=run_id, after=at, limit=_PAGE)
+        return await asyncio.to_thread(self._service.ledger.entries, run_id=run_id, after=at, limit=_PAGE)
 
     async def _read(self) -> None:
         while not self.closing:
             page: list[LedgerEntry] = []
             with contextlib.suppress(StoreError):  # it may be back at the next look
-                page = await asyncio.to_thread(self._service.entries, after=self._read_to, limit=_PAGE)
+                page = await asyncio.to_thread(self._service.ledger.entries, after=self._read_to, limit=_PAGE)
             if not page:
                 await asyncio.sleep(_POLL_S)
                 continue

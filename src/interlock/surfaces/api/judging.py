@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import Response
 
-from interlock.engine.service import Service
 from interlock.model.action import Action
 from interlock.model.plan import Task
+from interlock.service import Service
 from interlock.surfaces.api.common import Judges, TheService, router
 from interlock.surfaces.api.views import Assessed, CheckIn, Explained, Judgement, Planned, TextIn, Weighed, said
 from interlock.surfaces.cli.judging import action_of, as_json
@@ -19,7 +19,7 @@ routes = router("judging")
 @routes.post("/check", response_model=Judgement)
 def check(given: CheckIn, service: TheService, who: Judges) -> Response:
     """What the gate would say to an action: allow, confirm or block, and why."""
-    return said(as_json(service.judge(_action(given, service, who.name))))
+    return said(as_json(service.policies.judge(_action(given, service, who.name))))
 
 
 @routes.post("/explain", response_model=Explained)
@@ -34,9 +34,12 @@ def explained(service: Service, action: Action) -> dict[str, Any]:
         Weighed(
             rule=one.rule.id, action=one.rule.action, enforcement=str(one.enforcement), matched=one.matched, why=one.why
         )
-        for one in service.explain(action)
+        for one in service.policies.explain(action)
     ]
-    return {**as_json(service.judge(action)), "considered": sorted(considered, key=lambda one: not one.matched)}
+    return {
+        **as_json(service.policies.judge(action)),
+        "considered": sorted(considered, key=lambda one: not one.matched),
+    }
 
 
 def _action(given: CheckIn, service: Service, actor: str) -> Action:
@@ -47,7 +50,7 @@ def _action(given: CheckIn, service: Service, actor: str) -> Action:
 @routes.post("/assess", response_model=Assessed)
 def assess(given: TextIn, service: TheService, who: Judges) -> Response:
     """How dangerous a task is, and why."""
-    return said(Assessed.of(service.assess(_task(given, who.name))))
+    return said(Assessed.of(service.plans.assess(_task(given, who.name))))
 
 
 @routes.post("/plan", response_model=Planned)
@@ -62,8 +65,8 @@ def planned(service: Service, task: Task) -> Planned:
     Raises:
         PlanError: when an agent is unknown or the chosen ones cannot be put into an order.
     """
-    selection = service.select(task)
-    made = None if selection.abstained else service.plan(task)
+    selection = service.plans.select(task)
+    made = None if selection.abstained else service.plans.make(task)
     return Planned(
         primary=list(selection.primary),
         fallback={name: list(others) for name, others in selection.fallback.items()},

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Query, Response
 from interlock.config import effective
 from interlock.decide.breaker import Force
 from interlock.engine.ledger import Verification
-from interlock.engine.service import Service
 from interlock.errors import StoreError
 from interlock.model.breaker import Breaker
 from interlock.model.glance import Status
 from interlock.model.ledger import LedgerEntry
 from interlock.model.run import QueuePlace
 from interlock.reading.secrets import redact
+from interlock.service import Service
 from interlock.surfaces.api.common import Sees, Steers, TheService, router
 from interlock.surfaces.api.problems import documented
 from interlock.surfaces.api.views import (
@@ -44,40 +44,40 @@ _SECRET_WORDS = ("secret", "password", "token", "credential", "api_key", "apikey
 @routes.get("/status", response_model=Status)
 def status(service: TheService, _who: Sees) -> Response:
     """One look: what runs, what waits, what is cut off."""
-    return said(service.status())
+    return said(service.health.status())
 
 
 @routes.get("/queue", response_model=list[QueuePlace])
 def queue(service: TheService, _who: Sees) -> Response:
     """What waits for a place, why, and when it will probably start."""
-    return said(service.queue())
+    return said(service.queue.places())
 
 
 @routes.get("/agents", response_model=list[AgentOut])
 def agents(service: TheService, _who: Sees) -> Response:
     """The catalogue."""
-    states = {one.agent: one.state for one in service.breakers()}
+    states = {one.agent: one.state for one in service.agents.breakers()}
     return said([AgentOut.of(spec, states[spec.name]) for spec in service.catalogue.values()])
 
 
 @routes.get("/agents/{agent}", response_model=AgentOut, responses=documented(404))
 def agent(agent: Name, service: TheService, _who: Sees) -> Response:
     """One agent of the catalogue."""
-    spec = service.check_agent(agent)
-    state = next(one.state for one in service.breakers() if one.agent == agent)
+    spec = service.agents.find(agent)
+    state = next(one.state for one in service.agents.breakers() if one.agent == agent)
     return said(AgentOut.of(spec, state))
 
 
 @routes.get("/breakers", response_model=list[Breaker])
 def breakers(service: TheService, _who: Sees) -> Response:
     """Every agent's circuit breaker."""
-    return said(service.breakers())
+    return said(service.agents.breakers())
 
 
 @routes.put("/breakers/{agent}", response_model=Breaker, responses=documented(404))
 def force_breaker(agent: Name, given: BreakerIn, service: TheService, who: Steers) -> Response:
     """Cut an agent off, let it run whatever its record, or give it a clean record."""
-    return said(service.force_breaker(agent, Force(given.state), reason=given.reason, actor=who.name))
+    return said(service.agents.force_breaker(agent, Force(given.state), reason=given.reason, actor=who.name))
 
 
 @routes.get("/policies", response_model=list[PolicyOut])
@@ -85,7 +85,7 @@ def policies(service: TheService, _who: Sees) -> Response:
     """The policies in force."""
     return said([
         PolicyOut(name=one.name, enforcement=one.enforcement, rules=[plain(rule) for rule in one.rules])
-        for one in service.policies
+        for one in service.policies.in_force
     ])  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def ledger(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Records, newest first. A page may be short or empty and still have a `next`: one call reads a bounded part."""
-    found, more = service.search(
+    found, more = service.ledger.search(
         text=text, kind=kind, actor=actor, run_id=run, before=int(cursor or 0), limit=limit
     )  # fmt: skip
     return said(Page[LedgerEntry](items=found, next=str(more) if more else None))
@@ -154,7 +154,7 @@ def verified(service: Service) -> Verification:
         ProblemError: 503 while another one is under way.
     """
     with one_at_a_time(_verifying, "the ledger is being verified"):
-        return service.verify()
+        return service.ledger.verify()
 
 
 @health.get(
@@ -171,7 +171,7 @@ async def livez() -> Response:
 def readyz(service: TheService) -> Response:
     """The store can be read; whether anybody executes is said too."""
     try:
-        worker = service.has_living_worker()
+        worker = service.workers.any_living()
     except StoreError:
         return said(Ready(status="not ready", store=False, worker=False), status=503)
     return said(Ready(status="ready", store=True, worker=worker))

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from interlock.decide.access import Right, refusal
-from interlock.engine.service import Service
 from interlock.errors import NotFoundError
 from interlock.model.approval import Approval, ApprovalState
 from interlock.model.identity import Token
+from interlock.service import Service
 from interlock.surfaces.api.common import Administers, Answers, Sees, TheService, router
 from interlock.surfaces.api.problems import documented
 from interlock.surfaces.api.views import AnswerIn, Id, Me, Page, TokenIn, TokenMade, said
@@ -29,7 +29,7 @@ def list_approvals(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """Questions to people, oldest first; the open ones unless said otherwise."""
-    found = service.approvals(states=state, after=cursor, limit=limit + 1)
+    found = service.approvals.list(states=state, after=cursor, limit=limit + 1)
     return said(Page[Any](items=found[:limit], next=found[limit - 1].id if len(found) > limit else None))
 
 
@@ -40,7 +40,7 @@ def show_approval(approval_id: Id, service: TheService, _who: Sees) -> Response:
 
 
 def _exact(service: Service, approval_id: str) -> Approval:
-    approval = service.find_approval(approval_id)
+    approval = service.approvals.find(approval_id)
     if approval.id != approval_id:
         raise NotFoundError(f"there is no approval {approval_id!r}")
     return approval
@@ -50,7 +50,9 @@ def _exact(service: Service, approval_id: str) -> Approval:
 def approve(approval_id: Id, given: AnswerIn, service: TheService, who: Answers) -> Response:
     """Say yes, once, to exactly the digest that you have seen. People only."""
     return said(
-        service.answer(_exact(service, approval_id).id, who, approve=True, digest=given.digest, note=given.note)
+        service.approvals.answer(
+            _exact(service, approval_id).id, who, approve=True, digest=given.digest, note=given.note
+        )
     )
 
 
@@ -58,7 +60,9 @@ def approve(approval_id: Id, given: AnswerIn, service: TheService, who: Answers)
 def deny(approval_id: Id, given: AnswerIn, service: TheService, who: Answers) -> Response:
     """Say no. People only."""
     return said(
-        service.answer(_exact(service, approval_id).id, who, approve=False, digest=given.digest, note=given.note)
+        service.approvals.answer(
+            _exact(service, approval_id).id, who, approve=False, digest=given.digest, note=given.note
+        )
     )
 
 

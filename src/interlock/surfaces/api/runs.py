@@ -9,11 +9,11 @@ import orjson
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from interlock.engine.service import RunView, Service
 from interlock.errors import NotFoundError
 from interlock.model.plain import dump
 from interlock.model.plan import Task
 from interlock.model.run import Run, RunState
+from interlock.service import RunView, Service
 from interlock.surfaces.api.common import Sees, Steers, Submits, TheService, router
 from interlock.surfaces.api.hub import MOST_VIEWERS, Hub
 from interlock.surfaces.api.problems import ProblemError, documented
@@ -41,7 +41,7 @@ def submit(
         text=given.task, submitter=who.name, agents=tuple(given.agents), priority=given.priority,
         idempotency_key=f"{who.name}:{idempotency_key}" if idempotency_key else "",
     )  # fmt: skip
-    run = service.submit(task)
+    run = service.runs.submit(task)
     if (run.task.text, run.task.agents, run.task.priority) != (task.text, task.agents, task.priority):
         raise ProblemError(409, "key-reused", f"this idempotency key stands for another task: {run.id}")
     return said(run, status=202, headers={"Location": f"/v1/runs/{run.id}"})
@@ -56,7 +56,7 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """Runs, newest first."""
-    found = service.runs(states=state, before=cursor, limit=limit + 1)
+    found = service.runs.newest(states=state, before=cursor, limit=limit + 1)
     more = len(found) > limit
     page = found[:limit]
     return said(Page[RunBrief](items=[RunBrief.of(run) for run in page], next=page[-1].id if more else None))
@@ -65,25 +65,25 @@ def list_runs(
 @routes.get("/runs/{run_id}", response_model=RunView, responses=documented(404))
 def show_run(run_id: Id, service: TheService, _who: Sees) -> Response:
     """One run with its attempts, effects and questions."""
-    return said(service.view(_exact(service, run_id).id))
+    return said(service.runs.view(_exact(service, run_id).id))
 
 
 @routes.get("/runs/{run_id}/diff", response_model=Diff, responses=documented(404, 409))
 def diff(run_id: Id, service: TheService, _who: Sees) -> Response:
     """What the run has changed so far, as a unified diff."""
     run = _exact(service, run_id)
-    return said(Diff(run_id=run.id, diff=service.diff(run.id)))
+    return said(Diff(run_id=run.id, diff=service.runs.diff(run.id)))
 
 
 @routes.post("/runs/{run_id}/cancel", status_code=202, response_model=Run, responses=documented(404))
 def cancel(run_id: Id, service: TheService, who: Steers) -> Response:
     """End a run cleanly: its agents are ended, what they did is undone."""
-    return said(service.cancel(_exact(service, run_id).id, who.name), status=202)
+    return said(service.runs.cancel(_exact(service, run_id).id, who.name), status=202)
 
 
 def _exact(service: Service, run_id: str) -> Run:
     """The run of that very id: programs do not abbreviate, and must not act on another run by mistake."""
-    run = service.find_run(run_id)
+    run = service.runs.find(run_id)
     if run.id != run_id:
         raise NotFoundError(f"there is no run {run_id!r}")
     return run

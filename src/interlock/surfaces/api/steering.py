@@ -94,26 +94,28 @@ LimitName = Annotated[str, Path(pattern=r"^[a-z_]{1,40}(:[A-Za-z0-9@._+-]{1,100}
 @routes.get("/limits", response_model=list[LimitOut])
 def limits(service: TheService, _who: Sees) -> Response:
     """Every limit and where it comes from."""
-    return said([LimitOut(name=name, most=most, source=source) for name, (most, source) in service.limits().items()])
+    return said(
+        [LimitOut(name=name, most=most, source=source) for name, (most, source) in service.queue.limits().items()]
+    )
 
 
 @routes.put("/limits/{name}", response_model=list[LimitOut])
 def set_limit(name: LimitName, given: LimitIn, service: TheService, who: Steers) -> Response:
     """Change a limit at once, for all processes of this store; ``most`` null goes back to the configured one."""
-    service.set_limit(name, given.most, actor=who.name)
+    service.queue.set_limit(name, given.most, actor=who.name)
     return limits(service, who)
 
 
 @routes.post("/effects/{effect_id}/undo", response_model=UndoneCall, responses=documented(404, 409))
 def undo(effect_id: Id, given: ReasonIn, service: TheService, who: Steers) -> Response:
     """Undo one call: in a workspace at work, or on the branch of a run that is left for review."""
-    return said(service.undo_call(effect_id, actor=who.name, why=given.reason))
+    return said(service.runs.undo_call(effect_id, actor=who.name, why=given.reason))
 
 
 @routes.post("/plan/corrections", response_model=Learned, responses=documented(404))
 def correct(given: CorrectionIn, service: TheService, who: Steers) -> Response:
     """Teach which agents are right for such a task. It is kept in the project's memory, and in the ledger with your name."""
-    return said(Learned(new=service.correct(given.text, given.agents, actor=who.name)))
+    return said(Learned(new=service.plans.correct(given.text, given.agents, actor=who.name)))
 
 
 @routes.post("/policies/lint", response_model=Linted)
@@ -126,11 +128,11 @@ def lint_policies(given: PolicyTextIn, _who: Judges) -> Response:
 def check_store(service: TheService, _who: Steers) -> Response:
     """What is wrong with the store: ledger, archives, lost work, disk. It reads everything, so one at a time."""
     with one_at_a_time(_checking, "the store is being checked"):
-        return said(StoreCheck(problems=service.problems()))
+        return said(StoreCheck(problems=service.storage.problems()))
 
 
 @routes.post("/store/collect", response_model=Sealed)
 def collect(given: CollectIn, service: TheService, who: Administers) -> Response:
     """Archive and remove runs that ended long ago; the ledger still verifies. ``dry`` only counts them."""
     with one_at_a_time(_checking, "the store is being looked after"):
-        return said(service.collect(given.days, actor=who.name, dry=given.dry))
+        return said(service.storage.collect(given.days, actor=who.name, dry=given.dry))

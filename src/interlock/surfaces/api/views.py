@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import orjson
 from fastapi import Path, Response
@@ -184,6 +184,8 @@ class TokenIn(Given):
 class TokenMade(BaseModel):
     """A new token with its secret, which is shown here and never again."""
 
+    shown_once: ClassVar[bool] = True
+    """Not kept for whoever sends the same idempotency key again."""
     token: Token
     secret: str
 

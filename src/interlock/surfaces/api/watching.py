@@ -13,11 +13,11 @@ from fastapi import APIRouter, Query, Response
 from interlock.decide.alerts import by_urgency
 from interlock.doctor import Finding, examine_running
 from interlock.engine.alarms import Trial
-from interlock.engine.service import Service
 from interlock.errors import NotFoundError
 from interlock.model.alert import Alert, Silence
 from interlock.model.health import Health
 from interlock.model.metrics import Metrics
+from interlock.service import Service
 from interlock.surfaces.api.common import Sees, Steers, TheService, router
 from interlock.surfaces.api.problems import ALWAYS, ProblemError, documented
 from interlock.surfaces.api.views import AgentHour, Id, Name, NoteIn, Page, RuleOut, SilenceIn, said
@@ -53,14 +53,16 @@ def one_at_a_time(lock: threading.Lock, what: str) -> Iterator[None]:
 @routes.get("/metrics", response_model=Metrics)
 def metrics(service: TheService, _who: Sees, window_s: WindowS = None) -> Response:
     """What was measured of the agents and the system. ``seq`` is the last ledger record that is counted."""
-    return said(service.metrics(None if window_s is None else timedelta(seconds=window_s), within_s=SOON_S))
+    return said(service.meter.metrics(None if window_s is None else timedelta(seconds=window_s), within_s=SOON_S))
 
 
 @routes.get("/agents/{agent}/hours", response_model=list[AgentHour], responses=documented(404))
 def hours(agent: Name, service: TheService, _who: Sees, count: Annotated[int, Query(ge=1, le=720)] = 24) -> Response:
     """An agent hour by hour, oldest first, with this hour: hours without anything are there too."""
-    service.check_agent(agent)
-    return said([AgentHour(start=start, metrics=found) for start, found in service.hours(count, agent=agent)[agent]])
+    service.agents.find(agent)
+    return said(
+        [AgentHour(start=start, metrics=found) for start, found in service.meter.hours(count, agent=agent)[agent]]
+    )
 
 
 class _Soon:
@@ -70,7 +72,7 @@ class _Soon:
         self._service = service
 
     def metrics(self) -> Metrics:
-        return self._service.metrics(within_s=SOON_S)
+        return self._service.meter.metrics(within_s=SOON_S)
 
 
 @scraped.get(
@@ -88,13 +90,13 @@ def scrape(service: TheService, _who: Sees) -> Response:
 @routes.get("/health", response_model=list[Health])
 def healths(service: TheService, _who: Sees) -> Response:
     """How well Interlock itself (``system``, first) and all agents are, and what to do about it."""
-    return said([service.system_health(), *service.healths(within_s=SOON_S)])
+    return said([service.health.system(), *service.health.agents(within_s=SOON_S)])
 
 
 @routes.get("/health/{agent}", response_model=Health, responses=documented(404))
 def health(agent: Name, service: TheService, _who: Sees) -> Response:
     """How well one agent is."""
-    return said(service.health(agent))
+    return said(service.health.agent(agent))
 
 
 @routes.get("/doctor", response_model=list[Finding])
@@ -137,7 +139,7 @@ def rules(service: TheService, _who: Sees) -> Response:
 def trial(rule: Name, service: TheService, _who: Sees, agent: Annotated[str, Query(max_length=100)] = "") -> Response:
     """What a rule says of the agents now, and what it would do. Nothing is done."""
     if agent:
-        service.check_agent(agent)
+        service.agents.find(agent)
     return said(service.alarms.test(rule, agent))
 
 

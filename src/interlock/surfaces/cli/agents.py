@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -12,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from interlock.errors import InterlockError, NotFoundError, did_you_mean
-from interlock.model.agent import RunnerSpec, Validator
 from interlock.surfaces.cli import choosing
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, opened
 
@@ -81,6 +79,10 @@ def show(
 
 def _said_of(value: Any) -> str:
     """A part of a definition in a person's words."""
+    import shlex  # noqa: PLC0415 - help stays fast
+
+    from interlock.model.agent import RunnerSpec, Validator  # noqa: PLC0415 - the same
+
     if isinstance(value, Validator):
         return f"{value.name}: {shlex.join(value.command)}, else {value.on_failure}"
     if isinstance(value, RunnerSpec):
@@ -117,7 +119,7 @@ def learn(
     commits = memory.total
     if agents is None and project.has_store:
         with opened(env, config) as service:
-            memory = history.learn_outcomes(memory, service.runs(limit=_RUNS), project.agents)
+            memory = history.learn_outcomes(memory, service.runs.newest(limit=_RUNS), project.agents)
     history.save_memory(project.chooser.memory_file, memory)
     report = {
         "file": str(project.chooser.memory_file),

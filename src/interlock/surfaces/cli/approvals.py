@@ -29,8 +29,8 @@ def list_(
     from interlock.model.approval import ApprovalState  # noqa: PLC0415
 
     with opened(env, config) as service:
-        found = service.approvals(states=() if every else (ApprovalState.PENDING,), after=after, limit=limit + 1)
-        waiting = service.open_questions()
+        found = service.approvals.list(states=() if every else (ApprovalState.PENDING,), after=after, limit=limit + 1)
+        waiting = service.approvals.waiting()
     more_of_them, found = len(found) > limit, found[:limit]
     if as_json:
         say_json(found)
@@ -53,7 +53,7 @@ def list_(
 def show(approval_id: ApprovalId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Show exactly what a yes would cover."""
     with opened(env, config) as service:
-        approval = service.find_approval(approval_id)
+        approval = service.approvals.find(approval_id)
     if as_json:
         say_json(approval)
         return
@@ -93,10 +93,10 @@ def _vote(
 ) -> None:
     with opened(env, config) as service:
         if same:
-            done = service.vote_on_same(approval_id, me(), approve=approve, note=note)
+            done = service.approvals.vote_on_same(approval_id, me(), approve=approve, note=note)
         else:
-            done = [service.vote(approval_id, me(), approve=approve, note=note)]
-        alive = service.has_living_worker(datetime.now(UTC))
+            done = [service.approvals.vote(approval_id, me(), approve=approve, note=note)]
+        alive = service.workers.any_living(datetime.now(UTC))
     if as_json:
         say_json(done if same else done[0])
         return

@@ -62,7 +62,7 @@ def _assessor(
         yield lambda said: risk.assess(said, facts)
     elif project.has_store:
         with opened(env, config) as service:
-            yield lambda said: service.assess(Task(text=said))
+            yield lambda said: service.plans.assess(Task(text=said))
     else:
         yield lambda said: project.chooser.assess(Task(text=said))
 

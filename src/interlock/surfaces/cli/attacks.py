@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,9 @@ from interlock.model.run import OutcomeKind, RunState
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.engine.service import Service
     from interlock.model.ledger import LedgerEntry
     from interlock.model.run import Run
+    from interlock.service import Service
 
 _NAMES = (
     "delete the project and all of home",
@@ -64,7 +64,7 @@ def attack(out: Console, place: Path) -> None:
     """
     import typer  # noqa: PLC0415
 
-    stops = attempts(place)
+    stops = attempts(place, lambda number: out.print(f"{number:>4}  {_NAMES[number - 1]} …", style="dim"))
     _print(out, stops)
     through = [stop.attempt for stop in stops if not stop.where]
     caught = sum(1 for stop in stops if stop.literal != "nothing")
@@ -74,8 +74,8 @@ def attack(out: Console, place: Path) -> None:
         raise typer.Exit(1)
 
 
-def attempts(place: Path) -> list[Stop]:
-    """Each attempt as a run of its own, through the engine, the gate and the sandbox."""
+def attempts(place: Path, tell: Callable[[int], None] = lambda _number: None) -> list[Stop]:
+    """Each attempt as a run of its own, through the engine, the gate and the sandbox; ``tell`` hears of each before it."""
     import yaml  # noqa: PLC0415
 
     from interlock.app import build  # noqa: PLC0415
@@ -90,7 +90,11 @@ def attempts(place: Path) -> list[Stop]:
     service = build(load_settings(place))
     try:
         service.start()
-        return [_attempt(service, number) for number in range(1, len(_NAMES) + 1)]
+        stops = []
+        for number in range(1, len(_NAMES) + 1):
+            tell(number)
+            stops.append(_attempt(service, number))
+        return stops
     finally:
         service.close()
 
@@ -99,17 +103,17 @@ def _attempt(service: Service, number: int) -> Stop:
     from interlock.model.plan import Task  # noqa: PLC0415
 
     task = Task(text=f"Take your turn.\nparams:\nattempt: {number}", submitter="demo", agents=(_AGENT,))
-    run = _ended(service, service.submit(task).id)
+    run = _ended(service, service.runs.submit(task).id)
     return _stop(service, run, number)
 
 
 def _ended(service: Service, run_id: str) -> Run:
     """The run when it has ended. To what the agent asks for, the person here says no."""
     until = time.monotonic() + _PATIENCE_S
-    while (run := service.find_run(run_id)).state is not RunState.ENDED and time.monotonic() < until:
-        for approval in service.approvals(states=(ApprovalState.PENDING,)):
+    while (run := service.runs.find(run_id)).state is not RunState.ENDED and time.monotonic() < until:
+        for approval in service.approvals.list(states=(ApprovalState.PENDING,)):
             if approval.run_id == run_id and not any(vote.voter == "guard" for vote in approval.votes):
-                service.vote(
+                service.approvals.vote(
                     approval.id, "guard", approve=approval.subject not in _OF_THE_AGENT, note="the demo says so"
                 )
         time.sleep(0.1)
@@ -117,8 +121,8 @@ def _ended(service: Service, run_id: str) -> Run:
 
 
 def _stop(service: Service, run: Run, number: int) -> Stop:
-    entries = service.entries(run_id=run.id)
-    results = [attempt.result for attempt in service.view(run.id).attempts if attempt.result is not None]
+    entries = service.ledger.entries(run_id=run.id)
+    results = [attempt.result for attempt in service.runs.view(run.id).attempts if attempt.result is not None]
     told = [line for result in results for line in (*result.deliverables, *result.blockers)]
     where, reason = _where(entries, told, run)
     return Stop(attempt=_NAMES[number - 1], literal=_literally(service, run.id), where=where, reason=reason)
@@ -151,7 +155,7 @@ def _literally(service: Service, run_id: str) -> str:
     from interlock.surfaces.cli.judging import action_of  # noqa: PLC0415
 
     policies = load_policies(["literal"], [], {})
-    rows = [row for row in service.recorded_actions(run_id=run_id) if "args" in row]
+    rows = [row for row in service.ledger.recorded_actions(run_id=run_id) if "args" in row]
     seen = [
         rule
         for row in rows

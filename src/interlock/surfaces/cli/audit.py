@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, opened, say_json
+from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, many, opened, say_json
 
 app = typer.Typer(no_args_is_help=True, help="Read, export and verify the ledger.")
 
@@ -17,14 +17,14 @@ app = typer.Typer(no_args_is_help=True, help="Read, export and verify the ledger
 def verify(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Recompute every hash; exit 1 and name the first bad record when anything was changed, removed or reordered."""
     with opened(env, config) as service:
-        result = service.verify()
+        result = service.ledger.verify()
     if as_json:
         say_json(result)
     elif result.problem:
         console().print(f"NOT whole: {result.problem}", style="red", markup=False)
     else:
         console().print(
-            f"whole: {result.records} records of {result.runs} runs, {result.checkpoints} checkpoints, "
+            f"whole: {result.records} records of {many(result.runs, 'run')}, {many(result.checkpoints, 'checkpoint')}, "
             f"{result.anchored} of them outside the database", style="green", markup=False,
         )  # fmt: skip
         if result.taken_back:
@@ -43,9 +43,9 @@ def show(
 ) -> None:
     """Show records in order: when, who, what."""
     with opened(env, config) as service:
-        wanted = service.find_run(run_id).id if run_id else ""
+        wanted = service.runs.find(run_id).id if run_id else ""
         out = None if as_json else console()
-        for entry in service.all_entries(run_id=wanted):
+        for entry in service.ledger.stream(run_id=wanted):
             if out is None:
                 say_json(entry)
                 continue
@@ -79,8 +79,8 @@ def export(
     from interlock.model.plain import dump  # noqa: PLC0415
 
     with opened(env, config) as service:
-        wanted = service.find_run(run_id).id if run_id else ""
-        lines = (orjson.dumps(dump(entry)).decode() + "\n" for entry in service.all_entries(run_id=wanted))
+        wanted = service.runs.find(run_id).id if run_id else ""
+        lines = (orjson.dumps(dump(entry)).decode() + "\n" for entry in service.ledger.stream(run_id=wanted))
         if file is None:
             sys.stdout.writelines(lines)
         else:

@@ -21,7 +21,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger."
 def list_(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """List every agent's breaker."""
     with opened(env, config) as service:
-        found = service.breakers()
+        found = service.agents.breakers()
     if as_json:
         say_json(found)
         return
@@ -59,7 +59,7 @@ def _force(what: str, agent: str, reason: str, env: Env, config: ConfigFile, as_
     from interlock.decide.breaker import Force  # noqa: PLC0415
 
     with opened(env, config) as service:
-        after = service.force_breaker(agent, Force(what), reason=reason or "by hand", actor=me())
+        after = service.agents.force_breaker(agent, Force(what), reason=reason or "by hand", actor=me())
     if as_json:
         say_json(after)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError, UsageError, did_you_mean
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, console
 from interlock.surfaces.cli.judging import EXIT_CODES, Bench, action_of, as_json, decide, make_bench, show
 
@@ -40,12 +40,21 @@ def check(
     """
     try:
         bench = make_bench(config=config, env=env)
+        _refuse_mistyped(tool, bench)
         if jsonl is not None:
             raise typer.Exit(_many(jsonl, bench))
         raise typer.Exit(_one(_row(text, args, surface, tool), bench, as_json_=as_json_))
     except InterlockError as problem:
         typer.echo(f"interlock: {problem}", err=True)
         raise typer.Exit(problem.exit_code) from problem
+
+
+def _refuse_mistyped(tool: str, bench: Bench) -> None:
+    """A guard that asks about "shel" would have its commands judged as no commands at all."""
+    from interlock.reading.tools import Kind, tool_kind  # noqa: PLC0415 - help needs none
+
+    if tool and tool not in bench.tools and tool_kind(tool) is None and (near := did_you_mean(tool, Kind)):
+        raise UsageError(f"there is no tool {tool!r}: {near} One of your own by that name is declared under tools:")
 
 
 def _row(text: str | None, args: str | None, surface: str, tool: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from interlock.config import Settings
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 Env = Annotated[
     str | None, typer.Option("--env", metavar="NAME", help="Environment: development, staging, production …")
@@ -27,6 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value for programs 
 _COLUMNS = 80
 """How wide lines are where nobody says how wide the screen is."""
 _NARROWEST = 20
+_GIT_SECONDS = 10
 RunId = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s id, its end, or "last".')]
 
 
@@ -51,6 +53,16 @@ def opened(env: str | None, config: Path | None, *, execute: bool = False) -> It
         service.close()
 
 
+def git_says(root: Path, *args: str) -> str | None:
+    """The output of a git command without its last newline, None when it failed."""
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(root), *args]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.removesuffix("\n")
+
+
 def me() -> str:
     """Who is at the keyboard: the operating system's account. The command line knows no better identity."""
     try:
@@ -65,13 +77,20 @@ def at_terminal() -> bool:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that reads well at 80 columns, without colour, and in a pipe."""
-    from rich.console import Console  # noqa: PLC0415 - rich is not needed for --json
+    """A console that reads well at 80 columns, without colour, and in a pipe; what agents wrote cannot steer the screen."""
+    from interlock.surfaces.cli.screen import Screen  # noqa: PLC0415 - rich is not needed for --json
 
     target = sys.stderr if stderr else sys.stdout
     columns = os.environ.get("COLUMNS", "")
     width = None if target.isatty() else max(_COLUMNS, int(columns) if columns.isdigit() else _COLUMNS)
-    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=False)
+    return Screen(stderr=stderr, highlight=False, width=width, soft_wrap=False)
+
+
+def visible(text: str) -> str:
+    """Control and direction characters written out: a person must see what is there, and the terminal must not obey it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t\u00a0" else f"\\u{ord(char):04x}" for char in text)
 
 
 def hanging(out: Console, head: str, text: str, *, style: str = "", head_style: str = "") -> None:
@@ -106,6 +125,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return dump(value) if dataclasses.is_dataclass(value) else value
+
+
+def many(count: int, noun: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def ago(at: datetime | None) -> str:

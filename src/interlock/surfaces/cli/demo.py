@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.model.approval import Approval
 from interlock.surfaces.cli.common import console, me
 from interlock.surfaces.cli.question import Answered, show
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from interlock.model.approval import Approval
 
 _DEFAULT = "success"
 
@@ -77,10 +78,10 @@ def _execute(place: Path, wanted: dict[str, Any]) -> tuple[str, str]:
     service = build(load_settings(place))
     try:
         service.start()
-        run = service.submit(Task(text=wanted["text"], submitter=me()))
+        run = service.runs.submit(Task(text=wanted["text"], submitter=me()))
         follow(service, run.id, answer=_say_yes if wanted.get("approve") else None)
-        ended = service.find_run(run.id)
-        return (ended.outcome.kind if ended.outcome else ended.state), service.verify().problem
+        ended = service.runs.find(run.id)
+        return (ended.outcome.kind if ended.outcome else ended.state), service.ledger.verify().problem
     finally:
         service.close()
 

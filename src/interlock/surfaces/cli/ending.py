@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.model.agent import AgentResult
+from interlock.model.decision import one_line
 from interlock.model.run import Outcome, OutcomeKind
-from interlock.surfaces.cli.common import console
+from interlock.surfaces.cli.common import console, many, visible
 from interlock.surfaces.cli.question import line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.engine.service import RunView, Service
+    from interlock.service import RunView, Service
 
 _STYLES = {OutcomeKind.SUCCEEDED: "green", OutcomeKind.CANCELLED: "yellow", OutcomeKind.ROLLED_BACK: "yellow"}
 _DIFF_LINES = 40
+_REFUSED = 3
 _NEXT = {
     OutcomeKind.BLOCKED: 'change the task, or have a person change the policy: interlock policy explain "…"',
+    OutcomeKind.ROLLED_BACK: "nothing of it is left; the reason says what the task or the agent has to do otherwise",
     OutcomeKind.EXPIRED: "submit it again when somebody can answer",
 }
 
@@ -35,6 +40,8 @@ def print_outcome(service: Service, view: RunView) -> None:
     line(out, "why", outcome.reason, style)
     for agent, result in outcome.results.items():
         _print_result(out, agent, result)
+    if outcome.kind is OutcomeKind.SUCCEEDED:
+        _print_refused(out, service, view.run.id)
     _print_left(out, outcome)
     _print_diff(out, service, view, outcome)
     _print_where(out, service, view, outcome)
@@ -51,6 +58,20 @@ def _print_result(out: Console, agent: str, result: AgentResult) -> None:
             line(out, label, text, "red" if label == "blocker" else "")
 
 
+def _print_refused(out: Console, service: Service, run_id: str) -> None:
+    """A run may succeed although the gate had to refuse calls: whoever takes its work should know."""
+    refused = [entry for entry in service.ledger.stream(run_id=run_id) if entry.kind == "call.blocked"]
+    for entry in refused[:_REFUSED]:
+        line(
+            out,
+            "refused",
+            f"{entry.actor}: {entry.data.get('call', '')}: {one_line(entry.data.get('reasons', ()))}",
+            "red",
+        )
+    if len(refused) > _REFUSED:
+        line(out, "refused", f"{len(refused) - _REFUSED} more: interlock audit show {run_id}", "red")
+
+
 def _print_left(out: Console, outcome: Outcome) -> None:
     for label, texts, style in (
         ("undone", outcome.undone, "yellow"), ("NOT undone", outcome.not_undone, "red"),
@@ -64,10 +85,10 @@ def _print_left(out: Console, outcome: Outcome) -> None:
 
 
 def _print_diff(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
-    diff = service.diff(view.run.id) if outcome.changed and outcome.branch else ""
+    diff = service.runs.diff(view.run.id) if outcome.changed and outcome.branch else ""
     if not diff:
         return
-    lines = diff.splitlines()
+    lines = [visible(text) for text in diff.split("\n") if not text.startswith("index ")]
     out.rule("[dim]the changes[/]", style="dim")
     from rich.text import Text  # noqa: PLC0415
 
@@ -88,13 +109,22 @@ def _next(outcome: Outcome) -> str:
 
 
 def _print_where(out: Console, service: Service, view: RunView, outcome: Outcome) -> None:
+    line(out, "go there", way_to(service.settings.project), "bold")
     if outcome.branch:
         line(out, "review", f"git diff HEAD...{outcome.branch}" if "/" in outcome.branch else outcome.branch, "bold")
         line(out, "take", f"git merge {outcome.branch}")
     if outcome.patch:
         line(out, "patch", outcome.patch, "bold")
     line(out, "next", _next(outcome))
-    check = service.verify()
-    whole = f"whole: {check.records} records of {check.runs} runs, {check.checkpoints} checkpoints"
+    check = service.ledger.verify()
+    whole = f"whole: {check.records} records of {many(check.runs, 'run')}, {many(check.checkpoints, 'checkpoint')}"
     line(out, "ledger", f"NOT whole: {check.problem}" if check.problem else whole, "red" if check.problem else "green")
     line(out, "more", f"interlock show {view.run.id} · interlock audit show {view.run.id}", "dim")
+
+
+def way_to(project: Path) -> str:
+    """The command that goes where the commands of an ending work; empty when that is here."""
+    here = Path.cwd()
+    if here.is_relative_to(project):
+        return ""
+    return f"cd {shlex.quote(str(project.relative_to(here) if project.is_relative_to(here) else project))}"

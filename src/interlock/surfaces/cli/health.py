@@ -24,7 +24,7 @@ def health(
 ) -> None:
     """Show how well agents and system are; exit 1 when unwell."""
     with opened(env, config) as service:
-        found = [service.health(agent)] if agent else [service.system_health(), *service.healths()]
+        found = [service.health.agent(agent)] if agent else [service.health.system(), *service.health.agents()]
     if as_json:
         say_json(found[0] if agent else found)
     else:

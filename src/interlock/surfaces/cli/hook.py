@@ -64,7 +64,7 @@ def serve(
 
 def _change(program: str, *, user: bool, dry_run: bool, **how: Any) -> None:
     from interlock.config import find_project  # noqa: PLC0415 - help does without it
-    from interlock.surfaces.hook.install import apply, plan  # noqa: PLC0415 - the same
+    from interlock.runners.hook_settings import apply, plan  # noqa: PLC0415 - the same
 
     base = Path.home() if user else find_project(Path.cwd())
     change = plan(program, base, user=user, **how)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from interlock.surfaces.cli.common import Json
+from interlock.surfaces.cli.common import Json, git_says
 
 _PLACES = (".claude/agents", ".github/agents", ".codex/agents", ".gemini/agents", ".codex", ".gemini")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 _SUFFIXES = (".agent.md", ".md")
 _MOST_FILES = 500
 _MOST_BYTES = 20_000
-_GIT_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,9 +123,9 @@ def write(root: Path, text: str, *, force: bool) -> None:
 
 def ignore_state(root: Path) -> bool:
     """Tell git to ignore ``.interlock/``, in this clone only; False when that is left to the user."""
-    if _git(root, "check-ignore", "-q", ".interlock/state") is not None:
+    if git_says(root, "check-ignore", "-q", ".interlock/state") is not None:
         return True
-    path = _git(root, "rev-parse", "--git-path", "info/exclude")
+    path = git_says(root, "rev-parse", "--git-path", "info/exclude")
     if not path:
         return False
     exclude = root / path
@@ -141,20 +139,12 @@ def ignore_state(root: Path) -> bool:
     return True
 
 
-def _git(root: Path, *args: str) -> str | None:
-    """The output of a git command without its last newline, None when it failed."""
-    command = ["git", "-c", "core.fsmonitor=false", "-C", str(root), *args]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return done.stdout.removesuffix("\n")
-
-
 def _next_steps(agents: list[Found], ignored: bool) -> list[str]:
     steps = [] if ignored else ["add .interlock/ to .gitignore: Interlock keeps its state there"]
     if not agents:
-        steps.append("define an agent, such as .claude/agents/reviewer.md, and name it in interlock.yaml")
+        steps.append(
+            "define an agent in interlock.yaml, as the example under agents: shows, or as .claude/agents/NAME.md"
+        )
     own = (
         []
         if agents
@@ -162,8 +152,8 @@ def _next_steps(agents: list[Found], ignored: bool) -> list[str]:
     )
     return [
         *steps,
-        "say in interlock.yaml how each agent is run (runner:)" if agents else "then say how it is run (runner:)",
-        "interlock config check",
+        *(["say in interlock.yaml how each agent is run (runner:)"] if agents else []),
+        "interlock doctor",
         'interlock plan "what you want done"',
         'interlock run "what you want done"',
         *own,
@@ -194,9 +184,10 @@ environment: development
 # Where the agents are defined (Markdown with front matter).
 """
 _AGENTS_HEAD = (
-    "# What this project adds to each definition. For example:",
+    "# The agents, and what this project adds to the definition of each. For example:",
     "#   some-agent:",
-    "#     runner: {kind: claude}                        # or: {kind: command, command: [python, agents/some.py]}",
+    "#     description: Changes the database.            # not needed where a definition says it",
+    '#     runner: {kind: command, command: ["{python}", "{project}/agents/some.py"]}   # or: {kind: claude}, {kind: llm, …}',
     "#     keywords: [migration, index]                  # words of tasks that are its work",
     '#     owns: ["migrations/**"]                       # files that are its own',
     "#     needs: [database-schema-agent]                # whose results it reads",

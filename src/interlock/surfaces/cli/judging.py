@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class Bench:
     gate: Gate
     scope: Scope
     environment: str
+    tools: Collection[str] = ()
+    """The names of the tools that the project has declared."""
 
 
 def make_bench(*, config: Path | None = None, env: str | None = None) -> Bench:
@@ -77,7 +79,7 @@ def bench_of(
             return 0.0
 
     gate = Gate(policies, environment, tools or {}, Patient())
-    return Bench(gate=gate, scope=scope or Scope(), environment=environment)
+    return Bench(gate=gate, scope=scope or Scope(), environment=environment, tools=frozenset(tools or ()))
 
 
 def _in_force(settings: Settings) -> PolicySet:
@@ -90,7 +92,7 @@ def _in_force(settings: Settings) -> PolicySet:
 
     service = build(settings)
     try:
-        return service.policy_set
+        return service.policies.ruling
     finally:
         service.close()
 

@@ -19,7 +19,7 @@ Name = Annotated[
 def show(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Show every limit and where it comes from."""
     with opened(env, config) as service:
-        found = service.limits()
+        found = service.queue.limits()
     if as_json:
         say_json({name: {"most": most, "source": source} for name, (most, source) in found.items()})
         return
@@ -36,11 +36,11 @@ def set_(
 ) -> None:
     """Change a limit at once, for all processes of this store. What is at work already stays at work."""
     with opened(env, config) as service:
-        service.set_limit(name, most, actor=me())
+        service.queue.set_limit(name, most, actor=me())
 
 
 @app.command()
 def reset(name: Name, env: Env = None, config: ConfigFile = None) -> None:
     """Go back to the configured limit."""
     with opened(env, config) as service:
-        service.set_limit(name, None, actor=me())
+        service.queue.set_limit(name, None, actor=me())

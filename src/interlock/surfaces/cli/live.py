@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from interlock.engine.service import RunView, Service
+    from interlock.service import RunView, Service
 
 _REFRESH = 8
 
@@ -72,13 +72,13 @@ class Watcher:
 
     def watch(self, *, no_wait: bool = False, ask: bool = True) -> int:
         """Follow the run. Returns 0 when it has ended, else the exit code for what it waits for."""
-        for entry in self._service.follow(self._run_id, after=self.told.upto):
+        for entry in self._service.runs.follow(self._run_id, after=self.told.upto):
             if entry is not None:
                 self.told.began = self.told.began or entry.at
                 self.told.upto = entry.seq
                 self._tell(entry, *sentence(entry))
                 continue
-            view = self._service.view(self._run_id)
+            view = self._service.runs.view(self._run_id)
             if view.run.state is RunState.ENDED:
                 continue
             waiting = self._help_on(view, no_wait=no_wait, ask=ask)
@@ -106,7 +106,7 @@ class Watcher:
             each.state in {AttemptState.READY, AttemptState.ENDED} for each in view.attempts
         )
         waits = any(each.state is AttemptState.READY for each in view.attempts)
-        return QUEUED if no_wait and queued and waits and self._service.queue() else 0
+        return QUEUED if no_wait and queued and waits and self._service.queue.places() else 0
 
     def _ask(self, approval: Approval) -> int:
         from interlock.errors import ApprovalError  # noqa: PLC0415
@@ -117,7 +117,7 @@ class Watcher:
             answer = self._answer(self._out, approval) if self._answer else put(self._out, approval, me())
             if answer is None:
                 return WAITING
-            after = self._service.vote(approval.id, answer.voter, approve=answer.approve, note=answer.note)
+            after = self._service.approvals.vote(approval.id, answer.voter, approve=answer.approve, note=answer.note)
         except ApprovalError as refused:
             self._out.print(f"[red]your answer does not count:[/] {refused}")
             return WAITING

@@ -7,110 +7,77 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from interlock.errors import InterlockError, UsageError, did_you_mean
 
-from interlock import __version__
-from interlock.surfaces.cli import (
-    agents,
-    alerts,
-    approvals,
-    assess,
-    audit,
-    breakers,
-    check,
-    config,
-    db,
-    demo,
-    doctor,
-    health,
-    hook,
-    init,
-    limits,
-    mcp,
-    mcp_gateway,
-    metrics,
-    plan,
-    policy,
-    rollout,
-    run,
-    serve,
-    show,
-    store,
-    tokens,
-    undo,
-    worker,
-)
+if TYPE_CHECKING:
+    import typer
 
-app = typer.Typer(
-    name="interlock",
-    help="A safe orchestrator for AI agents: it assesses, plans, asks, limits, checks every call, rolls back, and proves it.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"interlock {__version__}")
-        raise typer.Exit
+HOMES = {
+    "init": "init.init",
+    "run": "run.run",
+    "plan": "plan.plan",
+    "assess": "assess.assess",
+    "check": "check.check",
+    "agents": "agents.app",
+    "runs": "show.runs",
+    "show": "show.show",
+    "queue": "show.queue",
+    "metrics": "metrics.metrics",
+    "health": "health.health",
+    "doctor": "doctor.doctor",
+    "alerts": "alerts.app",
+    "rollout": "rollout.app",
+    "top": "metrics.top",
+    "approvals": "approvals.app",
+    "breakers": "breakers.app",
+    "store": "store.app",
+    "limits": "limits.app",
+    "audit": "audit.app",
+    "policy": "policy.app",
+    "config": "config.app",
+    "hook": "hook.app",
+    "mcp-gateway": "mcp_gateway.app",
+    "resume": "run.resume",
+    "cancel": "run.cancel",
+    "serve": "serve.serve",
+    "tokens": "tokens.app",
+    "mcp": "mcp.mcp",
+    "follow": "run.follow_run",
+    "worker": "worker.worker",
+    "undo": "undo.undo",
+    "db": "db.app",
+    "demo": "demo.demo",
+}
+"""Each command and the function, or the group of commands, in this package that it is; in the order of the help."""
 
 
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
+def command_line(*names: str) -> typer.Typer:
+    """The command line with the commands of these names, or with all of them."""
+    from interlock.surfaces.cli.root import assemble  # noqa: PLC0415 - a mistyped command needs none of it
+
+    return assemble({name: HOMES[name] for name in names or HOMES})
 
 
-app.command()(init.init)
-app.command()(run.run)
-app.command()(plan.plan)
-app.command()(assess.assess)
-app.command()(check.check)
-app.add_typer(agents.app, name="agents")
-app.command()(show.runs)
-app.command()(show.show)
-app.command()(show.queue)
-app.command()(metrics.metrics)
-app.command()(health.health)
-app.command()(doctor.doctor)
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(rollout.app, name="rollout")
-app.command()(metrics.top)
-app.add_typer(approvals.app, name="approvals")
-app.add_typer(breakers.app, name="breakers")
-app.add_typer(store.app, name="store")
-app.add_typer(limits.app, name="limits")
-app.add_typer(audit.app, name="audit")
-app.add_typer(policy.app, name="policy")
-app.add_typer(config.app, name="config")
-app.add_typer(hook.app, name="hook")
-app.add_typer(mcp_gateway.app, name="mcp-gateway")
-app.command()(run.resume)
-app.command()(run.cancel)
-app.command()(serve.serve)
-app.add_typer(tokens.app, name="tokens")
-app.command()(mcp.mcp)
-app.command("follow")(run.follow_run)
-app.command()(worker.worker)
-app.command()(undo.undo)
-app.add_typer(db.app, name="db")
-app.command()(demo.demo)
+def _asked(words: list[str]) -> typer.Typer:
+    """The command line as far as these words need it: a command does not load what others need.
+
+    Raises:
+        UsageError: when the first word is no command.
+    """
+    if not words or words[0].startswith("-"):
+        return command_line()
+    if words[0] not in HOMES:
+        near = did_you_mean(words[0], HOMES)
+        raise UsageError(f"there is no command {words[0]!r} ({near or 'interlock --help shows all of them'})")
+    return command_line(words[0])
 
 
 def main() -> None:
     """Run the command line; whatever goes wrong is a sentence on stderr and an exit code, never a traceback."""
-    from interlock.errors import InterlockError  # noqa: PLC0415
-
     try:
-        app(prog_name="interlock")
+        _asked(sys.argv[1:])(prog_name="interlock")
     except InterlockError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,6 +63,8 @@ def gateway(  # noqa: PLR0917 - a command's options: nobody passes them by posit
     """Serve on standard input and output; judge every call and every answer of the server behind."""
     if context.invoked_subcommand is not None:
         return
+    import asyncio  # noqa: PLC0415 - help does without it
+
     from interlock.surfaces.mcp_gateway import Gateway, Patience, Upstream, run_gateway  # noqa: PLC0415 - an extra
 
     upstream = Upstream(
@@ -133,7 +134,7 @@ def approve(
         desk = Session(agent=f"mcp:{server}", id="pins", person=me())
         for offer in accepted:
             facts = {"server": server, "tool": offer.tool, "definition": offer.digest, "by": me()}
-            service.note(desk, "tool.accepted", facts)
+            service.sessions.note(desk, "tool.accepted", facts)
     if as_json:
         say_json(list(accepted))
         return

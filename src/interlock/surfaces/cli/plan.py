@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.decide.plan import how_somebody
 from interlock.errors import InterlockError, PlanError, UsageError, did_you_mean
 from interlock.surfaces.cli import choosing
 from interlock.surfaces.cli.common import ConfigFile, Env, Json
@@ -111,7 +112,7 @@ def _show(text: str, project: choosing.Project, insist: tuple[str, ...], *, prom
         typer.echo(f"nobody suits: {selection.reason}")
         for match in selection.matches[:2]:
             typer.echo(f"  best guess  {match.agent} ({match.score}/1000)  {', '.join(match.evidence[:3])}")
-        raise PlanError("name the agents with --agent, or teach with --correct")
+        raise PlanError(how_somebody(agent.name for agent in project.agents))
     why = {match.agent: match for match in selection.matches}
     if selection.emergency:
         typer.echo("EMERGENCY: " + selection.reason)

@@ -208,7 +208,7 @@ def _from_file(actions: Path) -> list[Any]:
 
 def _from_ledger(env: str | None, config: Path | None) -> list[Any]:
     with opened(env, config) as service:
-        return list(service.recorded_actions())
+        return list(service.ledger.recorded_actions())
 
 
 def changed_decisions(rows: Sequence[Any], old: Bench, new: Bench) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interlock.model.approval import Approval
-from interlock.surfaces.cli.common import hanging
+from interlock.surfaces.cli.common import hanging, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from interlock.model.approval import Approval
 
 
 def show(out: Console, approval: Approval) -> None:
@@ -78,12 +79,7 @@ def _show_call(out: Console, shown: Mapping[str, Any]) -> None:
 def line(out: Console, label: str, text: str, style: str = "") -> None:
     """One labelled line, wrapped under itself."""
     if text:
-        hanging(out, f"{label:>10} ", _visible(text), style=style, head_style="dim")
-
-
-def _visible(text: str) -> str:
-    """Control and direction characters shown as what they are: the approver must see what will be executed."""
-    return "".join(char if char.isprintable() or char in "\n\t" else f"\\u{ord(char):04x}" for char in text)
+        hanging(out, f"{label:>10} ", visible(text), style=style, head_style="dim")
 
 
 def _texts(value: Any) -> list[str]:

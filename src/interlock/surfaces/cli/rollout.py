@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.model.rollout import POLICIES
 from interlock.surfaces.cli.common import ConfigFile, Env, Json, console, hanging, me, opened, say_json
 
 if TYPE_CHECKING:
@@ -139,6 +138,8 @@ def _said(rollout: Rollout, as_json: bool) -> None:
 
 
 def _print(out: Console, rollout: Rollout, *, short: bool = False) -> None:
+    from interlock.model.rollout import POLICIES  # noqa: PLC0415 - help stays fast
+
     stable = rollout.stable or ("as configured" if rollout.agent == POLICIES else "as defined")
     said = f"{rollout.agent}: {rollout.canary} for {rollout.percent} %, else {stable}"
     hanging(out, f"{rollout.state:<10}", said if short else f"{said} ({rollout.reason})")

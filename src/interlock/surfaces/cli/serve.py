@@ -12,7 +12,7 @@ import typer
 from interlock.surfaces.cli.common import ConfigFile, Env, load, me
 
 if TYPE_CHECKING:
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 
 def serve(

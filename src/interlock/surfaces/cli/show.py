@@ -12,7 +12,7 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, RunId, ago, con
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interlock.engine.service import RunView
+    from interlock.service import RunView
 
 _TASK_WIDTH = 20
 
@@ -25,7 +25,7 @@ def runs(
 ) -> None:
     """List runs, newest first."""
     with opened(env, config) as service:
-        found = service.runs(limit=limit)
+        found = service.runs.newest(limit=limit)
     if as_json:
         say_json(found)
         return
@@ -48,7 +48,7 @@ def runs(
 def show(run_id: RunId, env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Show one run: state, attempts, effects, questions, outcome."""
     with opened(env, config) as service:
-        view = service.view(run_id)
+        view = service.runs.view(run_id)
         if as_json:
             say_json({"run": view.run, "attempts": view.attempts, "effects": view.effects, "approvals": view.approvals,
                       "waits_for": view.waits_for})  # fmt: skip
@@ -84,7 +84,7 @@ def _show_head(out: Console, view: RunView) -> None:
 def queue(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Show what waits for a place, why, and for how long."""
     with opened(env, config) as service:
-        places = service.queue()
+        places = service.queue.places()
     if as_json:
         say_json(places)
         return

@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Look after the store.")
 def migrate(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Create what is missing. Only adds: older programs that run meanwhile do not notice."""
     with opened(env, config) as service:
-        version = service.migrate()
+        version = service.storage.migrate()
     if as_json:
         say_json({"version": version})
     else:
@@ -32,7 +32,7 @@ def migrate(env: Env = None, config: ConfigFile = None, as_json: Json = False) -
 def check(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Say what is wrong with the store: ledger, archives, lost work, disk. Exit code 1 when anything is."""
     with opened(env, config) as service:
-        found = service.problems()
+        found = service.storage.problems()
     if as_json:
         say_json({"problems": found})
     else:
@@ -51,7 +51,7 @@ def gc(
 ) -> None:
     """Archive and remove runs that ended long ago. The ledger still verifies; runs that have not ended stay."""
     with opened(env, config) as service:
-        sealed = service.collect(days, actor=me(), dry=dry)
+        sealed = service.storage.collect(days, actor=me(), dry=dry)
     if as_json:
         say_json(sealed)
     elif dry:
@@ -69,7 +69,7 @@ def backup(
 ) -> None:
     """Copy the store to one file while others work, verified. It holds tasks and outputs: keep it as safe as the store."""
     with opened(env, config) as service:
-        made = service.backup(file, actor=me())
+        made = service.storage.backup(file, actor=me())
     if as_json:
         say_json({"file": str(made.file), "digest": made.digest, "records": made.records})
         return
@@ -93,8 +93,8 @@ def restore(
 ) -> None:
     """Fill the store from a backup, of this database or another. Runs that had not ended are left to a person."""
     with opened(env, config) as service:
-        done = service.restore(file, actor=me(), replace_it=replace, resume=resume, digest=digest)
-        check = service.verify()
+        done = service.storage.restore(file, actor=me(), replace_it=replace, resume=resume, digest=digest)
+        check = service.ledger.verify()
     if as_json:
         facts = {name: getattr(done, name) for name in ("restore", "records", "taken_back", "differs")}
         say_json({

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from interlock.model.decision import one_line
 from interlock.model.ledger import LedgerEntry
 
 
@@ -14,7 +16,16 @@ def sentence(entry: LedgerEntry) -> tuple[str, str]:
         return "", ""
     template, style = tell
     facts = {**{name: _short(value) for name, value in entry.data.items()}, "actor": entry.actor}
-    return template.format_map(_Facts(facts)).rstrip(), style
+    if entry.kind == "recovery.chosen":
+        facts["reason"] = _news(facts.get("step", ""), facts.get("reason", ""))
+    return re.sub(r"(?<=\S) {2,}", " ", template.format_map(_Facts(facts))).rstrip(), style
+
+
+def _news(step: str, reason: str) -> str:
+    """What a step's reason says beyond the failure, which the line before has told."""
+    if step == "escalate":
+        return f"({reason})"
+    return f"({reason.rpartition('; ')[2]})" if step == "retry" else ""
 
 
 class _Facts(dict[str, Any]):
@@ -24,7 +35,7 @@ class _Facts(dict[str, Any]):
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return "; ".join(_short(item) for item in value)
+        return one_line(_short(item) for item in value)
     text = " ".join(str(value).split())
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
 
@@ -55,7 +66,7 @@ _SENTENCES = {
     "validator.passed": ("  {validator}: passed", "green"),
     "validator.failed": ("  {validator}: failed: {problem}", "red"),
     "changes.integrated": ("  taken in: {changed}", ""),
-    "recovery.chosen": ("recovery: {step} {agent}: {reason}", "yellow"),
+    "recovery.chosen": ("recovery: {step} {agent} {reason}", "yellow"),
     "breaker.changed": ("breaker of {agent}: {from} → {to}: {reason}", "yellow"),
     "breaker.forced": ("{actor} set the breaker of {agent}: {to}: {reason}", "yellow"),
     "undo.done": ("undone ({step}): {what}", "yellow"),

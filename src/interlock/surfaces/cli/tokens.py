@@ -25,7 +25,7 @@ def create(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token and print its secret, once. A name with a slash is a program's: it can never approve."""
+    """Make a token and print its secret, once; `> FILE` keeps the secret alone. A name with a slash is a program's: it can never approve."""
     from interlock.errors import UsageError, did_you_mean  # noqa: PLC0415
     from interlock.model.identity import Being, Role  # noqa: PLC0415
 
@@ -40,9 +40,9 @@ def create(
     if as_json:
         say_json({"token": token, "secret": secret})
         return
-    out = console()
-    out.print(f"{token.id}  {token.name} is {token.role} until {token.expires_at:%Y-%m-%d}", markup=False)
-    out.print(f"its secret, shown only now:\n{secret}", markup=False, soft_wrap=True)
+    about = f"{token.id}  {token.name} is {token.role} until {token.expires_at:%Y-%m-%d}\nits secret, shown only now:"
+    typer.echo(about, err=True)
+    typer.echo(secret)
 
 
 @app.command("list")

@@ -23,7 +23,7 @@ def undo(
     In a workspace at work: back to before it; on a branch left for review: its change is taken out.
     """
     with opened(env, config) as service:
-        undone = service.undo_call(effect, actor=me(), why=why)
+        undone = service.runs.undo_call(effect, actor=me(), why=why)
     if as_json:
         say_json(undone)
         return

@@ -12,7 +12,7 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, opened, say_jso
 if TYPE_CHECKING:
     from types import FrameType
 
-    from interlock.engine.service import Service
+    from interlock.service import Service
 
 
 def worker(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> None:

@@ -225,22 +225,16 @@ def _by_process(project: str, line: bytes, until: float) -> dict[str, object]:
 
 
 def _by_gate(asked: Asked, gate: str, until: float) -> tuple[str, str, bool]:
-    """Ask the attempt's own gate. Which effect a result belongs to is kept in a private file between the two events."""
-    import hashlib  # noqa: PLC0415 - the usual way does without it
-
-    mark = f"{asked.session}\0{asked.call or asked.tool + json.dumps(asked.args, sort_keys=True)}"
-    folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - the runner gives every attempt its own
-    note = f"{folder}/il-hook-{hashlib.sha256(mark.encode()).hexdigest()[:32]}"
-    request: dict[str, object] = {"op": "before", "tool": asked.tool, "args": asked.args}
+    """Ask the attempt's own gate. It knows by the call's name which effect a result belongs to, and a call that two hooks announce."""
+    name = asked.call or f"{asked.tool} {json.dumps(asked.args, sort_keys=True)}"
+    request: dict[str, object] = {
+        "op": "before",
+        "call": f"{asked.session} {name}",
+        "tool": asked.tool,
+        "args": asked.args,
+    }
     if asked.operation == "after":
-        with open(note, encoding="ascii") as file:  # noqa: PTH123 - start-up time
-            request = {"op": "after", "effect": file.read(), "ok": asked.ok, "output": asked.output}
-        os.unlink(note)  # noqa: PTH108 - the same
+        request = {"op": "after", "call": request["call"], "ok": asked.ok, "output": asked.output}
     with _connected(gate, until) as connection:
         said = _exchange(connection, json.dumps(request).encode() + b"\n", until)
-        effect = said.get("effect")
-        if asked.operation == "before" and said["verdict"] == "allow" and isinstance(effect, str):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with open(os.open(note, flags, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123 - the same
-                file.write(effect)
     return ("allow" if said["verdict"] == "allow" else "deny"), str(said.get("reason", "")), False

@@ -6,16 +6,12 @@ import gc
 import json
 import os
 import sys
-import types
 
 
 def main(argv: list[str]) -> int:
     """Answer the request for the project that is named."""
     gc.disable()  # this process lives for a moment
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for some takes 20 ms, and there are none
-    sys.modules.setdefault(
-        "cel.cli", types.ModuleType("cel.cli")
-    )  # CEL's own command line: 150 ms of terminal libraries
     from pathlib import Path  # noqa: PLC0415 - after what makes it quick
 
     from interlock.errors import InterlockError  # noqa: PLC0415 - the same

@@ -9,9 +9,9 @@ from typing import Any
 
 from interlock.app import build
 from interlock.config import load_settings
-from interlock.engine.service import Service
 from interlock.model.decision import Verdict
 from interlock.model.session import Session, SessionVerdict
+from interlock.service import Service
 from interlock.surfaces.hook.spool import is_new, place_of, session_of, take_in
 
 _WORDS = {Verdict.ALLOW: "allow", Verdict.CONFIRM: "ask", Verdict.BLOCK: "deny"}
@@ -32,12 +32,12 @@ class Desk:
             is_new(self._place, session)  # from now on it has a past
             self._known.add(session)
         if request["op"] == "after":
-            said = self.service.settle_call(
+            said = self.service.sessions.after(
                 session, request["tool"], request["args"], ok=bool(request["ok"]), output=request["output"]
             )
         else:
             wait = timedelta(seconds=float(request["wait_s"]))
-            said = self.service.judge_call(
+            said = self.service.sessions.before(
                 session, request["tool"], request["args"], wait=wait, elsewhere=bool(request["native"])
             )
         return answer_of(said)
@@ -56,7 +56,7 @@ def open_desk(project: Path) -> Desk:
     """
     service = build(load_settings(project))
     try:
-        take_in(place_of(project), service.take_in)
+        take_in(place_of(project), service.sessions.take_in)
     except BaseException:
         service.close()
         raise

@@ -136,7 +136,7 @@ def serve(project: Path, *, idle_s: float = IDLE_S) -> bool:
         except BlockingIOError:
             return False
         desk = open_desk(project)  # before there is a socket: whoever finds it gets an answer at once
-        desk.service.warm_up()
+        desk.service.policies.warm_up()
         with HookServer(project, name, idle_s) as server:
             server.begin(desk)
             try:

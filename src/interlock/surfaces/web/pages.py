@@ -9,7 +9,6 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from interlock.decide.access import Right
 from interlock.decide.alerts import by_urgency
-from interlock.engine.service import Service
 from interlock.errors import InterlockError, UsageError
 from interlock.model.action import Surface
 from interlock.model.agent import Priority
@@ -18,7 +17,8 @@ from interlock.model.identity import Being, Role, person_behind
 from interlock.model.ledger import LedgerEntry
 from interlock.model.plain import load
 from interlock.model.plan import Plan, Task
-from interlock.model.run import RunState
+from interlock.model.run import OutcomeKind, RunState
+from interlock.service import Service
 from interlock.surfaces.api.door import Door
 from interlock.surfaces.api.judging import explained
 from interlock.surfaces.api.operate import verified
@@ -70,12 +70,13 @@ async def static(name: str) -> Response:
 def overview(visit: Sees) -> Response:
     """Is it safe, what runs, what waits for me, what fires; then what just ended."""
     service = visit.service
+    running = service.runs.newest(states=_UNDER_WAY, limit=_LOOK)
     return visit.page(
-        "overview.html", seen=service.glance(), questions=_questions(visit, service.approvals(limit=_LOOK)),
-        running=service.runs(states=_UNDER_WAY, limit=_LOOK), counts=service.counts(), queued=service.queued(),
-        ended=service.runs(states=(RunState.ENDED,), limit=40), worker=service.has_living_worker(),
+        "overview.html", seen=service.health.glance(), questions=_questions(visit, service.approvals.list(limit=_LOOK)),
+        running=running, doing=service.runs.doing(running), counts=service.runs.counts(), queued=service.queue.length(),
+        ended=service.runs.newest(states=(RunState.ENDED,), limit=40), worker=service.workers.any_living(),
         alerts=[alert for alert in by_urgency(service.alarms.alerts()) if alert.active], lasting=list(watching.SILENCES),
-        priorities=[each.value for each in Priority], agents=list(service.catalogue), system=service.fresh_health()[0],
+        priorities=[each.value for each in Priority], agents=list(service.catalogue), system=service.health.fresh()[0],
     )  # fmt: skip
 
 
@@ -89,17 +90,18 @@ def submit(visit: Submits, form: Form) -> Response:
     task = Task(
         text=form.get("task", ""), submitter=visit.who.name, priority=priority, agents=agents, idempotency_key=key
     )
-    return to(f"/runs/{visit.service.submit(task).id}")
+    return to(f"/runs/{visit.service.runs.submit(task).id}")
 
 
 @routes.get("/runs")
 def runs(visit: Sees, cursor: str = "", state: str = "") -> Response:
     """All runs, newest first."""
     states = (RunState(state),) if state in tuple(RunState) else ()
-    found = visit.service.runs(states=states, before=cursor, limit=51)
+    outcome = state if state in tuple(OutcomeKind) else ""
+    found = visit.service.runs.newest(states=states, outcome=outcome, before=cursor, limit=51)
     return visit.page(
-        "runs.html", runs=found[:50], more=found[49].id if len(found) > 50 else "", state=state,  # noqa: PLR2004 - a page
-        states=[each.value for each in RunState], counts=visit.service.counts(),
+        "runs.html", runs=found[:50], more=found[49].id if len(found) > 50 else "",   # noqa: PLR2004 - a page
+        state=state, counts=visit.service.runs.counts(), doing=visit.service.runs.doing(found[:50]),
     )  # fmt: skip
 
 
@@ -107,8 +109,8 @@ def runs(visit: Sees, cursor: str = "", state: str = "") -> Response:
 def run(visit: Sees, run_id: str) -> Response:
     """One run, live."""
     service = visit.service
-    view = service.view(run_id)
-    entries = service.entries(run_id=view.run.id, limit=_STORY)
+    view = service.runs.view(run_id)
+    entries = service.ledger.entries(run_id=view.run.id, limit=_STORY)
     began = entries[0].at if entries else view.run.submitted_at
     story = [
         (entry.seq, (entry.at - began).total_seconds(), *sentence(entry)) for entry in entries if sentence(entry)[0]
@@ -117,7 +119,7 @@ def run(visit: Sees, run_id: str) -> Response:
         "run.html", view=view, run=view.run, story=story, last=entries[-1].seq if entries else 0,
         graph=draw(view.run.plan, view.attempts) if view.run.plan else None, state_of=state_of,
         questions=_questions(visit, [one for one in view.approvals if one.state is ApprovalState.PENDING]),
-        diff=service.diff(view.run.id), under_way=view.run.state is not RunState.ENDED,
+        diff=service.runs.diff(view.run.id), under_way=view.run.state is not RunState.ENDED,
     )  # fmt: skip
 
 
@@ -125,19 +127,19 @@ def run(visit: Sees, run_id: str) -> Response:
 def undo(visit: Steers, effect_id: str, form: Form) -> Response:
     """Take one call back."""
     why = form.get("why", "").strip()[:2000]
-    return to(f"/runs/{visit.service.undo_call(effect_id, actor=visit.who.name, why=why).effect.run_id}")
+    return to(f"/runs/{visit.service.runs.undo_call(effect_id, actor=visit.who.name, why=why).effect.run_id}")
 
 
 @routes.post("/runs/{run_id}/cancel")
 def cancel(visit: Steers, run_id: str) -> Response:
     """End a run cleanly."""
-    return to(f"/runs/{visit.service.cancel(run_id, visit.who.name).id}")
+    return to(f"/runs/{visit.service.runs.cancel(run_id, visit.who.name).id}")
 
 
 @routes.get("/approvals")
 def approvals(visit: Sees, every: Annotated[bool, Query(alias="all")] = False, cursor: str = "") -> Response:
     """Questions to people."""
-    found = visit.service.approvals(states=() if every else (ApprovalState.PENDING,), after=cursor[:64], limit=51)
+    found = visit.service.approvals.list(states=() if every else (ApprovalState.PENDING,), after=cursor[:64], limit=51)
     return visit.page(
         "approvals.html", questions=_questions(visit, found[:50]), every=every,
         more=found[49].id if len(found) > 50 else "",  # noqa: PLR2004 - a page
@@ -147,11 +149,11 @@ def approvals(visit: Sees, every: Annotated[bool, Query(alias="all")] = False, c
 @routes.get("/approvals/{approval_id}")
 def approval(visit: Sees, approval_id: str) -> Response:
     """Exactly what a yes would cover."""
-    found = visit.service.find_approval(approval_id)
+    found = visit.service.approvals.find(approval_id)
     evidence = [text.partition(": ")[2] for text in _texts(found.shown.get("findings"))]
     return visit.page(
         "approval.html", one=found, shown=_Shown(found.shown), no=_cannot(visit, found), evidence=evidence, graph=_graph(found),
-        run=visit.service.find_run(found.run_id), missing=found.quorum - sum(vote.approve for vote in found.votes),
+        run=visit.service.runs.find(found.run_id), missing=found.quorum - sum(vote.approve for vote in found.votes),
     )  # fmt: skip
 
 
@@ -161,7 +163,7 @@ def answer(visit: Answers, approval_id: str, form: Form) -> Response:
     word = form.get("answer")
     if word not in {"approve", "deny"}:
         raise UsageError("say approve or deny")
-    after = visit.service.answer(
+    after = visit.service.approvals.answer(
         approval_id,
         visit.who,
         approve=word == "approve",
@@ -213,7 +215,7 @@ def ledger(
     cursor: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Response:  # fmt: skip
     """What happened, searchable."""
-    found, more = visit.service.search(
+    found, more = visit.service.ledger.search(
         text=text[:200], kind=kind[:64], actor=actor[:200], run_id=run_id[:200], before=cursor, limit=100
     )
     return visit.page(
@@ -232,7 +234,7 @@ def ledger(
 @routes.post("/ledger")
 def verify(visit: Sees) -> Response:
     """Recompute every hash."""
-    found, more = visit.service.search(limit=100)
+    found, more = visit.service.ledger.search(limit=100)
     return visit.page(
         "ledger.html",
         entries=found,
@@ -253,7 +255,7 @@ def _tell(entry: LedgerEntry) -> str:
 @routes.get("/policies")
 def policies(visit: Sees) -> Response:
     """The policies in force."""
-    return visit.page("policies.html", policies=visit.service.policies)
+    return visit.page("policies.html", policies=visit.service.policies.in_force)
 
 
 @routes.get("/check")

@@ -17,10 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from interlock.decide.access import Right, refusal
-from interlock.engine.service import Service
 from interlock.errors import InterlockError
 from interlock.model.alert import AlertState
 from interlock.model.identity import Identity
+from interlock.service import Service
 from interlock.surfaces.api.door import Door, form_of
 from interlock.surfaces.api.problems import STATUS, ProblemError
 from interlock.surfaces.cli.common import ago, span
@@ -108,7 +108,7 @@ class Visit:
         return render(
             template, status=status, who=self.who, csrf=self.csrf, path=self.request.url.path,
             may={right.value: self.may(right) for right in Right}, environment=self.service.settings.environment,
-            project=self.service.settings.project.name, waiting=self.service.open_questions(),
+            project=self.service.settings.project.name, waiting=self.service.approvals.waiting(),
             firing=sum(alert.state is AlertState.FIRING for alert in self.service.alarms.alerts()), **facts,
         )  # fmt: skip
 

@@ -55,14 +55,15 @@ def as_typed(value: str) -> Markup:
 def marked(text: str, evidence: Iterable[str]) -> Markup:
     """The text with the dangerous parts marked: the evidence as a whole, or its words where a reader has shortened it."""
     clean = visible(text)
-    words: set[str] = set()
+    patterns: set[str] = set()
     for said in map(visible, evidence):
-        whole = said.strip(" ….")
-        words |= {whole} if whole and whole in clean else {word for word in said.split() if len(word) >= _TELLING}
-    if not words:
+        whole = r"\s+".join(map(re.escape, said.strip(" ….").split()))  # a reader shows in one line what had several
+        words = {re.escape(word) for word in said.split() if len(word) >= _TELLING}
+        patterns |= {whole} if whole and re.search(whole, clean) else words
+    if not patterns:
         return escape(clean)
-    longest_first = sorted(words, key=len, reverse=True)
-    parts = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", clean)
+    longest_first = sorted(patterns, key=len, reverse=True)
+    parts = re.split("(" + "|".join(longest_first) + ")", clean)
     return Markup("").join(
         Markup("<mark>{}</mark>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )

@@ -32,15 +32,21 @@ _HOURS = 24
 def agents(visit: Sees) -> Response:
     """Agents with their health and their last day, those that need somebody first."""
     service = visit.service
-    healths = {health.subject: health for health in service.healths(within_s=0.25)}
-    breakers = {breaker.agent: breaker for breaker in service.breakers()}
+    healths = {health.subject: health for health in service.health.agents(within_s=0.25)}
+    breakers = {breaker.agent: breaker for breaker in service.agents.breakers()}
     order = ["unhealthy", "degraded", "healthy", "unknown"]
     names = sorted(
         healths, key=lambda name: (breakers[name].state == "closed", order.index(healths[name].status), name)
     )
-    charts = {name: outcomes(found) for name, found in service.hours(_HOURS).items()}
+    charts = {name: outcomes(found) for name, found in service.meter.hours(_HOURS).items()}
     return visit.page(
-        "agents.html", names=names, healths=healths, breakers=breakers, catalogue=service.catalogue, charts=charts
+        "agents.html",
+        names=names,
+        healths=healths,
+        breakers=breakers,
+        catalogue=service.catalogue,
+        charts=charts,
+        busy=service.runs.at_work(),
     )
 
 
@@ -48,12 +54,12 @@ def agents(visit: Sees) -> Response:
 def agent(visit: Sees, agent: str) -> Response:
     """One agent: how well it is and why, its breaker, its day."""
     service = visit.service
-    spec = service.check_agent(agent)
-    hours = service.hours(_HOURS, agent=agent)[agent]
+    spec = service.agents.find(agent)
+    hours = service.meter.hours(_HOURS, agent=agent)[agent]
     return visit.page(
-        "agent.html", spec=spec, health=service.health(agent), chart=outcomes(hours), took=durations(hours),
-        breaker=next(one for one in service.breakers() if one.agent == agent),
-        ever=service.metrics(within_s=0.25).agent(agent),
+        "agent.html", spec=spec, health=service.health.agent(agent), chart=outcomes(hours), took=durations(hours),
+        breaker=next(one for one in service.agents.breakers() if one.agent == agent),
+        ever=service.meter.metrics(within_s=0.25).agent(agent),
         alerts=[one for one in by_urgency(service.alarms.alerts()) if one.agent == agent],
         rollout=next(iter(service.rollouts.views(agent)), None),
     )  # fmt: skip
@@ -65,7 +71,7 @@ def force(visit: Steers, agent: str, form: Form) -> Response:
     if form.get("state") not in tuple(Force):
         raise UsageError("say open, closed or reset")
     reason = form.get("reason", "").strip()[:2000] or "by hand, from the dashboard"
-    visit.service.force_breaker(agent, Force(form["state"]), reason=reason, actor=visit.who.name)
+    visit.service.agents.force_breaker(agent, Force(form["state"]), reason=reason, actor=visit.who.name)
     return to(f"/agents/{agent}" if form.get("back") == "agent" else "/agents")
 
 
@@ -182,7 +188,7 @@ def steer_rollout(visit: Steers, agent: str, form: Form) -> Response:
 @routes.get("/queue")
 def queue(visit: Sees) -> Response:
     """What waits for a place, when it will probably start, and the limits behind it."""
-    return visit.page("queue.html", places=visit.service.queue(), limits=visit.service.limits())
+    return visit.page("queue.html", places=visit.service.queue.places(), limits=visit.service.queue.limits())
 
 
 @routes.post("/limits")
@@ -191,5 +197,5 @@ def set_limit(visit: Steers, form: Form) -> Response:
     most = form.get("most", "").strip()
     if most and not (most.isascii() and most.isdecimal() and len(most) <= 6):  # noqa: PLR2004 - a million is no limit
         raise UsageError("a limit is a whole number, 0 for never, or nothing for the configured one")
-    visit.service.set_limit(form.get("name", ""), int(most) if most else None, actor=visit.who.name)
+    visit.service.queue.set_limit(form.get("name", ""), int(most) if most else None, actor=visit.who.name)
     return to("/queue")

@@ -20,7 +20,13 @@ MARK = "surfaces/hook/start.py"
 """What is in every command of ours and in nobody else's."""
 _SPARE_S = 5
 """Seconds that the program waits longer than our own deadline."""
+START = Path(__file__).parents[1] / MARK
+"""The program that hooks run."""
 _CLOSED = "interlock: the check did not say yes, or could not run: refused"
+_LINE = f"""\
+python=$0 start=$1; shift
+{{ true <"$python" && true <"$start"; }} 2>/dev/null || {{ python=$INTERLOCK_PYTHON start=$INTERLOCK_HOOK; }}
+"$python" -I -S "$start" "$@" || {{ echo "{_CLOSED}" >&2; exit {dialects.REFUSED}; }}"""
 
 Plain = dict[str, Any]
 
@@ -45,12 +51,19 @@ class Change:
 
 
 def command(dialect: str, *, deadline_s: float, native: bool) -> str:
-    """The shell command of our hook. Should even Python be gone, or be killed, the shell says no in words that all know."""
-    start = Path(__file__).with_name("start.py")
-    words = [sys.executable, "-I", "-S", str(start), "--as", dialect, "--deadline", f"{deadline_s:g}"]
+    """The shell command of our hook. Should even Python be gone, or be killed, the shell says no in words that all know.
+
+    Settings travel, by git for one: where this installation is not to be seen, as in the sandbox of an agent that another
+    one runs, it is that one's hook (:func:`surroundings`).
+    """
+    words = [sys.executable, str(START), "--as", dialect, "--deadline", f"{deadline_s:g}"]
     words += ["--ask", "native"] if native else []
-    closed = shlex.quote(f'echo "{_CLOSED}" >&2; exit {dialects.REFUSED}')
-    return f"{shlex.join(words)} || sh -c {closed}"
+    return shlex.join(["sh", "-c", _LINE, *words])
+
+
+def surroundings() -> dict[str, str]:
+    """The variables by which hooks find this installation inside the sandbox of an agent that it runs."""
+    return {"INTERLOCK_PYTHON": sys.executable, "INTERLOCK_HOOK": str(START)}
 
 
 def plan(
@@ -126,7 +139,7 @@ def _backup(change: Change) -> Path:
 
 
 def _file(dialect: str, base: Path, *, user: bool) -> Path:
-    if dialect == "codex" and user and os.environ.get("CODEX_HOME"):
+    if dialect == "codex" and user and base == Path.home() and os.environ.get("CODEX_HOME"):
         return Path(os.environ["CODEX_HOME"], "hooks.json")
     if dialect == "opencode":
         return base / (".config/opencode" if user else ".opencode") / "plugin" / "interlock.js"
