@@ -64,8 +64,8 @@ FUNCTIONS: dict[str, AgentFunction] = {"second": second, "varied": varied, "slow
 SHAPES = {
     "all at once, 0.3 to 2 s": ("varied", 0.0),
     "coming as fast as they are done": ("varied", 0.3),
-    "becoming slower": ("slowing", 0.25),
-    "slow together": ("together", 0.25),
+    "becoming slower": ("slowing", 0.2),
+    "slow together": ("together", 0.2),
 }
 RISKY = "drop all tables of the production database"
 
@@ -112,9 +112,9 @@ def conservation(service: Service, tasks: int) -> tuple[float, float, list[float
 def calibration(service: Service, agent: str, tasks: int, gap_s: float) -> tuple[int, float, float, float]:
     """Estimates noted, and the shares of starts before p50, before p90, and of waiting tasks without an estimate.
 
-    Ten at once, then one every ``gap_s`` seconds.
+    A third at once, the others one every ``gap_s`` seconds.
     """
-    runs = submit(service, agent, min(10, tasks))
+    runs = submit(service, agent, tasks // 3)
     noted: list[tuple[str, float, int | None, int | None]] = []
     due = time.monotonic()
     while len(runs) < tasks or unfinished(service, runs):

@@ -90,13 +90,18 @@ def test_of_few_earlier_forecasts_nothing_is_made() -> None:
 
 
 def test_an_interval_is_made_of_the_forecasts_that_expected_about_as_much() -> None:
-    near = [Past(expected_ms=1000 + number, took_ms=1000 + number) for number in range(40)]
-    far = [Past(expected_ms=100_000 + number, took_ms=300_000) for number in range(40)]
+    near = [Past(expected_ms=1000 + number, took_ms=1000 + number) for number in range(80)]
+    far = [Past(expected_ms=100_000 + number, took_ms=300_000) for number in range(80)]
     record = Record(near + far)
     assert record.interval(1000) == (1000, 1000)
     half, most = record.interval(100_000) or (0, 0)
     assert half == pytest.approx(300_000, rel=0.01)
     assert most >= half
+
+
+def test_of_the_forecasts_that_expected_as_much_the_newest_count() -> None:
+    new = [Past(expected_ms=1000, took_ms=3000)] * 40
+    assert Record(new + [Past(expected_ms=1000, took_ms=1000)] * 40).interval(1000) == (3000, 3000)
 
 
 def test_a_forecast_that_still_waits_counts_once_it_is_late() -> None:

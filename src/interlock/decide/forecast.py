@@ -22,8 +22,8 @@ _TRIALS = 64
 _STEPS = 20_000
 """Attempts that all trials together place, about: a long queue needs fewer trials, its sum of many durations varies less."""
 _LEAST_TRIALS = 5
-_LIKE = 40
-"""Forecasts that one interval is made of: those that expected about as much."""
+_LIKE, _NEWEST = 80, 40
+"""One interval is made of the newest 40 of the 80 forecasts that expected about as much: what slows a machine down passes."""
 _ENOUGH = 10
 """Fewer forecasts of which something is known say nothing yet."""
 _MOMENT_MS = 500
@@ -48,12 +48,14 @@ class Record:
     """How right earlier forecasts were. One that still waits counts once it is late: else only the quick ones would."""
 
     past: Sequence[Past]
-    _sorted: list[tuple[float, float]] = field(default_factory=list, init=False)
+    """The newest first."""
+    _sorted: list[tuple[int, int, float]] = field(default_factory=list, init=False)
+    """What was expected, its age among all, the quotient."""
 
     def __post_init__(self) -> None:
         known = (each for each in self.past if each.over or each.took_ms > each.expected_ms)
         self._sorted.extend(
-            sorted((float(each.expected_ms), _quotient(each.took_ms, each.expected_ms)) for each in known)
+            sorted((each.expected_ms, age, _quotient(each.took_ms, each.expected_ms)) for age, each in enumerate(known))
         )
 
     def interval(self, expected_ms: int) -> tuple[int, int] | None:
@@ -61,9 +63,10 @@ class Record:
         count = len(self._sorted)
         if count < _ENOUGH:
             return None
-        here = bisect_left(self._sorted, (float(expected_ms), 0.0))
+        here = bisect_left(self._sorted, (expected_ms, 0, 0.0))
         start = max(0, min(here - _LIKE // 2, count - _LIKE))
-        quotients = sorted(quotient for _, quotient in self._sorted[start : start + _LIKE])
+        like = sorted((age, quotient) for _, age, quotient in self._sorted[start : start + _LIKE])
+        quotients = sorted(quotient for _, quotient in like[:_NEWEST])
         half, most = (
             quotients[min(len(quotients), math.ceil(share * (len(quotients) + 1))) - 1] for share in (0.5, 0.9)
         )
