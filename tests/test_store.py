@@ -504,7 +504,7 @@ def test_a_run_that_waits_for_a_place_has_no_body_until_it_had_one(
 ) -> None:
     finish = tmp_path / "finish"
     monkeypatch.setattr("hands.UNTIL", str(finish))
-    service = opened(limits={**QUICK["limits"], "max_concurrent": 1})
+    service = opened(limits={"max_concurrent": 1, "per_agent": 4, "per_minute": 10_000})
     service.start()
     runs = [submit(service) for _ in range(3)]
     until(lambda: sorted(body_of(service, run) for run in runs) == ["PENDING", "SUCCESS", "SUCCESS"])

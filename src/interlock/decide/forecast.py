@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,10 +24,12 @@ _STEPS = 20_000
 _LEAST_TRIALS = 5
 _LIKE, _NEWEST = 80, 40
 """One interval is made of the newest 40 of the 80 forecasts that expected about as much: what slows a machine down passes."""
+_STEPS_OF_SIZE = 16
+"""Steps to a doubling; within one the same forecasts count."""
 _ENOUGH = 10
 """Fewer forecasts of which something is known say nothing yet."""
 _MOMENT_MS = 500
-"""Added to both sides of each quotient: who expects nothing and waits half a second was not wrong by infinity."""
+"""Added to every time before two are compared: who expects nothing and waits half a second was not wrong by infinity."""
 
 MARKS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
 """The places in the queue at which a forecast is kept, once for each attempt."""
@@ -49,36 +51,37 @@ class Record:
 
     past: Sequence[Past]
     """The newest first."""
-    _sorted: list[tuple[int, int, float]] = field(default_factory=list, init=False)
-    """What was expected, its age among all, the quotient."""
+    _known: list[tuple[float, float]] = field(default_factory=list, init=False)
+    """The size of what was expected and the quotient, the newest first."""
+    _found: dict[int, tuple[float, float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        known = (each for each in self.past if each.over or each.took_ms > each.expected_ms)
-        self._sorted.extend(
-            sorted((each.expected_ms, age, _quotient(each.took_ms, each.expected_ms)) for age, each in enumerate(known))
+        counting = (each for each in self.past if each.over or each.took_ms > each.expected_ms)
+        self._known.extend(
+            (_size(each.expected_ms), _size(each.took_ms) - _size(each.expected_ms)) for each in counting
         )
 
     def interval(self, expected_ms: int) -> tuple[int, int] | None:
         """Milliseconds within which half, and nine of ten, of such attempts have started; None while too little is known."""
-        count = len(self._sorted)
-        if count < _ENOUGH:
+        if len(self._known) < _ENOUGH:
             return None
-        here = bisect_left(self._sorted, (expected_ms, 0, 0.0))
-        start = max(0, min(here - _LIKE // 2, count - _LIKE))
-        like = sorted((age, quotient) for _, age, quotient in self._sorted[start : start + _LIKE])
-        quotients = sorted(quotient for _, quotient in like[:_NEWEST])
-        half, most = (
-            quotients[min(len(quotients), math.ceil(share * (len(quotients) + 1))) - 1] for share in (0.5, 0.9)
-        )
-        return _stretched(expected_ms, half), _stretched(expected_ms, most)
+        size = _size(expected_ms)
+        step = round(size * _STEPS_OF_SIZE)
+        if step not in self._found:
+            self._found[step] = self._quotients(step / _STEPS_OF_SIZE)
+        half, most = (max(0, round(2 ** (size + quotient)) - _MOMENT_MS) for quotient in self._found[step])
+        return half, most
+
+    def _quotients(self, size: float) -> tuple[float, float]:
+        like = sorted(range(len(self._known)), key=lambda age: abs(self._known[age][0] - size))[:_LIKE]
+        chosen = sorted(self._known[age][1] for age in sorted(like)[:_NEWEST])
+        count = len(chosen)
+        return (chosen[math.ceil(0.5 * (count + 1)) - 1], chosen[min(count, math.ceil(0.9 * (count + 1))) - 1])
 
 
-def _quotient(took_ms: int, expected_ms: int) -> float:
-    return (took_ms + _MOMENT_MS) / (expected_ms + _MOMENT_MS)
-
-
-def _stretched(expected_ms: int, quotient: float) -> int:
-    return max(0, round((expected_ms + _MOMENT_MS) * quotient) - _MOMENT_MS)
+def _size(ms: int) -> float:
+    """Binary logarithm, so that a difference is a quotient."""
+    return math.log2(max(0, ms) + _MOMENT_MS)
 
 
 def expected(
