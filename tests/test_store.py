@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from interlock.app import build
 from interlock.config import load_settings
 from interlock.engine import durable, executor, news
 from interlock.engine.ledger import Ledger
+from interlock.engine.run import RunLine
 from interlock.errors import NotFoundError, StoreError
 from interlock.model.agent import Priority
 from interlock.model.plan import Task
@@ -427,6 +429,30 @@ def test_a_body_whose_run_was_taken_over_writes_nothing_more(
     time.sleep(1.5)
     assert kinds_of(service, run)[-1] == "attempt.succeeded"
     service._means.durable.resume([run.id])
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def test_a_body_that_has_ended_without_its_run_is_begun_again(opened: Callable[..., Service]) -> None:
+    service = opened()
+    run = submit(service, detach=True)
+    status = service._means.durable._table("workflow_status")
+    gone = sa.update(status).where(status.c.workflow_uuid == run.id).values(status="SUCCESS")
+    service._means.database.transact(lambda conn: conn.execute(gone))
+    service.start(shared=True)
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def test_an_old_body_of_a_parked_run_does_not_make_it_its_own(opened: Callable[..., Service]) -> None:
+    """It was paused while others took over, parked the run and ended: what it began must not count."""
+    service = opened()
+    service.start()
+    run = service.runs.submit(RISKY)
+    (question,) = until(service.approvals.list)
+    until(lambda: body_of(service, run) == "SUCCESS")
+    old = RunLine(service._means)
+    with pytest.raises(durable.Lost):
+        asyncio.run(old(run.id))
+    service.approvals.vote(question.id, "vera", approve=True)
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 
 

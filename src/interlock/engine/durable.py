@@ -244,11 +244,9 @@ class Durable:
             self.client.resume_workflows(list(ids), queue_name=queue or self.heir_queue)
 
     def broken(self, conn: sa.Connection, ids: Sequence[str]) -> list[str]:
-        """Which of these bodies DBOS has given up, though our tables say that they have not ended."""
+        """Which of these bodies DBOS executes no more, though our tables say that they have not ended."""
         status = self._table("workflow_status")
-        query = sa.select(status.c.workflow_uuid).where(
-            status.c.workflow_uuid.in_(ids), status.c.status.not_in([*_LIVE, "SUCCESS"])
-        )
+        query = sa.select(status.c.workflow_uuid).where(status.c.workflow_uuid.in_(ids), status.c.status.not_in(_LIVE))
         return list(conn.execute(query).scalars()) if ids else []
 
     def begin_again(self, ids: Sequence[str]) -> None:

@@ -103,6 +103,14 @@ class RunLine:
         return await self._means.write(at_home)
 
     def _come_home(self, conn: sa.Connection, run_id: str) -> None:
+        """The run is executed here from now on.
+
+        Raises:
+            Lost: when this body is an old one, of a worker that was silent for too long: the run may have a newer one, or
+                be parked and have none.
+        """
+        if not self._means.durable.is_mine(conn, run_id):
+            raise Lost
         queue.set_home(conn, run_id, self._means.worker_id, self._means.durable.attempts_queue(conn, run_id))
 
     async def _studied(self, run: Run) -> Plan:
