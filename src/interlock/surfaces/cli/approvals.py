@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from interlock.surfaces.cli.common import ConfigFile, Env, Json, ago, console, h
 
 app = typer.Typer(no_args_is_help=True, help="See and answer what waits for a person.")
 
+_PAGE = 50
+
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id or its end, or its run's.")]
 Same = Annotated[bool, typer.Option("--same", help="Also to all open questions that show exactly the same.")]
 Note = Annotated[str, typer.Option("--note", help="A word of reason, kept in the ledger.")]
@@ -19,7 +22,9 @@ Note = Annotated[str, typer.Option("--note", help="A word of reason, kept in the
 @app.command("list")
 def list_(
     every: Annotated[bool, typer.Option("--all", help="Also the answered ones.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="How many at most: 50, or with --json all.")
+    ] = None,
     after: Annotated[str, typer.Option("--after", help="Go on after the question of that id.")] = "",
     env: Env = None,
     config: ConfigFile = None,
@@ -29,9 +34,9 @@ def list_(
     from interlock.model.approval import ApprovalState  # noqa: PLC0415
 
     with opened(env, config) as service:
-        found = service.approvals.list(states=() if every else (ApprovalState.PENDING,), after=after, limit=limit + 1)
+        most = limit or (sys.maxsize if as_json else _PAGE)
+        found = service.approvals.list(states=() if every else (ApprovalState.PENDING,), after=after, limit=most)
         waiting = service.approvals.waiting()
-    more_of_them, found = len(found) > limit, found[:limit]
     if as_json:
         say_json(found)
         return
@@ -45,8 +50,9 @@ def list_(
         hanging(out, "  ", " ".join(what_of(approval).split()))
         first, *more = reasons_of(approval)
         hanging(out, "  ", f"{first} (and {len(more)} more: approvals show)" if more else first, style="yellow")
-    if more_of_them:
-        out.print(f"{waiting} wait for an answer; go on: interlock approvals list --after {found[-1].id}")
+    if len(found) == most:
+        flag = " --all" if every else ""
+        out.print(f"{waiting} wait for an answer; go on: interlock approvals list{flag} --after {found[-1].id}")
 
 
 @app.command()
