@@ -65,7 +65,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 chaos: setup
-	CHAOS_RUNS=1700 CHAOS_WORKERS=4 CHAOS_MISCHIEF_S=300 CHAOS_PATIENCE_S=3600 $(BIN)/pytest -s tests/test_chaos.py
+	CHAOS_RUNS=1800 CHAOS_WORKERS=4 CHAOS_MISCHIEF_S=3600 CHAOS_GAP_S=8 CHAOS_PATIENCE_S=1800 $(BIN)/pytest -s tests/test_chaos.py
 
 bench: setup
 	$(BIN)/python -m bench

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ HANDS = Path(__file__).parent / "support" / "hands.py"
 RUNS = int(os.environ.get("CHAOS_RUNS", "40"))
 WORKERS = int(os.environ.get("CHAOS_WORKERS", "2"))
 MISCHIEF_S = float(os.environ.get("CHAOS_MISCHIEF_S", "12"))
+GAP_S = float(os.environ.get("CHAOS_GAP_S", "2.5"))
+"""The longest time between two strokes of mischief."""
 PATIENCE_S = float(os.environ.get("CHAOS_PATIENCE_S", "120"))
 LIMITS = {"anna": 1, "bert": 2, "cleo": 2, "dora": 3}
 MOST = 4
@@ -105,13 +108,12 @@ def make_project(place: Path) -> Path:
     return project
 
 
-def make_mischief(team: Gang, postgres: PostgresForTests, dice: random.Random) -> Counter[str]:
+def make_mischief(team: Gang, postgres: PostgresForTests, dice: random.Random, left: Callable[[], int]) -> Counter[str]:
+    """Until all runs have ended, or for MISCHIEF_S; the database restarts after a third of either, and after two."""
     did: Counter[str] = Counter()
-    until = time.monotonic() + MISCHIEF_S
-    restarts = [until - MISCHIEF_S * 2 / 3, until - MISCHIEF_S / 3]
-    while time.monotonic() < until:
-        if postgres.can_restart and restarts and time.monotonic() > restarts[0]:
-            restarts.pop(0)
+    began = time.monotonic()
+    while (passed := (time.monotonic() - began) / MISCHIEF_S) < 1 and (unfinished := left()):
+        if postgres.can_restart and did["restart"] < 2 and max(passed, 1 - unfinished / RUNS) * 3 > did["restart"] + 1:
             postgres.restart()
             did["restart"] += 1
         member = dice.choice(team.members)
@@ -121,14 +123,19 @@ def make_mischief(team: Gang, postgres: PostgresForTests, dice: random.Random) -
         else:
             team.pause(member, dice.choice([0.5, 4.5]))
             did["pause"] += 1
-        time.sleep(dice.uniform(0.5, 2.5))
+        time.sleep(dice.uniform(0.2, 1) * GAP_S)
     return did
+
+
+def count_unfinished(database: Database) -> int:
+    left = sa.select(sa.func.count()).select_from(schema.runs).where(schema.runs.c.state != RunState.ENDED)
+    found: int = database.look(lambda conn: conn.execute(left).scalar_one())
+    return found
 
 
 def wait_for_all(service: Service, database: Database) -> None:
     give_up = time.monotonic() + PATIENCE_S
-    left = sa.select(sa.func.count()).select_from(schema.runs).where(schema.runs.c.state != RunState.ENDED)
-    while database.look(lambda conn: conn.execute(left).scalar()):
+    while count_unfinished(database):
         assert time.monotonic() < give_up, [
             (run.id, run.state, service.runs.view(run.id).attempts) for run in service.runs.unfinished()[:3]
         ]
@@ -164,7 +171,7 @@ def test_whatever_is_killed_or_paused_every_task_has_one_outcome_and_no_effect_h
             for _ in range(RUNS)
         ]
         with gang(project, url, WORKERS) as team:
-            did = make_mischief(team, postgres, dice)
+            did = make_mischief(team, postgres, dice, partial(count_unfinished, database))
             wait_for_all(service, database)
         assert did["kill"] + did["pause"] > 0
 

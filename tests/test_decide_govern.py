@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from interlock.config import LimitSettings
-from interlock.decide.govern import Limits, Running, Waiting, estimate, ordered, pick
+from interlock.decide.govern import Limits, Running, Waiting, ordered, pick
 from interlock.model.agent import Priority
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -242,64 +242,3 @@ def test_low_priority_never_starves_under_a_stream_of_critical_work(
                 world.submit(agent, Priority.CRITICAL, excludes, min(length, 30))
         world.turn()
     pytest.fail("it starved")
-
-
-def test_without_observations_there_is_no_estimate() -> None:
-    assert estimate([waits("t")], [runs("r")], Limits(max_concurrent=1), {}, now=NOW) is None
-    assert estimate([waits("t")], [runs("r")], Limits(max_concurrent=1), {"a": []}, now=NOW) is None
-
-
-@pytest.mark.parametrize("limits", [Limits(max_concurrent=0), Limits(per_minute=0), Limits(agents={"a": 0})])
-def test_what_may_never_start_has_no_estimate(limits: Limits) -> None:
-    assert estimate([waits("t")], [], limits, {"a": [1000]}, now=NOW) is None
-
-
-def test_an_estimate_follows_the_observed_durations() -> None:
-    one = Limits(max_concurrent=1)
-    assert estimate([waits("t")], [], one, {"a": [1000]}, now=NOW) == (0, 0)
-    assert estimate([waits("t")], [runs("r", since=-4)], one, {"a": [10_000]}, now=NOW) == (6000, 6000)
-    queue = [waits("t1"), waits("t2"), waits("t3")]
-    assert estimate(queue, [runs("r")], one, {"a": [10_000]}, now=NOW) == (30_000, 30_000)
-    assert estimate(queue, [runs("r")], Limits(max_concurrent=2), {"a": [10_000]}, now=NOW) == (10_000, 10_000)
-    assert estimate([waits("t", "new")], [runs("r")], one, {"a": [10_000]}, now=NOW) == (10_000, 10_000)
-
-
-def test_an_estimate_heeds_limits_per_agent_exclusions_back_off_and_the_rate() -> None:
-    seen = {"a": [10_000], "b": [3000]}
-    assert estimate([waits("t")], [runs("r")], Limits(per_agent=1), seen, now=NOW) == (10_000, 10_000)
-    assert estimate([waits("t", "b", excludes=["a"])], [runs("r")], WIDE, seen, now=NOW) == (10_000, 10_000)
-    later = Waiting(attempt_id="t", agent="a", queued_at=NOW, not_before=after(7))
-    assert estimate([later], [], WIDE, seen, now=NOW) == (7000, 7000)
-    limits = Limits(per_minute=2)
-    assert estimate([waits("t")], [], limits, seen, recent_starts=[after(-50), after(-20)], now=NOW) == (10_000, 10_000)
-
-
-def test_an_estimate_is_wider_where_durations_differ_and_the_same_for_the_same_facts() -> None:
-    seen = {"a": [1000, 2000, 5000, 60_000]}
-    queue = [waits(f"t{number}") for number in range(5)]
-    found = estimate(queue, [runs("r")], Limits(max_concurrent=1), seen, now=NOW)
-    assert found is not None
-    assert 5000 < found[0] < found[1]
-    assert found == estimate(queue, [runs("r")], Limits(max_concurrent=1), seen, now=NOW)
-
-
-def test_work_that_is_slower_than_ever_seen_is_not_said_to_end_at_once() -> None:
-    found = estimate([waits("t")], [runs("r", since=-99)], Limits(max_concurrent=1), {"a": [10_000]}, now=NOW)
-    assert found == (10_000, 10_000)
-
-
-@hypothesis_settings(max_examples=60, deadline=None)
-@given(LIMITS, st.lists(WORK, min_size=1, max_size=12), st.lists(st.integers(1, 10**6), min_size=1, max_size=5))
-def test_whoever_waits_behind_is_never_estimated_to_be_done_waiting_in_negative_time(
-    limits: Limits, works: list[tuple[str, Priority, frozenset[str], int]], spans: list[int]
-) -> None:
-    queue = [
-        Waiting(attempt_id=f"t{number}", agent=agent, priority=priority, queued_at=NOW, excludes=excludes)
-        for number, (agent, priority, excludes, _) in enumerate(works)
-    ]
-    found = estimate(queue, [], limits, {"a": spans}, now=NOW)
-    if any(limits.cap(item.agent) == 0 for item in queue):
-        assert found is None
-    else:
-        assert found is not None
-        assert 0 <= found[0] <= found[1]

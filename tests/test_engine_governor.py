@@ -227,19 +227,23 @@ def test_an_end_that_is_told_twice_counts_once(parts: Make) -> None:
     assert [each.kind for each in made.ledger.entries() if "fail" in each.kind] == ["attempt.failed"]
 
 
-def test_an_estimate_is_unknown_until_something_was_observed(parts: Make) -> None:
+def test_an_estimate_is_unknown_until_enough_forecasts_came_true_or_did_not(parts: Make) -> None:
     made = parts(limits={**WIDE, "max_concurrent": 1})
-    first, _ = made.queue(made.run()), made.queue(made.run())
+    attempts = [made.queue(made.run()) for _ in range(14)]
     made.governor.admit()
-    assert [place.estimate_ms for place in made.governor.places()] == [None]
-    with made.database.write() as conn:
-        rows.save_attempt(conn, replace(stored(made, first), started_at=made.clock.now()))
-    made.clock.forward(7)
-    made.end(first)
-    made.governor.admit()
-    made.queue(made.run())
+    assert {place.estimate_ms for place in made.governor.places()} == {None}
+    for number in range(12):
+        attempt = attempts[number]
+        with made.database.write() as conn:
+            rows.save_attempt(conn, replace(stored(made, attempt), started_at=made.clock.now()))
+        made.clock.forward(7)
+        made.end(attempt)
+        made.governor.admit()
+        made.governor.note_forecasts()
+        made.governor.note_forecasts()
     (place,) = made.governor.places()
-    assert place.estimate_ms == pytest.approx(7000, abs=10)
+    assert place.estimate_ms == pytest.approx(7000, abs=100)
+    assert place.estimate_p90_ms == pytest.approx(7000, abs=100)
 
 
 def test_a_budget_that_is_used_up_ends_the_attempt_and_one_that_is_reserved_lets_it_wait(parts: Make) -> None:

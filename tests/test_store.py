@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from interlock.app import build
 from interlock.config import load_settings
 from interlock.engine import durable, executor, news
 from interlock.engine.ledger import Ledger
+from interlock.engine.run import RunLine
 from interlock.errors import NotFoundError, StoreError
 from interlock.model.agent import Priority
 from interlock.model.plan import Task
@@ -398,27 +400,23 @@ def test_what_a_listener_makes_of_the_news_stops_no_news(store_url: str) -> None
         database.close()
 
 
-def waiting_for_a_person(service: Service) -> tuple[Run, str]:
-    run = service.runs.submit(Task(text="drop all tables of the production database", agents=("anna",)))
-    (question,) = until(service.approvals.list)
-    return run, question.id
-
-
 def test_a_body_that_dbos_has_given_up_is_begun_again(opened: Callable[..., Service]) -> None:
     service = opened()
-    service.start()
-    run, question = waiting_for_a_person(service)
+    run = submit(service, detach=True)
     service._means.durable.client.cancel_workflow(run.id)
-    service.approvals.vote(question, "vera", approve=True)
-    assert service._worker is not None
-    service._worker._mend()
+    service.start(shared=True)
     assert ended(service, run) is OutcomeKind.SUCCEEDED
 
 
-def test_a_body_whose_run_was_taken_over_writes_nothing_more(opened: Callable[..., Service]) -> None:
+def test_a_body_whose_run_was_taken_over_writes_nothing_more(
+    opened: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = tmp_path / "finish"
+    monkeypatch.setattr("hands.UNTIL", str(finish))
     service = opened()
     service.start()
-    run, question = waiting_for_a_person(service)
+    run = submit(service)
+    until(lambda: "effect.intended" in kinds_of(service, run))
     status = service._means.durable._table("workflow_status")
 
     def take_over(conn: sa.Connection) -> None:
@@ -426,13 +424,133 @@ def test_a_body_whose_run_was_taken_over_writes_nothing_more(opened: Callable[..
         conn.execute(sa.update(status).where(status.c.workflow_uuid == run.id).values(executor_id="wrk_other"))
 
     service._means.database.transact(take_over)
-    service.approvals.vote(question, "vera", approve=True)
-    before = service._means.ledger.newest()
+    finish.touch()
+    until(lambda: "attempt.succeeded" in kinds_of(service, run))
     time.sleep(1.5)
-    assert service._means.ledger.newest() == before
-    assert service.runs.find(run.id).state is RunState.WAITING
+    assert kinds_of(service, run)[-1] == "attempt.succeeded"
     service._means.durable.resume([run.id])
     assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def test_a_body_that_has_ended_without_its_run_is_begun_again(opened: Callable[..., Service]) -> None:
+    service = opened()
+    run = submit(service, detach=True)
+    status = service._means.durable._table("workflow_status")
+    gone = sa.update(status).where(status.c.workflow_uuid == run.id).values(status="SUCCESS")
+    service._means.database.transact(lambda conn: conn.execute(gone))
+    service.start(shared=True)
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def test_an_old_body_of_a_parked_run_does_not_make_it_its_own(opened: Callable[..., Service]) -> None:
+    """It was paused while others took over, parked the run and ended: what it began must not count."""
+    service = opened()
+    service.start()
+    run = service.runs.submit(RISKY)
+    (question,) = until(service.approvals.list)
+    until(lambda: body_of(service, run) == "SUCCESS")
+    old = RunLine(service._means)
+    with pytest.raises(durable.Lost):
+        asyncio.run(old(run.id))
+    service.approvals.vote(question.id, "vera", approve=True)
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+
+
+def kinds_of(service: Service, run: Run) -> list[str]:
+    return [entry.kind for entry in service.ledger.stream(run_id=run.id)]
+
+
+def body_of(service: Service, run: Run) -> str:
+    """What DBOS says of the run's body."""
+    status = service._means.durable._table("workflow_status")
+    query = sa.select(status.c.status).where(status.c.workflow_uuid == run.id)
+    return str(service._means.database.look(lambda conn: conn.execute(query).scalar()))
+
+
+RISKY = Task(text="drop all tables of the production database", agents=("anna",))
+
+
+@pytest.mark.parametrize(
+    ("approve", "kind"), [(True, OutcomeKind.SUCCEEDED), (False, OutcomeKind.DENIED), (None, OutcomeKind.CANCELLED)]
+)
+def test_a_run_that_waits_for_a_person_has_no_body_until_it_is_answered(
+    opened: Callable[..., Service], approve: bool | None, kind: OutcomeKind
+) -> None:
+    service = opened()
+    service.start()
+    run = service.runs.submit(RISKY)
+    (question,) = until(service.approvals.list)
+    until(lambda: body_of(service, run) == "SUCCESS")
+    if approve is None:
+        service.runs.cancel(run.id, "otto")
+    else:
+        service.approvals.vote(question.id, "vera", approve=approve)
+    assert ended(service, run) is kind
+
+
+def test_an_answer_that_comes_before_the_body_has_gone_is_heard(opened: Callable[..., Service]) -> None:
+    """The answer is given in the very moment of the question, often while the body still writes its last lines."""
+    service = opened()
+    service.start()
+    asked = [service.runs.submit(RISKY) for _ in range(10)]
+    answered: set[str] = set()
+
+    def all_answered() -> bool:
+        for question in service.approvals.list():
+            service.approvals.vote(question.id, "vera", approve=True)
+            answered.add(question.run_id)
+        return len(answered) == len(asked)
+
+    until(all_answered)
+    assert {ended(service, run) for run in asked} == {OutcomeKind.SUCCEEDED}
+
+
+def test_a_question_expires_by_itself_and_its_run_ends(opened: Callable[..., Service]) -> None:
+    service = opened(approvals={"expires_s": 1})
+    service.start()
+    assert ended(service, service.runs.submit(RISKY)) is OutcomeKind.EXPIRED
+
+
+def test_a_run_is_answered_while_nobody_executes_and_goes_on_in_the_next_process(
+    opened: Callable[..., Service],
+) -> None:
+    first = opened()
+    first.start()
+    run = first.runs.submit(RISKY)
+    (question,) = until(first.approvals.list)
+    first.close()
+    second = opened()
+    second.approvals.vote(question.id, "vera", approve=True)
+    second.start()
+    assert ended(second, run) is OutcomeKind.SUCCEEDED
+
+
+def test_a_run_that_waits_for_a_place_has_no_body_until_it_had_one(
+    opened: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = tmp_path / "finish"
+    monkeypatch.setattr("hands.UNTIL", str(finish))
+    service = opened(limits={"max_concurrent": 1, "per_agent": 4, "per_minute": 10_000})
+    service.start()
+    runs = [submit(service) for _ in range(3)]
+    until(lambda: sorted(body_of(service, run) for run in runs) == ["PENDING", "SUCCESS", "SUCCESS"])
+    finish.touch()
+    assert [ended(service, run) for run in runs] == [OutcomeKind.SUCCEEDED] * 3
+
+
+def test_one_answer_counts_for_all_questions_that_show_the_same_and_for_no_other(
+    opened: Callable[..., Service],
+) -> None:
+    service = opened()
+    service.start()
+    same = [service.runs.submit(RISKY) for _ in range(3)]
+    other = service.runs.submit(Task(text="drop the users table of the production database", agents=("anna",)))
+    questions = until(lambda: len(found := service.approvals.list()) == 4 and found)
+    one = next(question for question in questions if question.run_id == same[0].id)
+    done = service.approvals.vote_on_same(one.id, "vera", approve=False)
+    assert {question.run_id for question in done} == {run.id for run in same}
+    assert [question.run_id for question in service.approvals.list()] == [other.id]
+    assert {ended(service, run) for run in same} == {OutcomeKind.DENIED}
 
 
 def test_an_execution_that_was_too_slow_counts_for_its_breaker(opened: Callable[..., Service]) -> None:

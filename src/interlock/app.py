@@ -95,7 +95,9 @@ def build(
             ledger=ledger,
             durable=durable,
             governor=governor,
-            approvals=Approvals(database, ledger, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)),
+            approvals=Approvals(
+                database, ledger, durable, clock, lifetime=timedelta(seconds=settings.approvals.expires_s)
+            ),
             gate=gate,
             chooser=Chooser(settings, catalogue.values(), record=lambda: meter.metrics(_LATELY).agents),
             workspaces=open_workspaces(settings.project, settings.state_dir, settings.workspace.isolation),

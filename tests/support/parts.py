@@ -73,7 +73,7 @@ class Parts:
             lambda name: self.agents.get(name) or AgentSpec(name=name),
             Rollouts(self.database, self.ledger, self.clock, self.settings, None, self.policies),
         )  # fmt: skip
-        self.approvals = Approvals(self.database, self.ledger, self.clock, lifetime=timedelta(hours=1))
+        self.approvals = Approvals(self.database, self.ledger, self.durable, self.clock, lifetime=timedelta(hours=1))
 
     def run(self, text: str = "a task", submitter: str = "ursula") -> str:
         run = Run(

@@ -1,4 +1,4 @@
-"""Admission: which waiting attempt starts next, why do the others wait, and how long will it take?
+"""Admission: which waiting attempt starts next, and why do the others wait?
 
 The order: waiting counts for each attempt, and each class of priority is worth ``ageing_s`` seconds of it; so everything
 gets to the head in the end. Inside a class of priority submitters take turns: the class keeps its places in the queue, and
@@ -8,8 +8,6 @@ that it excludes back, or they could take turns for ever. Together: nothing star
 
 from __future__ import annotations
 
-import hashlib
-from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,6 @@ from interlock.model.agent import Priority
 
 _MINUTE = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_TRIALS = 64
 
 NAMES = ("max_concurrent", "per_agent", "per_minute")
 """Limits that operators can change while everything runs, besides those of single agents and tags."""
@@ -235,136 +232,3 @@ def _stands_back(item: Waiting, other: Waiting, limits: Limits) -> bool:
 
 def _exclude(one: Waiting, other: Waiting | Running) -> bool:
     return other.agent in one.excludes or one.agent in other.excludes
-
-
-def estimate(
-    queue: Sequence[Waiting],
-    running: Sequence[Running],
-    limits: Limits,
-    durations: Mapping[str, Sequence[int]],
-    *,
-    recent_starts: Sequence[datetime] = (),
-    now: datetime,
-) -> tuple[int, int] | None:
-    """Milliseconds until the last of ``queue`` starts, as median and 90th percentile of trial runs.
-
-    Args:
-        queue: the attempt in question and all before it, in order.
-        running: who is at work.
-        limits: what may be at work at once.
-        durations: observed durations in milliseconds by agent; an agent without any is taken as the average of all.
-        recent_starts: when attempts started lately.
-        now: the time.
-
-    Returns None when it cannot be known: nothing observed yet, a limit of 0, an empty queue. The trials draw from the
-    observed durations in an order fixed by the attempts' ids: the same facts give the same estimate.
-    """
-    agents = {item.agent for item in queue}
-    caps = [limits.cap(agent) for agent in agents]
-    caps += [limits.tags[tag] for item in queue for tag in item.tags & limits.tags.keys()]
-    if not queue or min(limits.max_concurrent, limits.per_minute, *caps) <= 0:
-        return None
-    pool = [span for spans in durations.values() for span in spans]
-    if not pool:
-        return None
-    ahead = _Ahead.of(queue, running, limits, durations, pool, recent_starts, now)
-    starts = sorted(_trial(number, ahead) for number in range(_TRIALS))
-    return starts[_TRIALS // 2], starts[_TRIALS * 9 // 10]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ahead:
-    """What all trials share; times in milliseconds from now."""
-
-    busy: tuple[tuple[str, str, Sequence[int]], ...]
-    """Attempts at work: id, agent, how much longer they may take."""
-    queue: tuple[tuple[str, str, Sequence[int], int], ...]
-    """Attempts in order: id, agent, how long they may take, earliest start."""
-    tags: Mapping[str, frozenset[str]]
-    """The limited tags of each agent."""
-    foes: Mapping[str, frozenset[str]]
-    began: tuple[int, ...]
-    limits: Limits
-
-    @classmethod
-    def of(
-        cls,
-        queue: Sequence[Waiting],
-        running: Sequence[Running],
-        limits: Limits,
-        durations: Mapping[str, Sequence[int]],
-        pool: Sequence[int],
-        recent_starts: Sequence[datetime],
-        now: datetime,
-    ) -> _Ahead:
-        """Gather it once."""
-        busy = []
-        for work in running:
-            elapsed = max(0, _ms(now - work.started_at))
-            seen = durations.get(work.agent) or pool
-            longer = [
-                span - elapsed for span in seen if span > elapsed
-            ]  # none: slower than ever seen; as if it began now
-            busy.append((work.attempt_id, work.agent, longer or seen))
-        foes: dict[str, set[str]] = {}
-        everyone: list[Waiting | Running] = [*queue, *running]
-        for item in everyone:
-            for other in item.excludes:
-                foes.setdefault(item.agent, set()).add(other)
-                foes.setdefault(other, set()).add(item.agent)
-        spans = {item.agent: durations.get(item.agent) or pool for item in queue}
-        return cls(
-            busy=tuple(busy),
-            queue=tuple(
-                (item.attempt_id, item.agent, spans[item.agent], max(0, _ms((item.not_before or now) - now)))
-                for item in queue
-            ),
-            tags={item.agent: item.tags & limits.tags.keys() for item in everyone},
-            foes={agent: frozenset(others) for agent, others in foes.items()},
-            began=tuple(sorted(-_ms(now - start) for start in recent_starts if abs(now - start) < _MINUTE)),
-            limits=limits,
-        )
-
-
-def _trial(number: int, ahead: _Ahead) -> int:
-    """One possible future: when the last of the queue starts."""
-    limits = ahead.limits
-    ends: list[int] = []
-    by_name: dict[str, list[int]] = {}
-    began = list(ahead.began)
-    for attempt_id, agent, spans in ahead.busy:
-        _take(ends, by_name, (agent, *ahead.tags[agent]), _draw(spans, number, attempt_id))
-    start = 0
-    for attempt_id, agent, spans, earliest in ahead.queue:
-        mine = by_name.get(agent, [])
-        start = max(earliest, _place_free(ends, limits.max_concurrent), _place_free(mine, limits.cap(agent)))
-        for tag in ahead.tags[agent]:
-            start = max(start, _place_free(by_name.get(tag, []), limits.tags[tag]))
-        for foe in ahead.foes.get(agent, ()):
-            start = max(start, by_name[foe][-1] if by_name.get(foe) else 0)
-        if len(began) >= limits.per_minute:
-            start = max(start, began[-limits.per_minute] + _ms(_MINUTE))
-        insort(began, start)
-        _take(ends, by_name, (agent, *ahead.tags[agent]), start + _draw(spans, number, attempt_id))
-    return start
-
-
-def _take(ends: list[int], by_name: dict[str, list[int]], names: Sequence[str], end: int) -> None:
-    """Hold a place until ``end``: one of all places, one of the agent's and one of each of its tags'."""
-    insort(ends, end)
-    for name in names:
-        insort(by_name.setdefault(name, []), end)
-
-
-def _place_free(ends: Sequence[int], places: int) -> int:
-    """When fewer than ``places`` of the sorted ``ends`` are still to come."""
-    return ends[-places] if len(ends) >= places else 0
-
-
-def _draw(spans: Sequence[int], number: int, attempt_id: str) -> int:
-    drawn = hashlib.blake2b(f"{number}/{attempt_id}".encode(), digest_size=4).digest()
-    return spans[int.from_bytes(drawn, "big") % len(spans)]
-
-
-def _ms(span: timedelta) -> int:
-    return round(span / timedelta(milliseconds=1))

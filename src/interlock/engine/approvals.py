@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from interlock.engine.durable import Durable
 from interlock.engine.ledger import Ledger
 from interlock.errors import ApprovalError, NotFoundError
 from interlock.model.approval import Approval, ApprovalState, Vote
@@ -16,8 +17,10 @@ from interlock.model.identity import person_behind
 from interlock.model.ids import new_id
 from interlock.ports import Clock
 from interlock.store import rows
-from interlock.store.database import Database
+from interlock.store.database import Database, micros
 
+_FEW = 100
+"""Questions that expire or are answered in one transaction: others wait for the writer only that long."""
 _OVER = frozenset({ApprovalState.USED, ApprovalState.EXPIRED})
 """What a question cannot be answered in any more, and what the next one of the same digest does not inherit."""
 
@@ -39,9 +42,12 @@ class Question:
 class Approvals:
     """The questions of one store."""
 
-    def __init__(self, database: Database, ledger: Ledger, clock: Clock, *, lifetime: timedelta) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, durable: Durable, clock: Clock, *, lifetime: timedelta
+    ) -> None:
         self._database = database
         self._ledger = ledger
+        self._durable = durable
         self._clock = clock
         self._lifetime = lifetime
 
@@ -85,20 +91,59 @@ class Approvals:
             ApprovalError: when the vote does not count; nothing has changed.
         """
         with self._database.write() as conn:
-            approval = self.find(conn, approval_id)
-            self._check_vote(approval, voter)
-            vote = Vote(voter=voter, approve=approve, at=self._clock.now(), note=note)
-            votes = (*approval.votes, vote)
-            state = approval.state
-            if not approve:
-                state = ApprovalState.DENIED
-            elif len({each.voter for each in votes}) >= approval.quorum:
-                state = ApprovalState.APPROVED
-            approval = replace(approval, votes=votes, state=state)
-            rows.save_approval(conn, approval)
-            kind = "approval.approved" if approve else "approval.denied"
-            self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
+            return self._vote(conn, self.find(conn, approval_id), voter, approve=approve, note=note)
+
+    def vote_on_same(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> list[Approval]:
+        """The same for that question and all open ones that show exactly what it shows: who has seen one has seen them all.
+
+        A vote that does not count is left out. Returns the questions with a vote of ``voter``'s.
+
+        Raises:
+            NotFoundError: when there is no such question.
+            ApprovalError: when no vote counts.
+        """
+        with self._database.read() as conn:
+            seen = self.find(conn, approval_id)
+            same = [one for one in rows.open_approvals(conn, seen.digest) if _looks_like(one, seen)]
+        done, refused = list[Approval](), ApprovalError(f"this question is already {seen.state}")
+        for start in range(0, len(same), _FEW):
+            with self._database.write() as conn:
+                for one in same[start : start + _FEW]:
+                    try:
+                        done.append(self._vote(conn, self.find(conn, one.id), voter, approve=approve, note=note))
+                    except ApprovalError as problem:
+                        refused = problem
+        if not done:
+            raise refused
+        return done
+
+    def _vote(self, conn: sa.Connection, approval: Approval, voter: str, *, approve: bool, note: str) -> Approval:
+        self._check_vote(approval, voter)
+        vote = Vote(voter=voter, approve=approve, at=self._clock.now(), note=note)
+        votes = (*approval.votes, vote)
+        state = approval.state
+        if not approve:
+            state = ApprovalState.DENIED
+        elif len({each.voter for each in votes}) >= approval.quorum:
+            state = ApprovalState.APPROVED
+        approval = replace(approval, votes=votes, state=state)
+        rows.save_approval(conn, approval)
+        kind = "approval.approved" if approve else "approval.denied"
+        self._record(conn, approval, kind, actor=voter, note=note, votes=len(votes), quorum=approval.quorum)
+        if state is not ApprovalState.PENDING:
+            self._durable.rouse(conn, approval.run_id)
         return approval
+
+    def expire(self) -> int:
+        """Close some of the questions whose time is over, the oldest first; returns how many, 0 when none is left."""
+        now = micros(self._clock.now())
+        with self._database.read() as conn:
+            due = rows.due_approvals(conn, now, _FEW)
+        if due:
+            with self._database.write() as conn:
+                for approval_id in due:
+                    self.state(conn, approval_id)
+        return len(due)
 
     def use(self, conn: sa.Connection, run_id: str, digest: str) -> Approval | None:
         """Use the yes for exactly this digest, if there is one: it counts once and not after its time."""
@@ -161,8 +206,13 @@ class Approvals:
         expired = replace(approval, state=ApprovalState.EXPIRED)
         rows.save_approval(conn, expired)
         self._record(conn, expired, "approval.expired", actor="interlock")
+        self._durable.rouse(conn, expired.run_id)
         return expired
 
     def _record(self, conn: sa.Connection, approval: Approval, kind: str, *, actor: str, **data: Any) -> None:
         facts = {"approval": approval.id, "subject": approval.subject, "digest": approval.digest, **data}
         self._ledger.append(conn, approval.run_id, kind, facts, actor=actor)
+
+
+def _looks_like(one: Approval, other: Approval) -> bool:
+    return (one.digest, one.subject, one.shown) == (other.digest, other.subject, other.shown)

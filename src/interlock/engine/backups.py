@@ -211,6 +211,7 @@ class Backups:
             self._end(conn, run_id, why)
 
     def _end(self, conn: sa.Connection, run_id: str, why: str) -> None:
+        queue.unpark(conn, run_id)
         for attempt in rows.attempts_of(conn, run_id):
             self._means.governor.end(conn, attempt, AgentError(kind=ErrorKind.CANCELLED, message=why))
         run = rows.find_run(conn, run_id)

@@ -4,7 +4,8 @@ DBOS gives a body of code a fixed id and runs it until it has ended, on whicheve
 state in our own tables, in the same database; each state change is one transaction with its ledger record. They are
 level-triggered: a body that is run again reads what has been done and goes on from there. So there is no DBOS operation
 inside a body, and what it waits for it hears from the ledger (:mod:`interlock.engine.news`): a wake-up may come too often
-and never too seldom. DBOS's queues are asked for work when the ledger says that there is some, and once a second anyhow.
+and never too seldom. A run that waits for a person or for a place has no body at all: it is *parked*, and what ends the
+wait puts a body into the queue in its own transaction. DBOS's queues are asked for work when the ledger says that there is some, and once a second anyhow.
 """
 
 from __future__ import annotations
@@ -13,24 +14,28 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from interlock.engine.news import Item, News
+from interlock.engine.seats import Seats
 from interlock.store.database import AT_WORK, Database
+from interlock.store.queue import home_of, unpark
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
 
     from interlock.engine.executor import Executor
 
-_WORK = frozenset({"task.submitted", "attempt.admitted"})
-"""Records that come with something in a queue."""
-_TURNS = frozenset({
-    "attempt.succeeded", "attempt.failed", "approval.approved", "approval.denied", "run.cancel_requested",
+_WORK = frozenset({
+    "task.submitted", "attempt.admitted", "attempt.succeeded", "attempt.failed", "approval.approved", "approval.denied",
+    "approval.expired", "run.cancel_requested",
 })  # fmt: skip
+"""Records that come with something in a queue."""
+_TURNS = frozenset({"attempt.succeeded", "attempt.failed", "run.cancel_requested"})
 """Records that a run's body may wait for."""
 _FEW = 50
 _LIVE = ("PENDING", "ENQUEUED", "DELAYED")
@@ -43,6 +48,16 @@ Body = Callable[[str], Awaitable[None]]
 
 class Lost(BaseException):
     """Raised inside a body when this worker may not go on with it: it has lost its lease or is shutting down."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Turn:
+    """A run's body under way here, and whether something has happened to the run meanwhile."""
+
+    loop: asyncio.AbstractEventLoop
+    come: asyncio.Event = field(default_factory=asyncio.Event)
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    bodies: int = 0
 
 
 class Bell(threading.Event):
@@ -78,7 +93,8 @@ class Durable:
         self._worker_id = ""
         self._bells: dict[threading.Thread, Bell] = {}
         self._news: News | None = None
-        self._turns: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
+        self._turns: dict[str, _Turn] = {}
+        self._seats = Seats()
         self.queue = ""
         self.place_queue = ""
 
@@ -94,7 +110,7 @@ class Durable:
         queues = self._dbos.register((own, *([SHARED, shared] if place else [])))
         self._news = News(self._database, self._hear)
         self._news.start()
-        serve = self._dbos.launch(worker_id, run=self._listening(run), attempt=attempt)
+        serve = self._dbos.launch(worker_id, run=run, attempt=attempt)
         for queue in queues:
             bell = Bell()
             bell.ring()
@@ -103,15 +119,19 @@ class Durable:
             server.start()
         self.queue, self.place_queue = own, shared
 
-    def _listening(self, run: Body) -> Body:
-        """The run's body, for which turns are noted as long as it is executed."""
+    def listening(self, run: Body) -> Body:
+        """The run's body, with a seat and an ear as long as it is executed; never two of one run at once here."""
 
         async def listening(run_id: str) -> None:
-            self._turns[run_id] = asyncio.get_running_loop(), asyncio.Event()
+            turn = self._turns.setdefault(run_id, _Turn(loop=asyncio.get_running_loop()))
+            turn.bodies += 1
             try:
-                await run(run_id)
+                async with turn.alone, self._seats.one():
+                    await run(run_id)
             finally:
-                self._turns.pop(run_id, None)
+                turn.bodies -= 1
+                if not turn.bodies:
+                    del self._turns[run_id]
 
         return listening
 
@@ -119,10 +139,9 @@ class Durable:
         if item.kind in _WORK:
             for bell in list(self._bells.values()):
                 bell.ring()
-        if item.kind in _TURNS and (waiting := self._turns.get(item.run_id)):
-            loop, turn = waiting
+        if item.kind in _TURNS and (turn := self._turns.get(item.run_id)):
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(turn.set)
+                turn.loop.call_soon_threadsafe(turn.come.set)
 
     def shut_down(self) -> None:
         """Stop executing. What was under way is resumed by another worker; nothing is lost."""
@@ -164,6 +183,15 @@ class Durable:
         """Have the run's body executed once the caller's transaction is committed."""
         self._enqueue(conn, "run", run_id, queue)
 
+    def rouse(self, conn: sa.Connection, run_id: str) -> None:
+        """Have a parked run walked on once the caller's transaction is committed; any other is left alone.
+
+        If the body that has parked it is still on its last lines, DBOS finds that its end is not asked for any more.
+        """
+        if unpark(conn, run_id):
+            conn.execute(sa.delete(status := self._table("workflow_status")).where(status.c.workflow_uuid == run_id))
+            self.start_run(conn, run_id, home_of(conn, run_id)[1])
+
     def start_attempt(self, conn: sa.Connection, attempt_id: str, queue: str) -> None:
         """Have the attempt's body executed once the caller's transaction is committed."""
         self._enqueue(conn, "attempt", attempt_id, queue)
@@ -176,11 +204,16 @@ class Durable:
 
         What happened since the last wait counts too.
         """
-        _, turn = self._turns[run_id]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(at_most.total_seconds(), 0.0)):
-                await turn.wait()
+        turn = self._turns[run_id].come
+        async with self.standing_up():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(at_most.total_seconds(), 0.0)):
+                    await turn.wait()
         turn.clear()
+
+    def standing_up(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Inside a run's body: let others go on while this one waits, or has something done that takes long."""
+        return self._seats.none()
 
     @property
     def heir_queue(self) -> str:
@@ -211,11 +244,9 @@ class Durable:
             self.client.resume_workflows(list(ids), queue_name=queue or self.heir_queue)
 
     def broken(self, conn: sa.Connection, ids: Sequence[str]) -> list[str]:
-        """Which of these bodies DBOS has given up, though our tables say that they have not ended."""
+        """Which of these bodies DBOS executes no more, though our tables say that they have not ended."""
         status = self._table("workflow_status")
-        query = sa.select(status.c.workflow_uuid).where(
-            status.c.workflow_uuid.in_(ids), status.c.status.not_in([*_LIVE, "SUCCESS"])
-        )
+        query = sa.select(status.c.workflow_uuid).where(status.c.workflow_uuid.in_(ids), status.c.status.not_in(_LIVE))
         return list(conn.execute(query).scalars()) if ids else []
 
     def begin_again(self, ids: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from interlock.config import Settings
 from interlock.decide import breaker as breakers
-from interlock.decide import govern
+from interlock.decide import forecast, govern
 from interlock.decide.budget import Short
 from interlock.engine.budgets import Budgets
 from interlock.engine.durable import SHARED, Durable
@@ -23,7 +23,7 @@ from interlock.model.agent import AgentSpec, Priority
 from interlock.model.breaker import Breaker
 from interlock.model.run import AgentError, Attempt, AttemptState, ErrorKind, QueuePlace
 from interlock.ports import Clock
-from interlock.store import queue, rows
+from interlock.store import forecasts, queue, rows
 from interlock.store.database import Database, micros, moment
 
 _MINUTE = timedelta(minutes=1)
@@ -220,6 +220,7 @@ class Governor:
             actor="interlock",
             once=f"ended:{attempt.id}",
         )  # fmt: skip
+        self._durable.rouse(conn, attempt.run_id)
         return ended
 
     def _save_breaker(self, conn: sa.Connection, run_id: str, before: Breaker, after: Breaker) -> None:
@@ -233,23 +234,45 @@ class Governor:
                 actor="interlock",
             )  # fmt: skip
 
-    def places(self) -> list[QueuePlace]:
-        """The queue, next one first, with estimates from observed durations (None while there are none)."""
+    def _line(self, conn: sa.Connection, now: datetime) -> tuple[list[queue.Waiting], list[int | None], govern.Pick]:
+        """The queue in order, how long each is expected to wait, and why."""
+        waiting = {item.attempt_id: item for item in queue.all_waiting(conn)}
+        running, recent = self._running(conn), self._recent_starts(conn)
+        limits = self.limits(conn, waiting.values())
+        served = queue.served(conn, {item.submitter for item in waiting.values()})
+        turns = {who: moment(at) for who, at in served.items()}
+        line = govern.ordered([_waiting(item) for item in waiting.values()], limits, turns)
+        futures = forecast.expected(line, running, limits, rows.recent_durations(conn), recent_starts=recent, now=now)
+        picked = govern.pick(line, running, limits, recent_starts=recent, served=turns, now=now)
+        return [waiting[each.attempt_id] for each in line], futures, picked
+
+    def note_forecasts(self) -> None:
+        """Keep what is expected of some who wait now, to be compared with what comes."""
         now = self._clock.now()
         with self._database.read() as conn:
-            waiting = queue.all_waiting(conn)
-            running, recent = self._running(conn), self._recent_starts(conn)
-            durations = rows.recent_durations(conn)
-            limits = self.limits(conn, waiting)
-            served = queue.served(conn, {item.submitter for item in waiting})
-        turns = {who: moment(at) for who, at in served.items()}
-        line = govern.ordered([_waiting(item) for item in waiting], limits, turns)
-        by_id = {item.attempt_id: item for item in waiting}
-        picked = govern.pick(line, running, limits, recent_starts=recent, served=turns, now=now)
+            if not queue.is_waited_for(conn):
+                return
+            line, futures, _ = self._line(conn, now)
+            marked = {line[mark - 1].attempt_id: mark for mark in forecast.MARKS if mark <= len(line)}
+            new = dict(forecasts.unnoted(conn, marked.items()))
+        found = [
+            (item.attempt_id, new[item.attempt_id], future)
+            for item, future in zip(line, futures, strict=True)
+            if future is not None and item.attempt_id in new
+        ]
+        if found:
+            with self._database.aside() as conn:
+                forecasts.note(conn, micros(now), found)
+
+    def places(self) -> list[QueuePlace]:
+        """The queue, next one first, with forecasts as honest as earlier ones allow (None while too little is known)."""
+        now = self._clock.now()
+        with self._database.read() as conn:
+            line, futures, picked = self._line(conn, now)
+            record = forecast.Record(forecasts.past(conn, micros(now)))
         places = []
-        for position, item in enumerate((by_id[each.attempt_id] for each in line), start=1):
-            ahead = line[:position]
-            guess = govern.estimate(ahead, running, limits, durations, recent_starts=recent, now=now)
+        for position, (item, future) in enumerate(zip(line, futures, strict=True), start=1):
+            guess = record.interval(future) if future is not None else None
             places.append(
                 QueuePlace(
                     attempt_id=item.attempt_id, run_id=item.run_id, agent=item.agent, position=position,

@@ -1,7 +1,7 @@
 """The straight line: a task in words runs safely to its outcome.
 
 Read it from top to bottom. Every step looks first whether it has been done, so the line may be walked again from its
-beginning after a crash; what waits, waits in :meth:`interlock.engine.durable.Durable.wait`.
+beginning after a crash or an answer; what waits for agents, waits in :meth:`interlock.engine.durable.Durable.wait`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ T = TypeVar("T")
 _LONG = timedelta(hours=24)
 
 
+_AT_WORK = frozenset({AttemptState.ADMITTED, AttemptState.RUNNING})
+
+
+class _Parked(Exception):  # noqa: N818 - a rest, not an error
+    """Raised where the run waits for a person or a place: whoever ends that has it walked again from its beginning."""
+
+
 class RunLine:
     """The way of a run from its task to its outcome."""
 
@@ -61,12 +68,18 @@ class RunLine:
         if run.state is RunState.ENDED:
             return
         try:
-            plan = await self._studied(run)
+            begun = run.plan if run.state is RunState.RUNNING else None
+            plan = begun or await self._studied(run)
             base = await asyncio.to_thread(self._means.workspaces.begin, run_id)
-            await self._write(run_id, lambda conn: self._begin(conn, run, plan, base))
+            if begun is not None:
+                await self._means.write(lambda conn: self._come_home(conn, run_id))
+            else:
+                await self._write(run_id, lambda conn: self._begin(conn, run, plan, base))
             for number, phase in enumerate(plan.phases):
                 await self._phase(run, number, phase)
             ended = Ended(OutcomeKind.SUCCEEDED, "")
+        except _Parked:
+            return
         except Ended as early:
             ended = early
         except StoreError:  # not the run's failure: the line is walked again when the store is back
@@ -89,12 +102,23 @@ class RunLine:
 
         return await self._means.write(at_home)
 
+    def _come_home(self, conn: sa.Connection, run_id: str) -> None:
+        """The run is executed here from now on.
+
+        Raises:
+            Lost: when this body is an old one, of a worker that was silent for too long: the run may have a newer one, or
+                be parked and have none.
+        """
+        if not self._means.durable.is_mine(conn, run_id):
+            raise Lost
+        queue.set_home(conn, run_id, self._means.worker_id, self._means.durable.attempts_queue(conn, run_id))
+
     async def _studied(self, run: Run) -> Plan:
         """The plan that is agreed to. Its own judgement and the task's ask for one yes, which covers this plan's digest."""
         found = await asyncio.to_thread(study, self._means, run)
 
         def keep(conn: sa.Connection) -> None:
-            queue.set_home(conn, run.id, self._means.worker_id, self._means.durable.attempts_queue(conn, run.id))
+            self._come_home(conn, run.id)
             store(conn, self._means, run.id, found)
 
         await self._means.write(keep)
@@ -107,18 +131,23 @@ class RunLine:
         return found.plan
 
     async def _confirmed(self, run: Run, plan: Plan, decision: Decision) -> None:
+        """Go on with people's yes.
+
+        Raises:
+            Ended: with their no, or without an answer in time.
+            _Parked: while they have not answered.
+        """
         question = await asyncio.to_thread(self._question, run.id, plan, decision)
-        while True:
-            approval = await self._write(run.id, lambda conn: self._standing(conn, run.id, question))
-            await self._stop_if_cancelled(run.id)
-            if approval is None:
-                return
-            if approval.state is ApprovalState.DENIED:
-                no = next(vote for vote in approval.votes if not vote.approve)
-                raise Ended(OutcomeKind.DENIED, f"{no.voter} said no{f': {no.note}' if no.note else ''}")
-            if approval.state is ApprovalState.EXPIRED:
-                raise Ended(OutcomeKind.EXPIRED, "nobody answered in time")
-            await self._means.durable.wait(run.id, approval.expires_at - self._means.clock.now())
+        approval = await self._write(run.id, lambda conn: self._standing(conn, run.id, question))
+        await self._stop_if_cancelled(run.id)
+        if approval is None:
+            return
+        if approval.state is ApprovalState.DENIED:
+            no = next(vote for vote in approval.votes if not vote.approve)
+            raise Ended(OutcomeKind.DENIED, f"{no.voter} said no{f': {no.note}' if no.note else ''}")
+        if approval.state is not ApprovalState.PENDING:
+            raise Ended(OutcomeKind.EXPIRED, "nobody answered in time")
+        raise _Parked
 
     def _question(self, run_id: str, plan: Plan, decision: Decision) -> Question:
         run = self._means.run(run_id)
@@ -146,7 +175,10 @@ class RunLine:
                 voters = [vote.voter for vote in used.votes]
                 self._means.record(conn, run_id, "run.confirmed", {"approval": used.id, "by": voters}, once="confirmed")
                 return None
+            approval = self._means.approvals.latest(conn, run_id, question.digest) or approval
         self._save(conn, run_id, state=RunState.WAITING)
+        if approval.state is ApprovalState.PENDING and not rows.cancelled_by(conn, run_id):
+            queue.park(conn, run_id)
         return approval
 
     def _begin(self, conn: sa.Connection, run: Run, plan: Plan, base: str) -> None:
@@ -168,7 +200,18 @@ class RunLine:
                 ending = await self._write(run.id, lambda conn: self._advance(conn, run, number, phase))
                 if ending is not None:
                     raise ending
-            await self._means.durable.wait(run.id, _LONG)
+            elif any(attempt is not None and attempt.state in _AT_WORK for attempt in last):
+                await self._means.durable.wait(run.id, _LONG)
+            elif await self._write(run.id, lambda conn: self._park(conn, run.id)):
+                raise _Parked
+
+    def _park(self, conn: sa.Connection, run_id: str) -> bool:
+        """Wait without a body, as long as all of the run's attempts wait too."""
+        unfinished = [each for each in rows.attempts_of(conn, run_id) if each.state is not AttemptState.ENDED]
+        if not unfinished or any(each.state in _AT_WORK for each in unfinished) or rows.cancelled_by(conn, run_id):
+            return False
+        queue.park(conn, run_id)
+        return True
 
     def _advance(self, conn: sa.Connection, run: Run, number: int, phase: Phase) -> Ended | None:
         """Queue what is to be tried next, and start it where there is room; or how the run ends instead."""
@@ -242,7 +285,8 @@ class RunLine:
         if ended.kind is OutcomeKind.SUCCEEDED:
             outcome = await self._deliver(run_id)
         else:
-            outcome = await self._undo(run_id, ended)
+            async with self._means.durable.standing_up():
+                outcome = await self._undo(run_id, ended)
         keep = bool(outcome.branch)
         await asyncio.to_thread(self._means.workspaces.end, run_id, keep=keep)
 

@@ -33,6 +33,8 @@ _TICK_S = 0.1
 _LOOK_S = 1.0
 """Seconds between looks for dead workers: a process that signed off or was killed is noticed that soon on its host."""
 _MEND_S = 30.0
+_RARELY = 20
+"""How many times longer than it took the next forecast of the queue is put off: a long queue costs no more than a short one."""
 _PAUSE_S = 5.0
 """Seconds before a body is walked again that broke in a way nobody foresaw."""
 _ENDING_S = 10.0
@@ -65,14 +67,14 @@ class Worker:
         self._lease = timedelta(seconds=means.settings.worker.lease_s)
         self._beat_every = means.settings.worker.heartbeat_s
         self._beaten = self._looked = uptime()
-        self._mended = 0.0
+        self._mended = self._expired = self._forecast = 0.0
 
     def start(self) -> None:
         """Begin to execute, and take over what dead workers have left. The lease comes first: without it nobody would."""
         self._beat()
         self._means.durable.launch(
             self._means.worker_id,
-            run=self._kept(RunLine(self._means)),
+            run=self._kept(self._means.durable.listening(RunLine(self._means))),
             attempt=self._kept(AttemptLine(self._means, self._switches)),
             place=self._place if self._shared else "",
         )
@@ -180,8 +182,14 @@ class Worker:
         if uptime() - self._looked > _LOOK_S:
             self._looked = uptime()
             self.take_over()
+        if uptime() - self._expired > _LOOK_S and not self._means.approvals.expire():
+            self._expired = uptime()
         if uptime() - self._mended > _MEND_S:
             self._mend()
+        if uptime() > self._forecast:
+            began = uptime()
+            self._means.governor.note_forecasts()
+            self._forecast = uptime() + _LOOK_S + _RARELY * (uptime() - began)
         self._cancel()
         if not self._draining.is_set():
             self._means.governor.admit()

@@ -210,5 +210,5 @@ class QueuePlace:
     """1 is next."""
     reason: str
     estimate_ms: int | None = None
-    """Median estimate until it starts; None while there is no data."""
+    """Within which half of such attempts have started; None while too little is known."""
     estimate_p90_ms: int | None = None

@@ -11,6 +11,9 @@ from interlock.model.approval import Approval, ApprovalState
 from interlock.model.identity import Identity
 from interlock.store import rows
 
+_NEAR = 200
+"""Open questions among which a mistyped id is looked for."""
+
 
 class Questions:
     """The questions of one store, as people see them."""
@@ -44,13 +47,11 @@ class Questions:
             approval = rows.find_approval(conn, approval_id)
             if approval is not None:
                 return approval
-            waiting = rows.list_approvals(conn, states=(ApprovalState.PENDING,))
-        fitting = [
-            one for one in waiting if approval_id and (one.id.endswith(approval_id) or one.run_id.endswith(approval_id))
-        ]
-        if len(fitting) == 1:
-            return fitting[0]
-        near = did_you_mean(approval_id, [one.id for one in waiting])
+            fitting = rows.matching_approvals(conn, approval_id) if approval_id else []
+            if len(fitting) == 1:
+                return fitting[0]
+            some = rows.list_approvals(conn, states=(ApprovalState.PENDING,), limit=_NEAR)
+        near = did_you_mean(approval_id, [one.id for one in some])
         message = f"there is no approval {approval_id!r}: {near or '`interlock approvals list` shows what waits'}"
         raise NotFoundError(message)
 
@@ -61,6 +62,16 @@ class Questions:
             ApprovalError: when the vote does not count, and why.
         """
         return self._means.approvals.vote(self.find(approval_id).id, voter, approve=approve, note=note)
+
+    def vote_on_same(self, approval_id: str, voter: str, *, approve: bool, note: str = "") -> Sequence[Approval]:
+        """Answer a question and all open ones that show exactly the same.
+
+        Raises:
+            NotFoundError: when there is no such question.
+            ApprovalError: when no vote counts, and why.
+        """
+        found = self.find(approval_id)
+        return self._means.approvals.vote_on_same(found.id, voter, approve=approve, note=note)
 
     def answer(self, approval_id: str, who: Identity, *, approve: bool, digest: str, note: str = "") -> Approval:
         """Answer a question as an identified person who has seen ``digest``.

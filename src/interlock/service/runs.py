@@ -211,6 +211,7 @@ class Runs:
         with self._means.database.write() as conn:
             rows.request_cancel(conn, run.id, actor)
             self._means.ledger.append(conn, run.id, "run.cancel_requested", {}, actor=actor, once="cancel")
+            self._means.durable.rouse(conn, run.id)
         return run
 
     def diff(self, run_id: str) -> str:

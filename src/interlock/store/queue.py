@@ -73,6 +73,7 @@ _CLAIM = (
 )
 _DROP = t.permits.delete().where(t.permits.c.attempt_id == _KEY)
 _HOME = sa.select(t.runs.c.worker, t.runs.c.queue).where(t.runs.c.id == _KEY)
+_UNPARK = t.runs.update().where(t.runs.c.id == _KEY, t.runs.c.parked == 1).values(parked=0)
 _RUNNING = sa.select(
     t.permits.c.attempt_id, t.permits.c.agent, t.attempts.c.admitted_at, t.attempts.c.excludes, t.attempts.c.tags
 ).join(t.attempts, t.permits.c.attempt_id == t.attempts.c.id)
@@ -214,7 +215,17 @@ def home_of(conn: sa.Connection, run_id: str) -> tuple[str, str]:
 
 def set_home(conn: sa.Connection, run_id: str, worker: str, queue: str) -> None:
     """Note which worker executes the run's body, and where its attempts go."""
-    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker, queue=queue))
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(worker=worker, queue=queue, parked=0))
+
+
+def park(conn: sa.Connection, run_id: str) -> None:
+    """Note that the run's body ends now and the run waits without one."""
+    conn.execute(t.runs.update().where(t.runs.c.id == run_id).values(parked=1))
+
+
+def unpark(conn: sa.Connection, run_id: str) -> bool:
+    """Whether it was so; from now on it is not."""
+    return bool(conn.execute(_UNPARK, {"key": run_id}).rowcount)
 
 
 def beat(conn: sa.Connection, worker: WorkerRow) -> None:

@@ -140,8 +140,10 @@ def runs_to_halt(conn: sa.Connection) -> dict[str, str]:
 
 
 def open_bodies(conn: sa.Connection, worker_id: str) -> list[str]:
-    """The ids of that worker's runs that have not ended, and of their attempts that hold a permit."""
-    runs = sa.select(t.runs.c.id).where(t.runs.c.worker.in_([worker_id, ""]), t.runs.c.state != RunState.ENDED)
+    """The ids of that worker's runs that have a body, and of their attempts that hold a permit."""
+    runs = sa.select(t.runs.c.id).where(
+        t.runs.c.worker.in_([worker_id, ""]), t.runs.c.state != RunState.ENDED, t.runs.c.parked == 0
+    )
     attempts = sa.select(t.permits.c.attempt_id).join(t.attempts, t.attempts.c.id == t.permits.c.attempt_id)
     held = attempts.where(t.attempts.c.run_id.in_(runs))
     return [*conn.execute(runs).scalars(), *conn.execute(held).scalars()]
@@ -375,6 +377,29 @@ def list_approvals(
     if states:
         query = query.where(t.approvals.c.state.in_(states))
     return [noun_of(Approval, row) for row in conn.execute(query).scalars()]
+
+
+def due_approvals(conn: sa.Connection, now: int, limit: int) -> list[str]:
+    """Ids of open questions whose time is over, the oldest first."""
+    query = sa.select(t.approvals.c.id).where(
+        t.approvals.c.state == ApprovalState.PENDING, t.approvals.c.expires_at <= now
+    )
+    return list(conn.execute(query.order_by(t.approvals.c.expires_at).limit(limit)).scalars())
+
+
+def open_approvals(conn: sa.Connection, digest: str) -> list[Approval]:
+    """Open questions about that digest, of all runs, oldest first."""
+    query = sa.select(t.approvals.c.approval).where(
+        t.approvals.c.state == ApprovalState.PENDING, t.approvals.c.digest == digest
+    )
+    return [noun_of(Approval, row) for row in conn.execute(query.order_by(t.approvals.c.id)).scalars()]
+
+
+def matching_approvals(conn: sa.Connection, word: str) -> list[Approval]:
+    """Open questions whose id or whose run's id ends with that word, for people who type a part of one; two at most."""
+    ends = [column.endswith(word, autoescape=True) for column in (t.approvals.c.id, t.approvals.c.run_id)]
+    query = sa.select(t.approvals.c.approval).where(t.approvals.c.state == ApprovalState.PENDING, sa.or_(*ends))
+    return [noun_of(Approval, row) for row in conn.execute(query.limit(2)).scalars()]
 
 
 def count_approvals(conn: sa.Connection, state: ApprovalState) -> int:

@@ -22,6 +22,9 @@ runs = sa.Table(
     sa.Column("cancel", sa.Text, nullable=False, server_default=""),
     sa.Column("worker", sa.Text, nullable=False, server_default="", comment="where its body is executed"),
     sa.Column("queue", sa.Text, nullable=False, server_default="", comment="where its attempts are executed"),
+    sa.Column(
+        "parked", sa.Integer, nullable=False, server_default="0", comment="1: it waits, and nothing executes its body"
+    ),
     sa.Column("idempotency_key", sa.Text, unique=True),
     sa.Column("submitted_at", sa.BigInteger, nullable=False),
 )
@@ -62,6 +65,16 @@ sa.Index(
 )
 sa.Index("il_attempt_admitted", attempts.c.admitted_at)
 sa.Index("il_attempt_served", attempts.c.submitter, attempts.c.admitted_at)
+
+forecasts = sa.Table(
+    "il_forecast",
+    metadata,
+    sa.Column("attempt_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, comment="its place in the queue when this was expected"),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("expected_ms", sa.BigInteger, nullable=False),
+)
+sa.Index("il_forecast_at", forecasts.c.at)
 
 permits = sa.Table(
     "il_permit",
@@ -153,7 +166,8 @@ approvals = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False),
 )
 sa.Index("il_approval_digest", approvals.c.run_id, approvals.c.digest)
-sa.Index("il_approval_state", approvals.c.state)
+sa.Index("il_approval_open", approvals.c.state, approvals.c.id)
+sa.Index("il_approval_due", approvals.c.state, approvals.c.expires_at)
 
 tokens = sa.Table(
     "il_token",

@@ -95,7 +95,7 @@ def queue(env: Env = None, config: ConfigFile = None, as_json: Json = False) -> 
         when = (
             f"starts in about {span(place.estimate_ms)} (at most {span(place.estimate_p90_ms)} in nine of ten cases)"
             if place.estimate_ms is not None
-            else "no estimate: nothing has been observed yet"
+            else "no estimate: too little has been observed yet"
         )
         hanging(out, f"{place.position:>3}  ", f"{place.agent}  {place.run_id}")
         hanging(out, "     ", f"{place.reason}; {when}")
