@@ -50,6 +50,17 @@ print(json.dumps(seen))
 """
 
 
+READS_MUCH = """
+import http.client, os, urllib.request
+with urllib.request.urlopen(os.environ["TICKETS"] + "/long") as answer:
+    whole = len(answer.read())
+try:
+    urllib.request.urlopen(os.environ["TICKETS"] + "/long/obey").read()
+except http.client.IncompleteRead:
+    print(whole, "of a whole; then cut off")
+"""
+
+
 class Tickets(BaseHTTPRequestHandler):
     """Somebody's API, which repeats what it was sent."""
 
@@ -58,6 +69,8 @@ class Tickets(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.shown.append(self.headers.get("X-Token", ""))
         body = f"hello {self.headers.get('X-Token')}".encode()
+        if self.path.startswith("/long"):
+            body += b" and more" * 30_000 + self.path[6:].encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Back", str(self.headers.get("X-Token")))
@@ -135,6 +148,28 @@ def test_an_agent_that_looks_everywhere_finds_no_secret_and_its_requests_carry_i
     nowhere_in(project)
     calls = [entry.data["call"] for entry in entries if entry.kind == "effect.intended"]
     assert [f"{url}/me" in call for call in calls] == [True]
+
+
+def test_a_long_answer_comes_whole_unless_a_part_of_it_is_withheld(
+    tickets: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TICKETS_TOKEN", SECRET)
+    command = {"kind": "command", "command": ["{python}", "{project}/reads.py"]}
+    project = project_with(tmp_path, tickets[0], command, policies={"files": ["mine.yaml"]}, tools={})
+    rule = {
+        "id": "no-orders",
+        "match": {"surface": "tool_result"},
+        "pattern": "obey",
+        "action": "block",
+        "reason": "an order",
+    }
+    (project / "mine.yaml").write_text(yaml.safe_dump({"policies": [{"name": "mine", "rules": [rule]}]}))
+    (project / "reads.py").write_text(READS_MUCH)
+    view, entries = ended(project)
+    assert view.run.outcome.kind is OutcomeKind.SUCCEEDED, view.run.outcome
+    assert view.run.outcome.results["worker"].summary == "270013 of a whole; then cut off"
+    (withheld,) = [entry.data["reasons"] for entry in entries if entry.kind == "result.withheld"]
+    assert withheld == ["an order"]
 
 
 def test_the_commands_of_a_model_get_the_address_and_the_model_no_secret(
