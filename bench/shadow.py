@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 
-from interlock.clock import SystemClock
 from interlock.decide.policy import PolicySet
 from interlock.engine.judging import Gate
 from interlock.engine.shadow import Course
@@ -39,7 +38,7 @@ def main() -> int:
     """Measure and print a table."""
     policies = load_policies(DEFAULT_PACKS, [], {})
     other = PolicySet(policies.policies, policies.no_accept_in)
-    gate = Gate(policies, "development", {}, SystemClock())
+    gate = Gate(policies, "development", {})
     print("| call | alone (µs) | with a bystander (µs) | more |\n|---|---|---|---|")
     for name, action in ACTIONS.items():
         alone = best(gate, action, Course(ruling=policies))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,19 +30,6 @@ SCOPE = Scope(workspace="/srv/project", granted=("/srv/data/**",), protected=("c
 POLICIES: PolicySet = load_policies(DEFAULT_PACKS, [], {})
 TOOLS = ["", "shell", "sql", "edit", "write_file", "read_file", "fetch", "python", "mcp__db__query", "odd tool"]
 QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-class StandingClock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 def decided(surface: Surface, tool: str, args: Mapping[str, Any]) -> Decision:
@@ -270,15 +256,17 @@ def test_a_reader_that_raises_is_a_block(
 def test_a_reader_that_takes_too_long_ends_the_reading(
     monkeypatch: pytest.MonkeyPatch, reader: str, args: dict[str, str], tool: str
 ) -> None:
-    clock = StandingClock()
+    worked = [0.0]
 
     def slow(*_: object, **__: object) -> Reading:
-        clock.seconds += 60
+        worked[0] += 60
         return Reading()
+
+    monkeypatch.setattr(time, "thread_time", lambda: worked[0])
 
     monkeypatch.setattr(front, reader, slow)
     action = Action(kind=Surface.TOOL_CALL, tool=tool, args={**args, "note": "and this is read after it"})
-    found = Gate(POLICIES, "development", {}, clock).judge(action, SCOPE).decision
+    found = Gate(POLICIES, "development", {}).judge(action, SCOPE).decision
     assert found.verdict is Verdict.BLOCK
     assert "the time for it was over" in found.reason
 
@@ -313,7 +301,5 @@ def test_a_reader_that_hangs_is_a_block_of_the_gate_around_it(monkeypatch: pytes
 @QUICKLY
 @given(args=st.dictionaries(NAMES, VALUES, max_size=4), tool=st.sampled_from(TOOLS))
 def test_the_engines_gate_never_raises_either(args: dict[str, Any], tool: str) -> None:
-    found = Gate(POLICIES, "production", {}, StandingClock()).judge(
-        Action(kind=Surface.TOOL_CALL, tool=tool, args=args), SCOPE
-    )
+    found = Gate(POLICIES, "production", {}).judge(Action(kind=Surface.TOOL_CALL, tool=tool, args=args), SCOPE)
     assert found.decision.verdict in set(Verdict)

@@ -433,7 +433,7 @@ def test_a_set_only_tightens_itself_and_the_empty_one_only_without_accepting(old
 def the_gate(policies: PolicySet) -> Any:
     from interlock.engine.judging import Gate as PureGate
 
-    return PureGate(policies, "development", {}, SetClock())
+    return PureGate(policies, "development", {})
 
 
 @given(new=SETS)

@@ -134,7 +134,6 @@ def test_the_clock_stands_still_until_it_is_moved_and_never_goes_back() -> None:
     before = clock.now()
     clock.advance(90)
     assert clock.now() - before == timedelta(seconds=90)
-    assert clock.monotonic() == 90
     with pytest.raises(ValueError, match="does not go back"):
         clock.advance(-1)
 

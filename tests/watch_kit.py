@@ -25,9 +25,6 @@ class SetClock:
     def now(self) -> datetime:
         return self.at
 
-    def monotonic(self) -> float:
-        return self.at.timestamp()
-
     def pass_(self, **spans: float) -> datetime:
         self.at += timedelta(**spans)
         return self.at

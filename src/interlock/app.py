@@ -86,7 +86,7 @@ def build(
         database, ledger, durable, clock, settings, lambda name: catalogue.get(name) or AgentSpec(name=name), rollouts
     )
     meter = Meter(database, ledger, clock, tuple(catalogue))
-    gate = Gate(policies, settings.environment, settings.tools, clock)
+    gate = Gate(policies, settings.environment, settings.tools)
     return Service(
         Means(
             settings=settings,

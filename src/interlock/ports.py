@@ -32,10 +32,6 @@ class Clock(Protocol):
         """The time now, aware, in UTC."""
         ...
 
-    def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
-        ...
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallVerdict:

@@ -37,9 +37,6 @@ class SetClock:
     def now(self) -> datetime:
         return self.at
 
-    def monotonic(self) -> float:
-        return (self.at - START).total_seconds()
-
     def forward(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 

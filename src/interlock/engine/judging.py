@@ -24,7 +24,6 @@ from interlock.model.action import Action, Confidentiality, Finding, Integrity, 
 from interlock.model.decision import Decision, Verdict
 from interlock.model.history import History
 from interlock.model.risk import RiskLevel
-from interlock.ports import Clock
 from interlock.reading.normal import encodable
 from interlock.reading.read import read
 from interlock.reading.secrets import redact
@@ -52,16 +51,15 @@ class Judged:
 class Gate:
     """Judges actions. Knows the policies and the environment, keeps nothing."""
 
-    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings], clock: Clock) -> None:
+    def __init__(self, policies: PolicySet, environment: str, tools: Mapping[str, ToolSettings]) -> None:
         self._policies = policies
         self._environment = environment
         self._tools = tools
-        self._clock = clock
         self._bystander = Bystander()
 
     def under(self, policies: PolicySet) -> Gate:
         """The same gate under other policies."""
-        return Gate(policies, self._environment, self._tools, self._clock)
+        return Gate(policies, self._environment, self._tools)
 
     def judge(
         self,

@@ -38,10 +38,6 @@ class FakeClock:
         """The time that was set, plus what has passed."""
         return self._at + self._passed
 
-    def monotonic(self) -> float:
-        """Seconds passed."""
-        return self._passed.total_seconds()
-
     def advance(self, by: timedelta | float) -> None:
         """Let time pass; a number is seconds.
 

@@ -69,16 +69,9 @@ def bench_of(
     tools: Mapping[str, ToolSettings] | None = None,
 ) -> Bench:
     """What is needed to judge by these policies, in no project unless a scope and the declared tools are given."""
-    from interlock.clock import SystemClock  # noqa: PLC0415 - help needs none
     from interlock.engine.judging import Gate  # noqa: PLC0415 - the readers load parsers, and help needs none
 
-    class Patient(SystemClock):
-        """No agent waits here: on a busy machine loading the parsers must not turn an answer into a block."""
-
-        def monotonic(self) -> float:
-            return 0.0
-
-    gate = Gate(policies, environment, tools or {}, Patient())
+    gate = Gate(policies, environment, tools or {})
     return Bench(gate=gate, scope=scope or Scope(), environment=environment, tools=frozenset(tools or ()))
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interlock.clock import SystemClock
 from interlock.config import Settings, load_settings
 from interlock.decide.reach import Reach, reach
 from interlock.engine.judging import Gate, Judged, facts_of, scope_of, summary_of
@@ -77,7 +76,7 @@ def _judged(request: Mapping[str, Any], settings: Settings) -> tuple[Action, Jud
 
 
 def _gate(settings: Settings) -> Gate:
-    return Gate(policies_of(settings), settings.environment, settings.tools, SystemClock())
+    return Gate(policies_of(settings), settings.environment, settings.tools)
 
 
 def _said(judged: Judged) -> dict[str, Any]:
