@@ -27,6 +27,7 @@ from interlock.config import load_settings
 from interlock.engine import durable, executor, news
 from interlock.engine.ledger import Ledger
 from interlock.engine.run import RunLine
+from interlock.engine.shadow import Course
 from interlock.errors import NotFoundError, StoreError
 from interlock.model.agent import Priority
 from interlock.model.plan import Task
@@ -232,17 +233,13 @@ def test_a_full_disk_stops_what_is_new_with_a_clear_error_and_loses_nothing(open
     service.start()
     engine = service._means.database.engine
 
+    most = [0]  # one listener with a number that changes: a thread may be walking through the listeners at any moment
+    sa.event.listen(engine, "checkout", lambda conn, *_: conn.execute(f"PRAGMA max_page_count={most[0]}"))
+
     def allow(pages: int) -> None:
         with engine.connect() as conn:
-            now = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+            most[0] = conn.exec_driver_sql("PRAGMA page_count").scalar_one() + pages
 
-        def limit(connection: Any, *_: Any) -> None:
-            connection.execute(f"PRAGMA max_page_count={now + pages}")
-
-        sa.event.listen(engine, "checkout", limit)
-        limits.append(limit)
-
-    limits: list[Any] = []
     allow(3)
     taken: list[Run] = []
 
@@ -254,10 +251,28 @@ def test_a_full_disk_stops_what_is_new_with_a_clear_error_and_loses_nothing(open
         submit_many()
     assert not refused.value.passing
     time.sleep(0.5)
-    sa.event.remove(engine, "checkout", limits.pop())
     allow(100_000)
     assert {ended(service, run) for run in taken} == {OutcomeKind.SUCCEEDED}
     assert service.ledger.verify().problem == ""
+
+
+def test_a_store_that_is_away_for_a_moment_blocks_no_run(
+    opened: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = opened()
+    answers = iter([True, True])
+    course = service.rollouts.policies.course
+
+    def away_at_first(run_id: str = "") -> Course:
+        if next(answers, False):
+            raise StoreError("the store could not be read: it restarts", passing=True)
+        return course(run_id)
+
+    monkeypatch.setattr(service.rollouts.policies, "course", away_at_first)
+    run = submit(service, detach=True)
+    service.start(shared=True)
+    assert ended(service, run) is OutcomeKind.SUCCEEDED
+    assert not next(answers, False), "it was away"
 
 
 @pytest.mark.parametrize("store_url", ["postgres"], indirect=True)

@@ -20,7 +20,7 @@ from interlock.engine.ledger import Ledger
 from interlock.engine.meter import Meter
 from interlock.engine.rollouts import Rollouts
 from interlock.engine.validate import Contain
-from interlock.errors import NotFoundError
+from interlock.errors import NotFoundError, StoreError
 from interlock.model.action import Action, Reading, Scope
 from interlock.model.agent import AgentSpec
 from interlock.model.history import History
@@ -100,10 +100,16 @@ class Means:
         history: History | None = None,
         floor: RiskLevel = RiskLevel.LOW,
     ) -> Judged:
-        """The gate's decision by the policies that this run obeys. Never raises: whatever goes wrong is a block."""
+        """The gate's decision by the policies that this run obeys. Whatever goes wrong is a block.
+
+        Raises:
+            StoreError: when the store is away for now, so that nothing is decided yet.
+        """
         try:
             course = self.rollouts.policies.course(run_id)
-        except Exception as error:  # noqa: BLE001 - closed on failure
+        except Exception as error:
+            if isinstance(error, StoreError) and error.passing:
+                raise
             return Judged(decision=failed(action, f"{type(error).__name__}: {error}"), reading=Reading())
         return self.gate.judge(action, self.scope(workspace), history=history, floor=floor, course=course)
 
